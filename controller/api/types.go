@@ -1,0 +1,67 @@
+// Package api is the controller's admin interface: HTTP with JSON over a unix
+// socket, read by dfaasctl and the emulator.
+package api
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	NodeID       string   `json:"node_id"`
+	Version      string   `json:"version"`
+	Federation   string   `json:"federation"`
+	Strategy     string   `json:"strategy"`
+	PeriodMillis int64    `json:"period_ms"`
+	UptimeMillis int64    `json:"uptime_ms"`
+	HTTPAddress  string   `json:"http_address"` // IP:PORT announced to peers
+	Addresses    []string `json:"addresses"`    // multiaddrs with /p2p/ID, to give to dfaasctl join
+	Peers        int      `json:"peers"`        // alive
+	Functions    int      `json:"functions"`    // deployed here
+	TableVersion uint64   `json:"table_version"`
+	// Components tells how each part this controller talks to is doing.
+	Components []Component `json:"components"`
+}
+
+// Component is one part as seen by the controller: spoa, haproxy, gateway, overlay.
+type Component struct {
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty"`
+	Since int64  `json:"since_ms"` // Unix ms of the last change of OK
+}
+
+// Peer is one row of GET /v1/peers.
+type Peer struct {
+	ID       string `json:"id"`
+	State    string `json:"state"` // alive, expired, connected (no announcement yet), refused
+	HTTP     string `json:"http,omitempty"`
+	Strategy string `json:"strategy,omitempty"`
+	// AgeMillis is the time since its last announcement; -1: none.
+	AgeMillis int64    `json:"age_ms"`
+	RTTMicros int64    `json:"rtt_us,omitempty"`
+	Functions []string `json:"functions,omitempty"`
+	// Server is the state HAProxy gives the peer's server: up, down, maint, none.
+	Server string `json:"server,omitempty"`
+	Reason string `json:"reason,omitempty"` // why refused
+}
+
+// Function is one row of GET /v1/functions.
+type Function struct {
+	Name     string  `json:"name"`
+	Local    bool    `json:"local"`
+	Capacity float64 `json:"capacity"`  // requests/s; -1 unlimited
+	UserRate float64 `json:"user_rate"` // requests/s, smoothed
+	InRate   float64 `json:"in_rate"`   // requests/s served for peers
+	OutRate  float64 `json:"out_rate"`  // requests/s sent to peers
+	Refused  float64 `json:"refused"`   // requests/s answered 429 or 503
+	Peers    int     `json:"peers"`     // that have it
+	Warning  string  `json:"warning,omitempty"`
+}
+
+// Route is one row of GET /v1/routes: where user requests of a function may go
+// and what is admitted from peers.
+type Route struct {
+	Function string  `json:"function"`
+	Kind     string  `json:"kind"` // local, out, in
+	Peer     string  `json:"peer,omitempty"`
+	Weight   float64 `json:"weight"`
+	Rate     float64 `json:"rate"`     // planned limit, requests/s; -1 unlimited
+	Measured float64 `json:"measured"` // over the last period, requests/s
+}

@@ -1,0 +1,39 @@
+// Package federation keeps who is alive in the federation and what each member
+// announced last.
+package federation
+
+import (
+	"time"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+// Bounds of an announcement. One outside them is refused whole.
+const (
+	MaxAnnouncement = 64 << 10 // bytes on the wire
+	MaxOffers       = 1000     // functions in one announcement
+	MaxMembers      = 256      // peers kept
+	MaxPeriod       = 10 * time.Minute
+)
+
+// Announcement is the message that nodes publish on the federation's topic.
+// Its author is the peer id that signed the gossip message, never a field.
+type Announcement struct {
+	V int `json:"v"` // 1
+	// Epoch is the start of the author's controller in Unix ms, Seq counts its
+	// announcements from 1: (Epoch, Seq) must grow, so that replayed and
+	// reordered announcements are ignored.
+	Epoch int64  `json:"epoch"`
+	Seq   uint64 `json:"seq"`
+	// HTTP is IP:PORT of the author's HAProxy, where forwarded requests go.
+	HTTP string `json:"http"`
+	// Strategy is the author's strategy, for display and warnings.
+	Strategy string `json:"strategy"`
+	// PeriodMillis is how often the author announces at least; three missed
+	// periods expire it.
+	PeriodMillis int64 `json:"period_ms"`
+	// Leaving is set in the last announcement of a node that stops.
+	Leaving bool `json:"leaving,omitempty"`
+
+	Offers []strategy.Offer `json:"f"`
+}

@@ -1,0 +1,105 @@
+// Package strategy decides, from what one node has observed and what its peers
+// have announced, how much of each function to serve here, how much to send to
+// whom, and what to announce in turn.
+//
+// A strategy is pure: no clock, no I/O, no randomness, no state between calls.
+// The same observation gives the same plan, on the node and in the simulator.
+package strategy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// Observation is what one node knows when it plans.
+type Observation struct {
+	Self      string     // own peer id
+	Functions []Function // deployed here, sorted by name
+	Peers     []Peer     // alive, sorted by id; never Self
+}
+
+// Function is a function deployed on this node.
+type Function struct {
+	Name string
+	// Capacity is what this node can serve, requests/s, >= 0, or
+	// table.Unlimited for a function that is served here without limit and not
+	// offered to peers.
+	Capacity float64
+	// Soft is true when nobody wrote Capacity down (the node's default): users
+	// over it are forwarded if possible, but never refused.
+	Soft bool
+	// UserRate is the demand of this node's own users, requests/s, smoothed
+	// (EWMA), whatever became of the requests.
+	UserRate      float64
+	TimeoutMillis int64
+}
+
+// Peer is another node, as its last announcement describes it.
+type Peer struct {
+	ID     string
+	Offers []Offer // sorted by name
+}
+
+// Offer is what a node announces about one function it has deployed.
+// Announcements consist of offers.
+type Offer struct {
+	Name     string  `json:"n"`
+	Capacity float64 `json:"c"` // requests/s, >= 0 (never Unlimited: such functions are announced with 0)
+	UserRate float64 `json:"u"` // requests/s, >= 0
+	// Limit is what each peer having the function may send the announcer,
+	// requests/s, >= 0. Used by recalc; headroom computes it from the rest.
+	Limit float64 `json:"l"`
+}
+
+// Flow is an amount of one function between this node and one peer, requests/s.
+type Flow struct {
+	Peer   string
+	Weight float64
+	Rate   float64 // or table.Unlimited
+}
+
+// FunctionPlan is what a strategy decides for one function.
+type FunctionPlan struct {
+	Name  string
+	Local *table.Local // nil: not deployed here
+	Out   []Flow       // what this node may send; sorted by peer
+	In    []Flow       // what it admits (Weight unused); sorted by peer
+}
+
+// Plan is a strategy's whole answer.
+type Plan struct {
+	Functions []FunctionPlan // deployed here or at a peer, sorted by name
+	Offers    []Offer        // to announce, sorted by name
+}
+
+// Strategy plans. Implementations are stateless and safe for concurrent use.
+type Strategy interface {
+	// Name is what operators write in the configuration.
+	Name() string
+	// Plan never fails: whatever the peers announced, it answers with finite
+	// rates >= 0 and never admits more from peers than the capacity it has.
+	Plan(Observation) Plan
+}
+
+// Names lists the strategies, sorted.
+func Names() []string {
+	var names []string
+	for _, s := range all() {
+		names = append(names, s.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// New returns the strategy of that name.
+func New(name string) (Strategy, error) {
+	for _, s := range all() {
+		if s.Name() == name {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("unknown strategy %q: use one of %s", name, strings.Join(Names(), ", "))
+}

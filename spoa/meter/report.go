@@ -1,0 +1,51 @@
+// Package meter counts what the SPOA decided, per function and source.
+package meter
+
+// Report is the answer to GET /v1/meter. All counts are monotonic since
+// StartMillis; a reader takes differences, and starts anew when StartMillis has
+// changed (the SPOA was restarted).
+type Report struct {
+	StartMillis int64 `json:"start_ms"` // SPOA start, Unix time in ms; identifies the run
+	NowMillis   int64 `json:"now_ms"`   // when the report was made, Unix time in ms
+	// UptimeMicros is monotonic time since the start in microseconds: the
+	// divisor for rates, which a stepped wall clock cannot spoil.
+	UptimeMicros int64 `json:"uptime_us"`
+
+	TableVersion uint64 `json:"table_version"` // 0: no table yet
+	TableFresh   bool   `json:"table_fresh"`   // there is a table within its time to live
+
+	Functions []Function `json:"functions"` // those of the current table, and others with counts
+	// Denied counts refused claims to be a peer by reason (unknown_peer,
+	// missing_token, bad_signature, wrong_audience, expired, malformed, ...).
+	Denied map[string]uint64 `json:"denied"`
+	// NotFound counts requests for functions that no node has (404).
+	NotFound uint64 `json:"not_found"`
+}
+
+// Function holds the counters of one function.
+type Function struct {
+	Name string `json:"name"`
+	User User   `json:"user"`
+	// In counts requests that peers forwarded to this node, by peer id.
+	In map[string]Peer `json:"in,omitempty"`
+	// Out counts user requests that this node forwarded, by peer id.
+	Out map[string]uint64 `json:"out,omitempty"`
+}
+
+// User counts the requests of this node's own users, by outcome.
+// All of them together are the demand: Local + Forwarded + Limited + Full.
+type User struct {
+	Local     uint64 `json:"local"`
+	Forwarded uint64 `json:"forwarded"`
+	Limited   uint64 `json:"limited"` // 429: over the limit
+	Full      uint64 `json:"full"`    // 503: every node that has it is full
+}
+
+// Total is the number of user requests seen, whatever became of them.
+func (u User) Total() uint64 { return u.Local + u.Forwarded + u.Limited + u.Full }
+
+// Peer counts what one peer sent for one function, by outcome.
+type Peer struct {
+	Local   uint64 `json:"local"`
+	Limited uint64 `json:"limited"` // 429: over the rate admitted from it
+}

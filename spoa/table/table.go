@@ -1,0 +1,107 @@
+// Package table holds the weight table: the document that tells one node's
+// SPOA, for every function, how much to serve here and whom to send the rest.
+//
+// The controller writes it, the SPOA validates it, compiles it and swaps it in
+// whole. A table is a value: nobody changes one after it was handed over.
+package table
+
+import "time"
+
+// Unlimited is the rate, in requests per second, of a function or a peer that
+// no limit applies to.
+const Unlimited = -1
+
+// Bounds of a table. A table outside them is refused whole.
+const (
+	MaxBytes     = 16 << 20 // of the JSON document
+	MaxFunctions = 4096
+	MaxPeers     = 512
+	MaxForwards  = 262144  // summed over all functions
+	MaxRate      = 1e6     // requests per second
+	MaxTTL       = 24 * time.Hour
+	MaxTokenLen  = 1024 // bytes
+	MaxNameLen   = 127  // bytes of NAME.NAMESPACE: two DNS labels and a dot
+)
+
+// Table is the whole of what one SPOA needs to know, as sent by
+// PUT /v1/table.
+type Table struct {
+	// Version grows by at least one with every table of one controller run;
+	// it is there to be logged and compared, not to be obeyed.
+	Version uint64 `json:"version"`
+	// NodeID is this node's own libp2p peer id: the audience (aud) that the
+	// tokens of peers must name.
+	NodeID string `json:"node_id"`
+	// TTLMillis is how long the table may be used after it was received, in
+	// milliseconds, 1 to 86,400,000. A table past it decides nothing any more:
+	// every request is served locally (fail open).
+	TTLMillis int64 `json:"ttl_ms"`
+	// UnknownLocal sends functions that the table does not name to the local
+	// gateway instead of refusing them with 404. The controller sets it while
+	// it cannot read the gateway's list of functions.
+	UnknownLocal bool `json:"unknown_local,omitempty"`
+	// DefaultNamespace, when set, makes NAME and NAME.<DefaultNamespace> the
+	// same function. Functions of that namespace are listed by their bare NAME.
+	DefaultNamespace string `json:"default_namespace,omitempty"`
+
+	Functions []Function `json:"functions"`
+	Peers     []Peer     `json:"peers"`
+}
+
+// Function is one function's row.
+type Function struct {
+	// Name is NAME for functions of the default namespace, NAME.NAMESPACE for
+	// all others: lower-case DNS labels.
+	Name string `json:"name"`
+	// Local is nil when the function is not deployed on this node.
+	Local *Local `json:"local,omitempty"`
+	// Forward lists the peers that have the function, in any order, each peer
+	// at most once. A peer without room for us is listed with rate 0: that is
+	// how the SPOA tells "over the limit" (429) from "every node is full" (503).
+	Forward []Forward `json:"forward,omitempty"`
+}
+
+// Local says how a function is served on this node.
+type Local struct {
+	// Rate is the node's capacity for the function, requests/s, >= 0, or
+	// Unlimited. User requests within it are served here. Peers' requests draw
+	// on the same capacity, after the users': what users take is not left for
+	// peers, what peers take never refuses a user.
+	Rate float64 `json:"rate"`
+	// Soft makes Rate a threshold for forwarding only: user requests over it
+	// that no peer takes are served here rather than refused. Set for rates
+	// that nobody wrote (the node's default).
+	Soft bool `json:"soft,omitempty"`
+	// Share is the fraction of user requests, 0 to 1, tried here first; the
+	// others try the peers first. 1 for strategies that forward surplus only.
+	Share float64 `json:"share"`
+	// TimeoutMillis is HAProxy's server timeout for the function in
+	// milliseconds; 0 leaves HAProxy's own. At most 3,600,000.
+	TimeoutMillis int64 `json:"timeout_ms,omitempty"`
+}
+
+// Forward is one peer that may be sent user requests of one function.
+type Forward struct {
+	Peer string `json:"peer"` // peer id, one of Table.Peers
+	// Weight is this peer's part in the draw among the peers with rate left,
+	// relative to the others', >= 0. Weight 0 is never drawn.
+	Weight float64 `json:"weight"`
+	// Rate is the most that this node sends the peer, requests/s, >= 0, or
+	// Unlimited.
+	Rate float64 `json:"rate"`
+}
+
+// Peer is another node of the federation: whose requests are admitted, and
+// what to show it when sending ours.
+type Peer struct {
+	ID string `json:"id"` // libp2p peer id (Ed25519, base58: 12D3KooW...)
+	// Token is presented to the peer as DFaaS-Token; minted for this peer only.
+	// Empty: nothing may be forwarded to it.
+	Token string `json:"token,omitempty"`
+	// Inbound is the rate of requests/s admitted from the peer by function
+	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0.
+	Inbound map[string]float64 `json:"inbound,omitempty"`
+}
+
+// TTL returns the table's time to live.
+func (t *Table) TTL() time.Duration { return time.Duration(t.TTLMillis) * time.Millisecond }
