@@ -34,9 +34,14 @@ type Peer struct {
 	HTTP     string `json:"http,omitempty"`
 	Strategy string `json:"strategy,omitempty"`
 	// AgeMillis is the time since its last announcement; -1: none.
-	AgeMillis int64    `json:"age_ms"`
-	RTTMicros int64    `json:"rtt_us,omitempty"`
-	Functions []string `json:"functions,omitempty"`
+	AgeMillis int64 `json:"age_ms"`
+	RTTMicros int64 `json:"rtt_us,omitempty"`
+	// ClockSkewMillis is the peer's clock minus ours when its last announcement
+	// arrived (its Announcement.SentAtMillis minus our Unix time in ms): positive
+	// when its clock is ahead. The way of the message counts as being behind, so
+	// some ms below 0 are normal. Of no meaning while AgeMillis is -1.
+	ClockSkewMillis int64    `json:"clock_skew_ms"`
+	Functions       []string `json:"functions,omitempty"`
 	// Server is the state HAProxy gives the peer's server: up, down, maint, none.
 	Server string `json:"server,omitempty"`
 	Reason string `json:"reason,omitempty"` // why refused
