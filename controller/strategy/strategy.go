@@ -17,13 +17,17 @@ import (
 // Observation is what one node knows when it plans.
 type Observation struct {
 	Self      string     // own peer id
-	Functions []Function // deployed here, sorted by name
+	Functions []Function // deployed here or asked for here, sorted by name
 	Peers     []Peer     // alive, sorted by id; never Self
 }
 
-// Function is a function deployed on this node.
+// Function is a function deployed on this node, or one that its users ask for
+// although it is not (Absent).
 type Function struct {
 	Name string
+	// Absent is true when the function is not deployed on this node: Capacity is
+	// then ignored, UserRate is the demand that only peers can serve.
+	Absent bool
 	// Capacity is what this node can serve, requests/s, >= 0, or
 	// table.Unlimited for a function that is served here without limit and not
 	// offered to peers.
@@ -43,10 +47,13 @@ type Peer struct {
 	Offers []Offer // sorted by name
 }
 
-// Offer is what a node announces about one function it has deployed.
-// Announcements consist of offers.
+// Offer is what a node announces about one function that it has deployed, or
+// that its users ask for. Announcements consist of offers.
 type Offer struct {
-	Name     string  `json:"n"`
+	Name string `json:"n"`
+	// Absent offers come from nodes that do not have the function: they only
+	// tell the demand of the users there.
+	Absent   bool    `json:"a,omitempty"`
 	Capacity float64 `json:"c"` // requests/s, >= 0 (never Unlimited: such functions are announced with 0)
 	UserRate float64 `json:"u"` // requests/s, >= 0
 	// Limit is what each peer having the function may send the announcer,

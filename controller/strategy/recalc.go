@@ -1,0 +1,32 @@
+package strategy
+
+// recalc is the algorithm of the original DFaaS. Per function with limit max
+// and own user rate u: a node with u < max is not overloaded; it splits its
+// margin max - u evenly over the peers having the function, and that is the
+// limit of each, announced to all. An overloaded node admits nobody and sends
+// its surplus to the peers in proportion to the limits they announced.
+type recalc struct{}
+
+func (recalc) Name() string { return "recalc" }
+
+func (recalc) Plan(o Observation) Plan {
+	return plan(o, func(v *view) (FunctionPlan, Offer) {
+		limit := v.evenLimit()
+		fp := FunctionPlan{Local: v.local(1), In: admitAll(o.Peers, limit), Out: v.evenly(0, 0)}
+		if v.overloaded() {
+			fp.Out = nil
+			for _, p := range v.peers {
+				if !p.Absent {
+					fp.Out = append(fp.Out, Flow{Peer: p.id, Weight: p.Limit, Rate: p.Limit})
+				}
+			}
+		}
+		return fp, v.offer(limit)
+	})
+}
+
+// overloaded tells whether the users ask for all that this node can serve; a
+// node without the function always is.
+func (v *view) overloaded() bool {
+	return v.own.Absent || v.bounded() && v.own.UserRate >= v.own.Capacity
+}

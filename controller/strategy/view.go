@@ -1,0 +1,164 @@
+package strategy
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// maxRate bounds every rate that goes into a calculation, requests/s, so that
+// no announcement can overflow a sum or produce an infinity.
+const maxRate = table.MaxRate
+
+// view is one function as every strategy wants to see it: this node's own row
+// and the peers' offers, numbers already made safe.
+type view struct {
+	name  string
+	own   Function // Absent when this node neither has it nor was asked for it
+	peers []peerOffer
+	alive int // peers alive, whether they have the function or not
+}
+
+// peerOffer is one peer's offer, peers in the order of their ids.
+type peerOffer struct {
+	id string
+	Offer
+}
+
+// views groups an observation by function, sorted by name.
+func views(o Observation) []view {
+	byName := make(map[string]*view, len(o.Functions))
+	get := func(name string) *view {
+		v := byName[name]
+		if v == nil {
+			v = &view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers)}
+			byName[name] = v
+		}
+		return v
+	}
+	for _, f := range o.Functions {
+		f.UserRate = clamp(f.UserRate)
+		if f.Capacity != table.Unlimited {
+			f.Capacity = clamp(f.Capacity)
+		}
+		get(f.Name).own = f
+	}
+	for _, p := range o.Peers {
+		for _, of := range p.Offers {
+			of.Capacity, of.UserRate, of.Limit = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit)
+			if of.Absent {
+				of.Capacity, of.Limit = 0, 0
+			}
+			v := get(of.Name)
+			v.peers = append(v.peers, peerOffer{p.ID, of})
+		}
+	}
+	out := make([]view, 0, len(byName))
+	for _, v := range byName {
+		if v.own.Absent && !v.atPeers() {
+			continue // asked for somewhere, deployed nowhere
+		}
+		out = append(out, *v)
+	}
+	slices.SortFunc(out, func(a, b view) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// atPeers tells whether any peer has the function deployed.
+func (v *view) atPeers() bool {
+	return slices.ContainsFunc(v.peers, func(p peerOffer) bool { return !p.Absent })
+}
+
+// having counts the peers that have the function deployed.
+func (v *view) having() int {
+	n := 0
+	for _, p := range v.peers {
+		if !p.Absent {
+			n++
+		}
+	}
+	return n
+}
+
+// bounded tells whether this node has the function with a capacity that can be
+// shared: unlimited functions are served here and kept out of the federation.
+func (v *view) bounded() bool { return !v.own.Absent && v.own.Capacity != table.Unlimited }
+
+// spare is what this node has left of the function after its own users.
+func (v *view) spare() float64 {
+	if !v.bounded() {
+		return 0
+	}
+	return max(0, v.own.Capacity-v.own.UserRate)
+}
+
+// local is this node's row of the function, nil where it is not deployed.
+func (v *view) local(share float64) *table.Local {
+	if v.own.Absent {
+		return nil
+	}
+	return &table.Local{Rate: v.own.Capacity, Soft: v.own.Soft, Share: share, TimeoutMillis: v.own.TimeoutMillis}
+}
+
+// offer is what this node announces of the function.
+func (v *view) offer(limit float64) Offer {
+	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
+	if v.bounded() {
+		o.Capacity, o.Limit = v.own.Capacity, limit
+	}
+	return o
+}
+
+// evenLimit is the spare split evenly over the peers that have the function,
+// or over one where none has it but some may ask.
+func (v *view) evenLimit() float64 { return v.spare() / float64(max(1, v.having())) }
+
+// evenly is one flow of that weight and rate to each peer having the function.
+func (v *view) evenly(weight, rate float64) []Flow {
+	var out []Flow
+	for _, p := range v.peers {
+		if !p.Absent {
+			out = append(out, Flow{Peer: p.id, Weight: weight, Rate: rate})
+		}
+	}
+	return out
+}
+
+// admitAll admits every peer alive at that rate; none at rate 0.
+func admitAll(peers []Peer, rate float64) []Flow {
+	if rate <= 0 {
+		return nil
+	}
+	in := make([]Flow, 0, len(peers))
+	for _, p := range peers {
+		in = append(in, Flow{Peer: p.ID, Rate: rate})
+	}
+	return in
+}
+
+// plan runs a per-function rule over the whole observation. Functions that are
+// only at peers are planned but announced only if this node's users ask for them.
+func plan(o Observation, rule func(v *view) (FunctionPlan, Offer)) Plan {
+	vs := views(o)
+	p := Plan{Functions: make([]FunctionPlan, 0, len(vs)), Offers: make([]Offer, 0, len(o.Functions))}
+	for i := range vs {
+		fp, offer := rule(&vs[i])
+		fp.Name = vs[i].name
+		if fp.Local != nil || len(fp.Out) > 0 {
+			p.Functions = append(p.Functions, fp)
+		}
+		if !offer.Absent || offer.UserRate > 0 {
+			p.Offers = append(p.Offers, offer)
+		}
+	}
+	return p
+}
+
+func clamp(x float64) float64 {
+	if math.IsNaN(x) || x < 0 {
+		return 0
+	}
+	return min(x, maxRate)
+}
