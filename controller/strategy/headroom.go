@@ -105,7 +105,7 @@ func (f fill) in(v *view, alive []Peer) []Flow {
 func (v *view) ownSurplus() float64 {
 	switch {
 	case v.own.Absent:
-		return v.own.UserRate
+		return surplus(v.own.UserRate, 0)
 	case !v.bounded():
 		return 0
 	}

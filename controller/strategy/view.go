@@ -52,6 +52,9 @@ func views(o Observation) []view {
 				of.Capacity, of.Limit = 0, 0
 			}
 			v := get(of.Name)
+			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
+				continue // named twice in one announcement: the first counts
+			}
 			v.peers = append(v.peers, peerOffer{p.ID, of})
 		}
 	}

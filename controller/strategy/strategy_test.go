@@ -1,0 +1,380 @@
+package strategy
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/google/go-cmp/cmp"
+)
+
+// site is one node of a test federation with a single function.
+type site struct {
+	capacity float64 // -1: not deployed
+	user     float64
+}
+
+const fn = "funca"
+
+func id(i int) string { return fmt.Sprintf("n%03d", i) }
+
+func (s site) offer(limit float64) Offer {
+	if s.capacity < 0 {
+		return Offer{Name: fn, Absent: true, UserRate: s.user}
+	}
+	return Offer{Name: fn, Capacity: s.capacity, UserRate: s.user, Limit: limit}
+}
+
+// observe is what node i knows when all announcements have arrived.
+func observe(sites []site, i int, limits []float64) Observation {
+	o := Observation{Self: id(i)}
+	s := sites[i]
+	if s.capacity >= 0 || s.user > 0 {
+		o.Functions = []Function{{Name: fn, Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}
+	}
+	for j, p := range sites {
+		if j == i {
+			continue
+		}
+		peer := Peer{ID: id(j)}
+		if p.capacity >= 0 || p.user > 0 {
+			peer.Offers = []Offer{p.offer(limits[j])}
+		}
+		o.Peers = append(o.Peers, peer)
+	}
+	return o
+}
+
+// settle plans at every node twice: the first round makes the announced limits
+// that the second uses.
+func settle(s Strategy, sites []site) []Plan {
+	limits := make([]float64, len(sites))
+	plans := make([]Plan, len(sites))
+	for range 2 {
+		for i := range sites {
+			plans[i] = s.Plan(observe(sites, i, limits))
+		}
+		for i, p := range plans {
+			for _, o := range p.Offers {
+				limits[i] = o.Limit
+			}
+		}
+	}
+	return plans
+}
+
+func flow(flows []Flow, peer string) float64 {
+	for _, f := range flows {
+		if f.Peer == peer {
+			return f.Rate
+		}
+	}
+	return 0
+}
+
+func function(p Plan) FunctionPlan {
+	if len(p.Functions) == 0 {
+		return FunctionPlan{}
+	}
+	return p.Functions[0]
+}
+
+// TestKnownLoads holds the strategies against the published results: functions
+// limited to 10, 20 and 30 req/s on nodes 1, 2 and 3.
+func TestKnownLoads(t *testing.T) {
+	tests := []struct {
+		strategy string
+		load     [3]float64
+		out      [3][3]float64 // at least this from i to k, req/s
+		most     [3]float64    // no more than this out of i in all
+	}{
+		{"recalc", [3]float64{50, 0, 0}, [3][3]float64{{0, 10, 15}}, [3]float64{25, 0, 0}},
+		{"recalc", [3]float64{50, 10, 0}, [3][3]float64{{0, 5, 15}}, [3]float64{20, 0, 0}},
+		{"recalc", [3]float64{50, 30, 0}, [3][3]float64{{0, 0, 15}, {0, 0, 15}}, [3]float64{15, 15, 0}},
+		{"recalc", [3]float64{50, 50, 50}, [3][3]float64{}, [3]float64{}},
+		{"headroom", [3]float64{50, 0, 0}, [3][3]float64{{0, 16, 24}}, [3]float64{50, 15, 10}},
+		{"headroom", [3]float64{50, 10, 0}, [3][3]float64{{0, 10, 30}}, [3]float64{40, 0, 0}},
+		{"headroom", [3]float64{50, 30, 0}, [3][3]float64{{0, 0, 23.5}, {0, 0, 6}}, [3]float64{24, 6.5, 0}},
+		{"headroom", [3]float64{50, 50, 50}, [3][3]float64{}, [3]float64{}},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.strategy, tt.load), func(t *testing.T) {
+			s, err := New(tt.strategy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sites := []site{{10, tt.load[0]}, {20, tt.load[1]}, {30, tt.load[2]}}
+			for i, p := range settle(s, sites) {
+				f := function(p)
+				sum := 0.0
+				for k := range sites {
+					got := flow(f.Out, id(k))
+					sum += got
+					if got < tt.out[i][k]-1e-9 {
+						t.Errorf("node %d may send %.2f req/s to node %d, want at least %.2f", i+1, got, k+1, tt.out[i][k])
+					}
+				}
+				if sum > tt.most[i]+1e-9 {
+					t.Errorf("node %d may send %.2f req/s in all, want at most %.2f", i+1, sum, tt.most[i])
+				}
+			}
+		})
+	}
+}
+
+// TestHeadroomServesAStepAtOnce: at rest every node may already send away what
+// its peers have lent it.
+func TestHeadroomServesAStepAtOnce(t *testing.T) {
+	for _, p := range settle(headroom{}, []site{{30, 0}, {30, 0}, {30, 0}}) {
+		f := function(p)
+		room := f.Local.Rate
+		for _, o := range f.Out {
+			room += o.Rate
+		}
+		if room < 50 {
+			t.Errorf("an idle node has room for %.1f req/s at once, want 50", room)
+		}
+	}
+}
+
+func randomSites(r *rand.Rand) []site {
+	sites := make([]site, 1+r.IntN(12))
+	for i := range sites {
+		sites[i] = site{capacity: math.Floor(r.Float64() * 100), user: r.Float64() * 150}
+		switch r.IntN(5) {
+		case 0:
+			sites[i].capacity = -1
+		case 1:
+			sites[i].user = 0
+		}
+	}
+	return sites
+}
+
+// TestHeadroomFill checks the fill against what it is for, over random
+// federations in which all announcements have arrived.
+func TestHeadroomFill(t *testing.T) {
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		sites := randomSites(r)
+		plans := settle(headroom{}, sites)
+
+		var need, spare, deployed float64
+		for _, s := range sites {
+			need += max(0, s.user-max(0, s.capacity))
+			spare += max(0, s.capacity-s.user)
+			if s.capacity >= 0 {
+				deployed++
+			}
+		}
+		for i, p := range plans {
+			f := function(p)
+			var in, out float64
+			for k := range sites {
+				send, admit := flow(f.Out, id(k)), flow(function(plans[k]).In, id(i))
+				if send > admit+1e-6 {
+					t.Fatalf("seed %d: %s may send %g to %s, which admits only %g", seed, id(i), send, id(k), admit)
+				}
+				in += flow(f.In, id(k))
+				out += send
+			}
+			own := max(0, sites[i].capacity-sites[i].user)
+			if in > own*(1+admitMargin)+1e-6 {
+				t.Fatalf("seed %d: %s admits %g of a spare of %g", seed, id(i), in, own)
+			}
+			if want := max(0, sites[i].user-max(0, sites[i].capacity)); need*(1+claimMargin)*3 < spare && deployed > 0 && out < want-1e-6 {
+				t.Fatalf("seed %d: %s may send %g of its surplus %g although the federation has room", seed, id(i), out, want)
+			}
+		}
+		// Nothing is left over while somebody is refused.
+		if need >= spare {
+			sent := 0.0
+			for _, p := range plans {
+				for _, o := range function(p).Out {
+					sent += o.Rate
+				}
+			}
+			if sent < spare-1e-6 || sent > spare+1e-6 {
+				t.Fatalf("seed %d: with too little room, %g of %g is used", seed, sent, spare)
+			}
+		}
+	}
+}
+
+// TestPlansAreSane: whatever the peers announce, every strategy answers with
+// finite rates within bounds, rows sorted, nobody named twice.
+func TestPlansAreSane(t *testing.T) {
+	wild := []float64{0, -1, 1e-300, 1, 30, 1e6, 1e300, math.Inf(1), math.Inf(-1), math.NaN()}
+	names := []string{"a", "b", "c", "d"}
+	for _, s := range all() {
+		t.Run(s.Name(), func(t *testing.T) {
+			for seed := range uint64(2000) {
+				r := rand.New(rand.NewPCG(seed, 2))
+				pick := func() float64 { return wild[r.IntN(len(wild))] }
+				o := Observation{Self: id(0)}
+				for _, n := range names {
+					if r.IntN(2) == 0 {
+						o.Functions = append(o.Functions, Function{Name: n, Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick()})
+					}
+				}
+				for i := range r.IntN(6) {
+					p := Peer{ID: id(i + 1)}
+					for range r.IntN(5) {
+						p.Offers = append(p.Offers, Offer{
+							Name: names[r.IntN(len(names))], Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(),
+						})
+					}
+					o.Peers = append(o.Peers, p)
+				}
+				checkPlan(t, o, s.Plan(o))
+			}
+		})
+	}
+}
+
+func checkPlan(t *testing.T, o Observation, p Plan) {
+	t.Helper()
+	ok := func(x float64) bool { return x == table.Unlimited || x >= 0 && x <= 2*maxRate*float64(len(o.Peers)+1) }
+	last := ""
+	for _, f := range p.Functions {
+		if f.Name <= last {
+			t.Fatalf("functions not sorted or twice: %q after %q", f.Name, last)
+		}
+		last = f.Name
+		for kind, flows := range map[string][]Flow{"out": f.Out, "in": f.In} {
+			peer := ""
+			for _, fl := range flows {
+				if fl.Peer <= peer || fl.Peer == o.Self {
+					t.Fatalf("%s %s: peer %q after %q", f.Name, kind, fl.Peer, peer)
+				}
+				peer = fl.Peer
+				if !ok(fl.Rate) || !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
+					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
+				}
+				if kind == "in" && (f.Local == nil || fl.Rate > f.Local.Rate) {
+					t.Fatalf("%s admits %g req/s with %+v", f.Name, fl.Rate, f.Local)
+				}
+			}
+		}
+	}
+	for _, of := range p.Offers {
+		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= maxRate && of.UserRate <= maxRate && of.Limit <= maxRate) {
+			t.Fatalf("offer %+v", of)
+		}
+	}
+}
+
+func TestAbsentFunctions(t *testing.T) {
+	sites := []site{{-1, 5}, {-1, 0}, {30, 0}}
+	for _, s := range all() {
+		t.Run(s.Name(), func(t *testing.T) {
+			plans := settle(s, sites)
+			for i := range 2 {
+				f := function(plans[i])
+				if f.Local != nil {
+					t.Errorf("node %d serves a function it does not have", i+1)
+				}
+				if s.Name() == "alllocal" {
+					if len(plans[i].Functions) != 0 {
+						t.Errorf("alllocal plans to forward: %+v", plans[i])
+					}
+					continue
+				}
+				if r := flow(f.Out, id(2)); r == 0 {
+					t.Errorf("node %d may not send to the only node that has the function", i+1)
+				}
+				if r := flow(function(plans[2]).In, id(i)); r <= 0 {
+					t.Errorf("node 3 admits nothing from node %d", i+1)
+				}
+			}
+			if diff := cmp.Diff([]Offer{{Name: fn, Absent: true, UserRate: 5}}, plans[0].Offers); diff != "" {
+				t.Errorf("the node that asks announces:\n%s", diff)
+			}
+			if len(plans[1].Offers) != 0 {
+				t.Errorf("a node that neither has it nor asks announces %+v", plans[1].Offers)
+			}
+		})
+	}
+}
+
+// TestFullPeersAreListed: without a row of rate 0 the SPOA could not tell
+// "every node is full" from "nobody else has it".
+func TestFullPeersAreListed(t *testing.T) {
+	for _, name := range []string{"headroom", "recalc"} {
+		s, err := New(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range settle(s, []site{{10, 50}, {20, 50}, {30, 50}}) {
+			if out := function(p).Out; len(out) != 2 || out[0].Rate != 0 || out[1].Rate != 0 {
+				t.Errorf("%s, node %d: %+v, want two peers with rate 0", name, i+1, out)
+			}
+		}
+	}
+}
+
+func TestUnlimitedStaysHome(t *testing.T) {
+	o := Observation{
+		Self:      id(0),
+		Functions: []Function{{Name: fn, Capacity: table.Unlimited, UserRate: 500}},
+		Peers:     []Peer{{ID: id(1)}},
+	}
+	for _, s := range all() {
+		p := s.Plan(o)
+		f := function(p)
+		if f.Local == nil || f.Local.Rate != table.Unlimited || len(f.In) != 0 {
+			t.Errorf("%s: %+v", s.Name(), f)
+		}
+		if p.Offers[0].Capacity != 0 || p.Offers[0].Limit != 0 {
+			t.Errorf("%s offers an unlimited function: %+v", s.Name(), p.Offers[0])
+		}
+	}
+}
+
+func TestBlindShares(t *testing.T) {
+	sites := []site{{30, 10}, {30, 10}, {30, 10}}
+	for name, want := range map[string]float64{"static": 0.6, "random": 1.0 / 3, "alllocal": 1} {
+		s, err := New(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := function(settle(s, sites)[0]).Local.Share; got != want {
+			t.Errorf("%s serves a share of %g here, want %g", name, got, want)
+		}
+		if got := function(settle(s, sites[:1])[0]).Local.Share; got != 1 {
+			t.Errorf("%s alone serves a share of %g, want 1", name, got)
+		}
+	}
+}
+
+func TestNewNamesTheChoices(t *testing.T) {
+	if _, err := New("best"); err == nil || !strings.Contains(err.Error(), "headroom") {
+		t.Errorf("got %v, want an error that names the strategies", err)
+	}
+}
+
+func BenchmarkPlan(b *testing.B) {
+	const functions, peers = 1000, 100
+	var o Observation
+	for f := range functions {
+		o.Functions = append(o.Functions, Function{Name: fmt.Sprintf("f%04d", f), Capacity: 100, UserRate: float64(f % 200)})
+	}
+	for p := range peers {
+		peer := Peer{ID: id(p)}
+		for f := range functions {
+			peer.Offers = append(peer.Offers, Offer{Name: fmt.Sprintf("f%04d", f), Capacity: 100, UserRate: float64((f + p) % 200), Limit: 1})
+		}
+		o.Peers = append(o.Peers, peer)
+	}
+	for _, s := range all() {
+		b.Run(s.Name(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Plan(o)
+			}
+		})
+	}
+}
