@@ -1,0 +1,57 @@
+# DFaaS. `make help` lists what there is.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+MODULES  := . ./spoa ./controller ./deploy/emulator ./e2e
+PACKAGES := ./... ./spoa/... ./controller/... ./deploy/emulator/... ./e2e/...
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+RUN      := .run
+OUT      := out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo up down test check bench fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install missing Debian packages (haproxy, figlet, tesseract)
+	@deploy/setup.sh haproxy=haproxy figlet=figlet tesseract=tesseract-ocr curl=curl
+
+build: ## build all commands into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ \
+		./spoa/cmd/dfaas-spoa ./controller/cmd/dfaas-controller ./controller/cmd/dfaasctl \
+		./faasd/cmd/dfaas-provider ./deploy/emulator/cmd/dfaas-emulator
+
+demo: setup build ## three nodes, one overloaded, a forged peer: watch it (3 minutes at most)
+	@bin/dfaas-emulator demo -o $(OUT)/demo
+
+up: setup build ## start the three-node federation and leave it running (node i: port 808i)
+	@bin/dfaas-emulator up --dir $(RUN)
+
+down: ## stop what `make up` started
+	@bin/dfaas-emulator down --dir $(RUN)
+
+test: setup build check ## all tests, with real HAProxy and real processes
+	$(GO) test -timeout 10m $(PACKAGES)
+
+check: ## formatting and vet
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet $(PACKAGES)
+
+bench: setup build ## benchmarks; writes docs/performance.md
+	@deploy/setup.sh wrk=wrk
+	$(GO) build -o bin/ ./e2e/cmd/dfaas-bench
+	bin/dfaas-bench --out docs/performance.md
+
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@for module in $(MODULES); do \
+		(cd $$module && for f in $$(grep -rl '^func Fuzz' --include='*_test.go' . | grep -v '^./spoa/\|^./controller/\|^./e2e/\|^./deploy/' ; true); do \
+			for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
+				echo "$$module $$f $$target"; $(GO) test $$(dirname $$f) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) || exit 1; \
+			done; \
+		done) || exit 1; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin $(OUT)
