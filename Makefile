@@ -2,7 +2,6 @@
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-MODULES  := . ./spoa ./controller ./deploy/emulator ./e2e
 PACKAGES := ./... ./spoa/... ./controller/... ./deploy/emulator/... ./e2e/...
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 RUN      := .run
@@ -45,12 +44,11 @@ bench: setup build ## benchmarks; writes docs/performance.md
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME (30s)
-	@for module in $(MODULES); do \
-		(cd $$module && for f in $$(grep -rl '^func Fuzz' --include='*_test.go' . | grep -v '^./spoa/\|^./controller/\|^./e2e/\|^./deploy/' ; true); do \
-			for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
-				echo "$$module $$f $$target"; $(GO) test $$(dirname $$f) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) || exit 1; \
-			done; \
-		done) || exit 1; \
+	@set -e; for file in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "== $$file $$target"; \
+			$(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+		done; \
 	done
 
 clean: ## remove what was built
