@@ -42,7 +42,7 @@ type JoinRequest struct {
 	Address string `json:"address"` // multiaddr with /p2p/ID
 }
 
-// Problem is the body of every answer that is not 200. It is the error that
+// Problem is the body of every answer that is not a 2xx. It is the error that
 // Client returns for it.
 type Problem struct {
 	Status  int    `json:"-"` // HTTP status
