@@ -1,0 +1,223 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/haproxytech/client-native/v5/runtime"
+	"github.com/haproxytech/client-native/v5/runtime/options"
+)
+
+// What can be wrong with the runtime API. The errors that Client returns wrap
+// one of these where it applies, and say what to do about it.
+var (
+	ErrNoSocket   = errors.New("no runtime socket")
+	ErrNotRunning = errors.New("HAProxy is not running")
+	ErrPermission = errors.New("no permission")
+	ErrTimeout    = errors.New("HAProxy does not answer")
+	ErrNotLoaded  = errors.New("the drop-in is not loaded")
+)
+
+const (
+	commandTimeout = 2 * time.Second // of one command, unless the context ends earlier
+	maxCommands    = 8               // waiting for answers at the same time
+	maxAnswer      = 4 << 20         // bytes
+)
+
+// Client speaks to one HAProxy over its runtime socket (`stats socket`, level
+// admin). Every command dials anew, so restarts and reloads need no care. Safe
+// for concurrent use.
+type Client struct {
+	socket string
+	// running bounds the commands under way. A command given up by its caller
+	// keeps its place until client-native lets go of it, after 30 seconds.
+	running chan struct{}
+}
+
+// New returns a client for the runtime socket at that path. It does not connect.
+func New(socketPath string) *Client {
+	return &Client{socket: socketPath, running: make(chan struct{}, maxCommands)}
+}
+
+// Info tells which process answers.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	answer, err := c.run(ctx, "show info")
+	if err != nil {
+		return Info{}, err
+	}
+	return parseInfo(answer)
+}
+
+// Servers reads the servers of one backend of the drop-in, in HAProxy's order.
+// Those of BackendPeers are what Reconcile starts from.
+func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) {
+	answer, err := c.run(ctx, "show stat "+backend+" 4 -1")
+	if err != nil {
+		return nil, err
+	}
+	servers, err := parseServers(answer)
+	if err != nil {
+		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+	}
+	return servers, nil
+}
+
+// Apply makes the changes, in their order. A step that fails keeps the further
+// steps for the same peer from being tried, not those for others; when HAProxy
+// does not answer at all, nothing more is tried.
+//
+// It returns the ids of the servers that could not be deleted yet because they
+// still have connections; they are disabled, take no new requests, and the next
+// Reconcile tries again. That is not an error.
+func (c *Client) Apply(ctx context.Context, steps []Step) (busy []string, err error) {
+	var errs []error
+	stuck := make(map[string]bool)
+	for _, step := range steps {
+		if stuck[step.Peer.ID] {
+			continue
+		}
+		switch err := c.apply(ctx, step); {
+		case err == nil:
+		case errors.Is(err, errBusy):
+			stuck[step.Peer.ID] = true
+			busy = append(busy, step.Peer.ID)
+		case unreachable(err):
+			return busy, errors.Join(append(errs, err)...)
+		default:
+			stuck[step.Peer.ID] = true
+			errs = append(errs, err)
+		}
+	}
+	return busy, errors.Join(errs...)
+}
+
+// errBusy is HAProxy's refusal to delete a server that has connections.
+var errBusy = errors.New("server still has connections")
+
+func unreachable(err error) bool {
+	return errors.Is(err, ErrNoSocket) || errors.Is(err, ErrNotRunning) || errors.Is(err, ErrPermission) ||
+		errors.Is(err, ErrTimeout) || errors.Is(err, ErrNotLoaded) || errors.Is(err, context.Canceled)
+}
+
+func (c *Client) apply(ctx context.Context, step Step) error {
+	commands, err := step.commands()
+	if err != nil {
+		return err
+	}
+	for _, command := range commands {
+		if _, err := c.run(ctx, command); err != nil {
+			return fmt.Errorf("%s server of peer %s: %w", step.Op, step.Peer.ID, err)
+		}
+	}
+	return nil
+}
+
+// commands returns what to tell HAProxy. Nothing gets into a command that was
+// not checked first: peers' ids and addresses come from the network.
+func (s Step) commands() ([]string, error) {
+	if !ValidPeerID(s.Peer.ID) {
+		return nil, fmt.Errorf("%s server: %.80q is not a peer id", s.Op, s.Peer.ID)
+	}
+	server := BackendPeers + "/" + s.Peer.ID
+	switch s.Op {
+	case Add:
+		if err := s.Peer.Validate(); err != nil {
+			return nil, fmt.Errorf("add server: %w", err)
+		}
+		// Weight 0 keeps it out of the balancing. Without the two pool words a
+		// dynamic server never uses a connection twice.
+		return []string{"add server " + server + " " + s.Peer.Address.String() +
+			" weight 0 check inter 1s fall 2 rise 1 pool-max-conn 128 pool-purge-delay 1s"}, nil
+	case Enable:
+		return []string{"enable health " + server, "enable server " + server}, nil
+	case Disable:
+		return []string{"disable server " + server}, nil
+	case Delete:
+		return []string{"del server " + server}, nil
+	default:
+		return nil, fmt.Errorf("unknown operation %q on a server", s.Op)
+	}
+}
+
+// run executes one command. It returns when the answer is there, when ctx ends
+// or after commandTimeout, whichever is first, even if HAProxy hangs.
+func (c *Client) run(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	select {
+	case c.running <- struct{}{}:
+	case <-ctx.Done():
+		return "", c.explain(ctx.Err())
+	}
+	type result struct {
+		answer string
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-c.running }()
+		answer, err := execute(c.socket, command)
+		done <- result{answer, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return "", c.explain(r.err)
+		}
+		return r.answer, c.check(r.answer)
+	case <-ctx.Done():
+		return "", c.explain(ctx.Err())
+	}
+}
+
+// execute lets client-native do the talking. A new SingleRuntime for each
+// command costs nothing, and the lock inside it never makes a command wait for
+// another one that hangs.
+func execute(socket, command string) (string, error) {
+	var r runtime.SingleRuntime
+	if err := r.Init(socket, 0, 0, options.RuntimeOptions{DoNotCheckRuntimeOnInit: true}); err != nil {
+		return "", err
+	}
+	return r.ExecuteWithResponse(command)
+}
+
+// check finds the refusals that client-native takes for answers.
+func (c *Client) check(answer string) error {
+	if len(answer) > maxAnswer {
+		return fmt.Errorf("HAProxy at %s: an answer of more than %d bytes", c.socket, maxAnswer)
+	}
+	if strings.HasPrefix(answer, "[6]: Unknown command") {
+		return fmt.Errorf("HAProxy at %s does not know the command; version 2.6 or later is needed", c.socket)
+	}
+	return nil
+}
+
+// explain turns a failure into one of the errors above, with the mend.
+func (c *Client) explain(err error) error {
+	text := err.Error()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w at %s: start HAProxy, or name the path of its `stats socket` line as haproxy_socket", ErrNoSocket, c.socket)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: nobody listens at %s; start it", ErrNotRunning, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w to open %s: add this user to the socket's group (`adduser dfaas haproxy` on Debian)", ErrPermission, c.socket)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w at %s in time; look at its log, restart it if it hangs", ErrTimeout, c.socket)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("HAProxy at %s: %w", c.socket, err)
+	case strings.Contains(text, "Permission denied"):
+		return fmt.Errorf("%w for changes over %s: its `stats socket` line needs `level admin`", ErrPermission, c.socket)
+	case strings.Contains(text, "No such proxy"), strings.Contains(text, "No such backend"):
+		return fmt.Errorf("%w: HAProxy at %s has no backend %s; start it with `-f dfaas.cfg`", ErrNotLoaded, c.socket, BackendPeers)
+	case strings.Contains(text, "still has connections"):
+		return errBusy
+	default:
+		return fmt.Errorf("HAProxy at %s: %w", c.socket, err)
+	}
+}

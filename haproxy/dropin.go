@@ -1,0 +1,67 @@
+// Package haproxy is DFaaS's side of HAProxy: the configuration that an
+// operator drops in beside their own, and a client of HAProxy's runtime API that
+// keeps the peers' servers as the controller wants them, without a reload.
+package haproxy
+
+import _ "embed"
+
+//go:embed dfaas.cfg
+var config string
+
+//go:embed dfaas-spoe.conf
+var spoeConfig string
+
+// Config returns the drop-in, dfaas.cfg: a configuration file for HAProxy 2.6
+// to 3.2 to be loaded after the operator's own.
+func Config() string { return config }
+
+// SPOEConfig returns dfaas-spoe.conf, the file that EnvSPOEConf names.
+func SPOEConfig() string { return spoeConfig }
+
+// Proxies and servers of the drop-in.
+const (
+	FrontendUsers    = "fe_dfaas"          // users and peers
+	FrontendFallback = "fe_dfaas_fallback" // requests whose peer is gone, from BackendPeers
+	FrontendStats    = "fe_dfaas_stats"    // statistics page and /metrics
+	BackendLocal     = "be_dfaas_local"    // this node's gateway
+	BackendPeers     = "be_dfaas_peers"    // one dynamic server for each peer, named by its id
+	BackendSPOA      = "be_dfaas_spoa"     // dfaas-spoa
+
+	// ServerLocal is the one static server of BackendPeers, which leads back to
+	// this node. The runtime client never touches it.
+	ServerLocal = "local"
+)
+
+// Variables that dfaas-spoa sets. None of them set means: serve here.
+const (
+	VarAction  = "txn.dfaas.action"  // ActionPeer or ActionDeny
+	VarTarget  = "txn.dfaas.target"  // peer id, with ActionPeer
+	VarToken   = "txn.dfaas.token"   // JWT for that peer
+	VarStatus  = "txn.dfaas.status"  // 403, 404, 429 or 503; with ActionPeer only if the function is not deployed here
+	VarTimeout = "txn.dfaas.timeout" // milliseconds
+)
+
+// Values of VarAction.
+const (
+	ActionPeer = "peer"
+	ActionDeny = "deny"
+)
+
+// Headers. The first two are also those of a forwarded request.
+const (
+	HeaderNodeID = "DFaaS-Node-ID" // response: the node that executed, or refused
+	HeaderToken  = "DFaaS-Token"   // request only
+	HeaderServer = "X-Server"      // response: HOST:PORT of that node
+)
+
+// Environment variables that the drop-in reads when HAProxy starts. All have
+// defaults in dfaas.cfg.
+const (
+	EnvBind     = "DFAAS_BIND"      // address of FrontendUsers
+	EnvGateway  = "DFAAS_GATEWAY"   // HOST:PORT of the gateway
+	EnvNodeID   = "DFAAS_NODE_ID"   // this node's peer id
+	EnvStats    = "DFAAS_STATS"     // address of FrontendStats
+	EnvSPOA     = "DFAAS_SPOA"      // socket of dfaas-spoa as HAProxy sees it
+	EnvSPOEConf = "DFAAS_SPOE_CONF" // path of dfaas-spoe.conf
+	EnvInstance = "DFAAS_INSTANCE"  // tells several HAProxies on one machine apart
+)

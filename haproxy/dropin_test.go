@@ -1,0 +1,108 @@
+package haproxy_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/haproxytest"
+)
+
+// TestConfigIsAcceptedWithoutWarnings is the promise of one drop-in for all
+// versions, beside an operator's configuration and with hardly any.
+func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	dropin := write("dfaas.cfg", haproxy.Config())
+	env := map[string]string{haproxy.EnvSPOEConf: write("dfaas-spoe.conf", haproxy.SPOEConfig())}
+	minimal := write("minimal.cfg", "global\n\tlog stderr format raw local0\n\tstats socket "+filepath.Join(dir, "s")+" level admin\n")
+
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			binary := version.binary(t)
+			for _, before := range []string{"/etc/haproxy/haproxy.cfg", minimal} {
+				output, err := binary.Check(env, before, dropin)
+				if err != nil || output != "" {
+					t.Errorf("haproxy -c -f %s -f dfaas.cfg: %v\n%s", before, err, output)
+				}
+			}
+		})
+	}
+}
+
+// versions are the HAProxies of three releases of Debian.
+var versions = []struct {
+	name   string
+	binary func(testing.TB) haproxytest.Binary
+}{
+	{"installed", func(testing.TB) haproxytest.Binary { return haproxytest.Installed }},
+	{"3.0", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "trixie") }},
+	{"3.2", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "forky") }},
+}
+
+// TestConfigAndConstantsAgree finds names that were changed in one place only.
+func TestConfigAndConstantsAgree(t *testing.T) {
+	t.Parallel()
+	for _, env := range []string{
+		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
+		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvInstance,
+	} {
+		if !strings.Contains(haproxy.Config(), "presetenv "+env+" ") {
+			t.Errorf("%s has no default in dfaas.cfg", env)
+		}
+		if strings.Count(haproxy.Config(), "${"+env+"}") == 0 {
+			t.Errorf("%s is not used in dfaas.cfg", env)
+		}
+	}
+	for _, line := range []string{
+		"frontend " + haproxy.FrontendUsers + " from dfaas",
+		"frontend " + haproxy.FrontendFallback + " from dfaas",
+		"frontend " + haproxy.FrontendStats + " from dfaas",
+		"backend " + haproxy.BackendLocal + " from dfaas_backend",
+		"backend " + haproxy.BackendPeers + " from dfaas_backend",
+		"backend " + haproxy.BackendSPOA + " from dfaas",
+		"    server " + haproxy.ServerLocal + ` "abns@`,
+	} {
+		if !strings.Contains(haproxy.Config(), "\n"+line) {
+			t.Errorf("dfaas.cfg has no line %q", line)
+		}
+	}
+	for _, variable := range []string{
+		haproxy.VarAction, haproxy.VarTarget, haproxy.VarToken, haproxy.VarStatus, haproxy.VarTimeout,
+	} {
+		if !strings.Contains(haproxy.Config(), "var("+variable+")") {
+			t.Errorf("%s is not used in dfaas.cfg", variable)
+		}
+	}
+}
+
+// TestConfigLeavesTheOperatorAlone: every proxy and defaults section bears our
+// name, and the global section sets nothing but our environment.
+func TestConfigLeavesTheOperatorAlone(t *testing.T) {
+	t.Parallel()
+	section := regexp.MustCompile(`^(global|defaults dfaas|defaults dfaas_backend from dfaas|(frontend fe|backend be)_dfaas\w* from dfaas\w*)$`)
+	global := false
+	for i, line := range strings.Split(haproxy.Config(), "\n") {
+		switch {
+		case line == "" || strings.HasPrefix(strings.TrimSpace(line), "#") || strings.HasPrefix(line, "."):
+		case !strings.HasPrefix(line, " "):
+			global = line == "global"
+			if !section.MatchString(line) {
+				t.Errorf("dfaas.cfg:%d: section %q", i+1, line)
+			}
+		case global && !strings.HasPrefix(line, "    presetenv DFAAS_"):
+			t.Errorf("dfaas.cfg:%d: %q in the global section", i+1, line)
+		}
+	}
+}

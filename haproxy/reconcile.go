@@ -1,0 +1,74 @@
+package haproxy
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// Op is what a Step does to a server.
+type Op string
+
+// The operations. A new server is added disabled and unchecked; Enable starts
+// its health check and lets requests through. Only a disabled server without
+// connections can be deleted.
+const (
+	Add     Op = "add"
+	Enable  Op = "enable"
+	Disable Op = "disable"
+	Delete  Op = "delete"
+)
+
+// Step is one change to BackendPeers.
+type Step struct {
+	Op   Op
+	Peer Peer // the address matters to Add only
+}
+
+// Reconcile plans how BackendPeers gets from the servers it has to the peers it
+// should have. It is pure and remembers nothing: planned again from what HAProxy
+// then reports, half-done plans, reloads and restarts mend themselves.
+//
+// Servers that do not bear a peer id (ServerLocal, and whatever the operator
+// added) are left alone. Of a peer wanted twice, the first address counts. A
+// peer whose address changed is removed and added anew.
+func Reconcile(current []Server, desired []Peer) []Step {
+	have := make(map[string]Server)
+	for _, s := range current {
+		if ValidPeerID(s.Name) {
+			have[s.Name] = s
+		}
+	}
+	want := make(map[string]Peer)
+	for _, p := range desired {
+		if _, twice := want[p.ID]; !twice {
+			want[p.ID] = Peer{ID: p.ID, Address: unmap(p.Address)}
+		}
+	}
+
+	var steps []Step
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		server := have[name]
+		if peer, wanted := want[name]; wanted && peer.Address == unmap(server.Address) {
+			continue
+		}
+		gone := Peer{ID: name, Address: server.Address}
+		if server.State != Maint {
+			steps = append(steps, Step{Disable, gone})
+		}
+		steps = append(steps, Step{Delete, gone})
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		peer, server := want[name], have[name]
+		if _, there := have[name]; !there || unmap(server.Address) != peer.Address {
+			steps = append(steps, Step{Add, peer}, Step{Enable, peer})
+		} else if server.State == Maint || !server.Checked {
+			steps = append(steps, Step{Enable, peer})
+		}
+	}
+	return steps
+}
+
+// unmap makes ::ffff:10.0.0.1 and 10.0.0.1, which are the same host, the same
+// value.
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -1,0 +1,169 @@
+package haproxy
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxServers is the most servers accepted in one backend.
+const maxServers = 4096
+
+// State is what HAProxy thinks of a server.
+type State string
+
+// The states, and where HAProxy's own words for them differ, those.
+const (
+	Up    State = "up"    // also "no check" and "NOLB"
+	Down  State = "down"  // health checks fail
+	Maint State = "maint" // disabled: new servers, and those to be deleted
+	Drain State = "drain" // weight 0 set by the operator; still reached by use-server
+)
+
+// Server is one row of HAProxy's statistics.
+type Server struct {
+	Name    string
+	Address netip.AddrPort // invalid for servers behind unix sockets
+	State   State
+	Checked bool   // health checks are on
+	Check   string // last check's result in HAProxy's words, such as "L4CON in 0ms"; for display
+	Weight  int
+	// Sessions is the number of requests being served, Total of those ever
+	// served, Errors of failed connections and broken answers, since the server
+	// was added.
+	Sessions, Total, Errors int64
+}
+
+// parseServers reads the answer to `show stat BACKEND 4 -1`.
+func parseServers(answer string) ([]Server, error) {
+	head, ok := strings.CutPrefix(answer, "# ")
+	if !ok {
+		return nil, fmt.Errorf("statistics expected, got %.80q", answer)
+	}
+	r := csv.NewReader(strings.NewReader(head))
+	r.ReuseRecord = true
+	names, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the statistics' column names: %w", err)
+	}
+	columns := make(map[string]int, len(names))
+	for i, name := range names {
+		columns[name] = i
+	}
+	for _, name := range []string{"svname", "status", "weight", "addr"} {
+		if _, ok := columns[name]; !ok {
+			return nil, fmt.Errorf("the statistics have no column %q", name)
+		}
+	}
+	var servers []Server
+	for {
+		row, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return servers, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the statistics: %w", err)
+		}
+		if len(servers) == maxServers {
+			return nil, fmt.Errorf("more than %d servers in one backend", maxServers)
+		}
+		server, err := parseServer(func(column string) string {
+			if i, ok := columns[column]; ok {
+				return row[i]
+			}
+			return ""
+		})
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, server)
+	}
+}
+
+func parseServer(field func(column string) string) (Server, error) {
+	s := Server{Name: strings.Clone(field("svname"))}
+	if s.Name == "" {
+		return Server{}, errors.New("a server without a name in the statistics")
+	}
+	// Not an address for servers behind unix sockets, which is fine.
+	s.Address, _ = netip.ParseAddrPort(field("addr"))
+	s.State, s.Checked = parseStatus(field("status"))
+	// A disabled server's status hides whether it is checked.
+	s.Check = strings.TrimPrefix(field("check_status"), "* ")
+	if s.Check != "" {
+		s.Checked = true
+		s.Check += " in " + field("check_duration") + "ms"
+	}
+	var errs []error
+	number := func(column string) int64 {
+		text := field(column)
+		if text == "" {
+			return 0
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("server %.80q: %s is %.40q, not a number", s.Name, column, text))
+		}
+		return n
+	}
+	s.Weight = int(number("weight"))
+	s.Sessions, s.Total = number("scur"), number("stot")
+	s.Errors = number("econ") + number("eresp")
+	return s, errors.Join(errs...)
+}
+
+// parseStatus reads the column status: "UP", "UP 1/3", "DOWN", "DOWN 1/2",
+// "MAINT", "MAINT (via ...)", "NOLB", "DRAIN", "no check", ...
+func parseStatus(status string) (state State, checked bool) {
+	word, _, _ := strings.Cut(status, " ")
+	switch word {
+	case "UP", "NOLB":
+		return Up, true
+	case "no":
+		return Up, false
+	case "MAINT":
+		return Maint, false
+	case "DRAIN":
+		return Drain, true
+	default:
+		return Down, true
+	}
+}
+
+// Info tells which HAProxy process answers.
+type Info struct {
+	Version string // such as "2.6.12-1+deb12u1"
+	// PID of the process that serves. It changes with every reload and restart,
+	// which also lose the dynamic servers.
+	PID    int
+	Uptime time.Duration // of that process, in whole seconds
+}
+
+// parseInfo reads the answer to `show info`.
+func parseInfo(answer string) (Info, error) {
+	fields := make(map[string]string)
+	for line := range strings.Lines(answer) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
+			fields[name] = value
+		}
+	}
+	info := Info{Version: fields["Version"]}
+	if info.Version == "" {
+		return Info{}, fmt.Errorf("`show info` names no version: %.80q", answer)
+	}
+	pid, err := strconv.Atoi(fields["Pid"])
+	if err != nil || pid <= 0 {
+		return Info{}, fmt.Errorf("`show info` names no process: Pid is %.40q", fields["Pid"])
+	}
+	seconds, err := strconv.ParseUint(fields["Uptime_sec"], 10, 32)
+	if err != nil {
+		return Info{}, fmt.Errorf("`show info`: Uptime_sec is %.40q, not a number", fields["Uptime_sec"])
+	}
+	info.PID, info.Uptime = pid, time.Duration(seconds)*time.Second
+	return info, nil
+}
