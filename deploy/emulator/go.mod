@@ -13,6 +13,8 @@ require (
 	gonum.org/v1/plot v0.16.0
 )
 
+require github.com/google/go-cmp v0.7.0 // indirect
+
 replace github.com/dfaas/dfaas => ../../
 
 replace github.com/dfaas/dfaas/spoa => ../../spoa

@@ -1,0 +1,111 @@
+// Package load sends constant-rate load with vegeta's library.
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+)
+
+// Timeout is how long a request may take before it counts as unanswered.
+const Timeout = 10 * time.Second
+
+// maxWorkers bounds the requests in flight of one load.
+const maxWorkers = 10_000
+
+// Attack is one load to be sent.
+type Attack struct {
+	Load scenario.Load
+	URL  string    // of the target node, without a path
+	Zero time.Time // t = 0
+	// Node names the node that executed a function by the headers of the
+	// response; empty if they do not tell.
+	Node func(http.Header) string
+	// Results receives every result in vegeta's JSON encoding, without the body.
+	Results io.Writer
+	// Observe is called with every sample as it arrives, by one goroutine; it
+	// must not block. Nil: nobody looks.
+	Observe func(summary.Sample)
+}
+
+// Send waits for the load's start, sends it and returns when the last request
+// was answered. It returns the samples so far when ctx ends, without an error.
+func Send(ctx context.Context, a Attack) ([]summary.Sample, error) {
+	start := time.NewTimer(time.Until(a.Zero.Add(a.Load.Start)))
+	defer start.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, nil
+	case <-start.C:
+	}
+	attacker := vegeta.NewAttacker(
+		vegeta.Timeout(Timeout), vegeta.MaxWorkers(maxWorkers), vegeta.Redirects(vegeta.NoFollow),
+		vegeta.HTTP2(false), vegeta.Proxy(nil),
+	)
+	pace := pacer{interval: time.Duration(float64(time.Second) / a.Load.Rate), requests: uint64(a.Load.Requests())}
+	results := attacker.Attack(vegeta.NewStaticTargeter(target(a)), pace, 0, "")
+	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
+	defer stop()
+	return collect(a, results)
+}
+
+// collect drains the results even when they cannot be written any more.
+func collect(a Attack, results <-chan *vegeta.Result) ([]summary.Sample, error) {
+	encode := vegeta.NewJSONEncoder(a.Results)
+	samples := make([]summary.Sample, 0, a.Load.Requests())
+	var failed error
+	for result := range results {
+		sample := summary.Sample{
+			At: result.Timestamp.Sub(a.Zero), Latency: result.Latency,
+			Status: int(result.Code), Node: a.Node(result.Headers),
+		}
+		samples = append(samples, sample)
+		if a.Observe != nil {
+			a.Observe(sample)
+		}
+		result.Body = nil
+		if err := encode(result); err != nil && failed == nil {
+			failed = fmt.Errorf("writing the results of the load on %s: %w", a.Load.Target, err)
+		}
+	}
+	return samples, failed
+}
+
+func target(a Attack) vegeta.Target {
+	l := a.Load
+	url := a.URL + "/function/" + l.Function + l.Path
+	if l.Query != "" {
+		url += "?" + l.Query
+	}
+	headers := make(http.Header, len(l.Headers))
+	for name, value := range l.Headers {
+		headers.Set(name, value)
+	}
+	return vegeta.Target{Method: l.Method, URL: url, Body: []byte(l.Body), Header: headers}
+}
+
+// pacer sends request k at k intervals after the start, so that every second
+// of a load has its full rate, and ends after the last request. (Vegeta's own
+// sends the first request one interval late.)
+type pacer struct {
+	interval time.Duration
+	requests uint64
+}
+
+// Pace implements vegeta.Pacer.
+func (p pacer) Pace(elapsed time.Duration, sent uint64) (wait time.Duration, stop bool) {
+	if sent >= p.requests {
+		return 0, true
+	}
+	return max(0, time.Duration(sent)*p.interval-elapsed), false
+}
+
+// Rate implements vegeta.Pacer.
+func (p pacer) Rate(time.Duration) float64 { return float64(time.Second) / float64(p.interval) }

@@ -1,0 +1,298 @@
+package scenario
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+// Read parses the scenario in the file of that path.
+func Read(path string) (*Scenario, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the scenario: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the scenario %s: %w", path, err)
+	}
+	return Parse(path, data)
+}
+
+// Parse reads a scenario strictly. An error is of type Problems: each has the
+// name of the file, the line and the reason.
+func Parse(file string, data []byte) (*Scenario, error) {
+	r := &reader{file: file}
+	document := r.document(data)
+	if document == nil {
+		return nil, r.err()
+	}
+	s := &Scenario{Strategy: DefaultStrategy, Period: DefaultPeriod, Warmup: DefaultWarmup, DefaultMaxrate: DefaultMaxrate}
+	r.scenario(document, s)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	r.references(s)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// document returns the root of the only document in data; nil if there is none.
+func (r *reader) document(data []byte) *yaml.Node {
+	if len(data) > MaxFile {
+		r.refuse(1, "the file is larger than %d bytes", MaxFile)
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document yaml.Node
+	err := decoder.Decode(&document)
+	if errors.Is(err, io.EOF) {
+		r.refuse(1, "the file is empty")
+		return nil
+	}
+	if err != nil {
+		r.refuseYAML(err)
+		return nil
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		r.refuse(max(second.Line, 1), "one file holds one scenario: there must be no second document")
+		return nil
+	}
+	return resolve(document.Content[0])
+}
+
+func (r *reader) refuseYAML(err error) {
+	line, reason := 1, err.Error()
+	if m := yamlLine.FindStringSubmatch(reason); m != nil {
+		fmt.Sscan(m[1], &line)
+		reason = strings.TrimPrefix(reason, m[0])
+	}
+	r.refuse(line, "not YAML: %s", strings.TrimPrefix(reason, "yaml: "))
+}
+
+var (
+	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	title     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	method    = regexp.MustCompile(`^[A-Z]{1,16}$`)
+	suffix    = regexp.MustCompile(`^/[A-Za-z0-9/._~%-]{0,999}$`)
+	query     = regexp.MustCompile(`^[A-Za-z0-9/._~%=&+:,-]{1,1000}$`)
+	header    = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+	variable  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+	labelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`)
+	status    = regexp.MustCompile(`^(0|[1-5][0-9][0-9]|other)$`)
+)
+
+const allowedLabel = "lower-case letters, digits and dashes are allowed, up to 63"
+
+func (r *reader) scenario(n *yaml.Node, s *Scenario) {
+	r.mapping(n, "the scenario", fields{
+		"name": func(n *yaml.Node) {
+			s.Name = r.name(n, "name", title, "letters, digits, dots and dashes are allowed, up to 64")
+		},
+		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
+		"period":          func(n *yaml.Node) { s.Period = r.duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
+		"warmup":          func(n *yaml.Node) { s.Warmup = r.duration(n, "warmup", 0, 10*time.Minute) },
+		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0, 1e6) },
+		"nodes": func(n *yaml.Node) {
+			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
+		},
+		"load": func(n *yaml.Node) {
+			r.list(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)) })
+		},
+		"faults": func(n *yaml.Node) {
+			r.list(n, "faults", MaxFaults, func(n *yaml.Node) { s.Faults = append(s.Faults, r.fault(n)) })
+		},
+		"expect": func(n *yaml.Node) {
+			r.list(n, "expect", MaxExpect, func(n *yaml.Node) { s.Expect = append(s.Expect, r.expectation(n)) })
+		},
+	}, "name", "nodes")
+}
+
+func (r *reader) strategy(n *yaml.Node) string {
+	name := r.text(n, "strategy")
+	if _, err := strategy.New(name); err != nil {
+		r.refuse(n.Line, "%v", err)
+	}
+	return name
+}
+
+func (r *reader) node(n *yaml.Node) Node {
+	node := Node{Line: n.Line}
+	r.mapping(n, "a node", fields{
+		"name":         func(n *yaml.Node) { node.Name = r.name(n, "node name", label, allowedLabel) },
+		"strategy":     func(n *yaml.Node) { node.Strategy = r.strategy(n) },
+		"gateway":      func(n *yaml.Node) { node.Gateway = r.gateway(n) },
+		"gateway_user": func(n *yaml.Node) { node.GatewayUser = r.text(n, "gateway_user") },
+		"gateway_password_file": func(n *yaml.Node) {
+			node.GatewayPasswordFile = r.text(n, "gateway_password_file")
+		},
+		"functions": func(n *yaml.Node) {
+			r.list(n, "functions", MaxFunctions, func(n *yaml.Node) {
+				node.Functions = append(node.Functions, r.function(n))
+			})
+		},
+	}, "name")
+	if node.Gateway == "" && (node.GatewayUser != "" || node.GatewayPasswordFile != "") {
+		r.refuse(n.Line, "node %s has gateway credentials but no gateway", node.Name)
+	}
+	for _, f := range node.Functions {
+		r.deployment(node, f)
+	}
+	return node
+}
+
+// deployment checks that the function says what to run where the emulator
+// deploys it, and says nothing where it does not.
+func (r *reader) deployment(node Node, f Function) {
+	given := f.Image != "" || f.Process != ""
+	settings := f.Mode != "" || f.Maxrate != nil || f.TimeoutMillis != 0 || f.Env != nil || f.Labels != nil
+	switch {
+	case node.Gateway != "" && (given || settings):
+		r.refuse(f.Line, "function %s: node %s has its own gateway, where functions are not deployed but expected: "+
+			"give the name only", f.Name, node.Name)
+	case node.Gateway == "" && !given:
+		r.refuse(f.Line, "function %s has neither image nor process", f.Name)
+	case f.Image != "" && f.Process != "":
+		r.refuse(f.Line, "function %s has an image and a process: give one", f.Name)
+	}
+}
+
+func (r *reader) gateway(n *yaml.Node) string {
+	text := r.text(n, "gateway")
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" {
+		r.refuse(n.Line, "gateway: a URL like http://10.0.0.7:8080 is expected, not %q", clip(text))
+	}
+	return text
+}
+
+func (r *reader) function(n *yaml.Node) Function {
+	f := Function{Line: n.Line}
+	r.mapping(n, "a function", fields{
+		"name":    func(n *yaml.Node) { f.Name = r.name(n, "function name", label, allowedLabel) },
+		"image":   func(n *yaml.Node) { f.Image = r.text(n, "image") },
+		"process": func(n *yaml.Node) { f.Process = r.text(n, "process") },
+		"mode":    func(n *yaml.Node) { f.Mode = r.text(n, "mode") },
+		"maxrate": func(n *yaml.Node) {
+			rate := r.number(n, "maxrate", 0, 1e6)
+			f.Maxrate = &rate
+		},
+		"timeout_ms": func(n *yaml.Node) { f.TimeoutMillis = r.whole(n, "timeout_ms", 1, 3_600_000) },
+		"env":        func(n *yaml.Node) { f.Env = r.texts(n, "env", variable.MatchString) },
+		"labels":     func(n *yaml.Node) { f.Labels = r.texts(n, "labels", labelName.MatchString) },
+	}, "name")
+	return f
+}
+
+func (r *reader) load(n *yaml.Node) Load {
+	l := Load{Line: n.Line}
+	r.mapping(n, "a load", fields{
+		"target":   func(n *yaml.Node) { l.Target = r.text(n, "target") },
+		"function": func(n *yaml.Node) { l.Function = r.text(n, "function") },
+		"rate":     func(n *yaml.Node) { l.Rate = r.number(n, "rate", 0.01, MaxRate) },
+		"start":    func(n *yaml.Node) { l.Start = r.duration(n, "start", 0, MaxLasting) },
+		"duration": func(n *yaml.Node) { l.Duration = r.duration(n, "duration", time.Second, MaxLasting) },
+		"method": func(n *yaml.Node) {
+			l.Method = r.name(n, "method", method, "an HTTP method like GET or POST is expected")
+		},
+		"path": func(n *yaml.Node) {
+			l.Path = r.name(n, "path", suffix, "what follows the function's name, starting with /")
+		},
+		"query": func(n *yaml.Node) {
+			l.Query = r.name(n, "query", query, "key=value pairs without ? or blanks are expected")
+		},
+		"body":    func(n *yaml.Node) { l.Body = r.text(n, "body") },
+		"headers": func(n *yaml.Node) { l.Headers = r.headers(n) },
+	}, "target", "function", "rate", "duration")
+	if l.Method == "" {
+		l.Method = http.MethodGet
+		if l.Body != "" {
+			l.Method = http.MethodPost
+		}
+	}
+	return l
+}
+
+func (r *reader) headers(n *yaml.Node) map[string]string {
+	values := r.texts(n, "headers", header.MatchString)
+	for name, value := range values {
+		if strings.ContainsAny(value, "\r\n") {
+			r.refuse(n.Line, "header %s: its value must be one line", name)
+		}
+	}
+	return values
+}
+
+func (r *reader) fault(n *yaml.Node) Fault {
+	f := Fault{Line: n.Line}
+	r.mapping(n, "a fault", fields{
+		"at":       func(n *yaml.Node) { f.At = r.duration(n, "at", 0, MaxLasting) },
+		"do":       func(n *yaml.Node) { f.Do = refused(r, n, "do", ParseAction) },
+		"node":     func(n *yaml.Node) { f.Node = r.text(n, "node") },
+		"part":     func(n *yaml.Node) { f.Part = refused(r, n, "part", ParsePart) },
+		"duration": func(n *yaml.Node) { f.Duration = r.duration(n, "duration", time.Millisecond, MaxLasting) },
+	}, "at", "do", "node", "part")
+	if f.Do == "" || f.Part == "" {
+		return f
+	}
+	if err := CheckFault(f.Do, f.Part); err != nil {
+		r.refuse(n.Line, "%v", err)
+	}
+	if f.Duration != 0 && f.Do != Kill && f.Do != Stop {
+		r.refuse(n.Line, "duration: only kill and stop last, %s does not", f.Do)
+	}
+	return f
+}
+
+// refused reads a text with a parser of its own.
+func refused[T any](r *reader, n *yaml.Node, what string, parse func(string) (T, error)) T {
+	value, err := parse(r.text(n, what))
+	if err != nil {
+		r.refuse(n.Line, "%s: %v", what, err)
+	}
+	return value
+}
+
+func (r *reader) expectation(n *yaml.Node) Expectation {
+	e := Expectation{Line: n.Line}
+	r.mapping(n, "an expectation", fields{
+		"load":    func(n *yaml.Node) { e.Load = int(r.whole(n, "load", 1, MaxLoads)) },
+		"from":    func(n *yaml.Node) { e.From = r.duration(n, "from", 0, MaxLasting) },
+		"to":      func(n *yaml.Node) { e.To = r.duration(n, "to", time.Second, MaxLasting) },
+		"status":  func(n *yaml.Node) { e.Status = r.intervals(n, "status", status.MatchString) },
+		"by_node": func(n *yaml.Node) { e.ByNode = r.intervals(n, "by_node", label.MatchString) },
+	})
+	if len(e.Status)+len(e.ByNode) == 0 {
+		r.refuse(n.Line, "an expectation needs status or by_node, or both")
+	}
+	return e
+}
+
+func (r *reader) intervals(n *yaml.Node, what string, check func(string) bool) map[string]Range {
+	values := make(map[string]Range)
+	r.pairs(n, what, func(key string, k, v *yaml.Node) {
+		if !check(key) {
+			r.refuse(k.Line, "%s: %q is not allowed here", what, clip(key))
+			return
+		}
+		values[key] = r.interval(v, what+" "+key)
+	})
+	return values
+}

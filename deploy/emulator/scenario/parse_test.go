@@ -1,0 +1,271 @@
+package scenario
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const example = `name: cloudnet-50
+strategy: recalc
+period: 2s
+warmup: 3s
+nodes:
+  - {name: node-1, functions: [{name: funca, process: cat, maxrate: 10}]}
+  - name: node-2
+    strategy: alllocal
+    functions:
+      - {name: funca, process: cat, timeout_ms: 500, env: {A: b}, labels: {x.y: z}}
+      - {name: figlet, image: figlet, mode: streaming}
+  - {name: node-3, gateway: "http://10.0.0.7:8080", functions: [{name: funca}]}
+load:
+  - {target: node-1, function: funca, rate: 50, duration: 60s, body: hello, headers: {A: b}}
+  - {target: node-2, function: figlet, rate: 0.5, start: 1500ms, duration: 30s, path: /x, query: a=b}
+faults:
+  - {at: 20s, do: kill, node: node-2, part: spoa, duration: 5s}
+  - {at: 10s, do: reload, node: node-1, part: haproxy}
+expect:
+  - {load: 1, from: 1s, status: {200: 49..51, other: 0}, by_node: {node-1: 10.., node-2: ..20}}
+  - {load: 2, status: {0: 0}}
+`
+
+func TestParseReadsEveryKey(t *testing.T) {
+	ten := 10.0
+	want := &Scenario{
+		Name: "cloudnet-50", Strategy: "recalc", Period: 2 * time.Second, Warmup: 3 * time.Second, DefaultMaxrate: DefaultMaxrate,
+		Nodes: []Node{
+			{Name: "node-1", Line: 6, Functions: []Function{{Name: "funca", Process: "cat", Maxrate: &ten, Line: 6}}},
+			{Name: "node-2", Strategy: "alllocal", Line: 7, Functions: []Function{
+				{
+					Name: "funca", Process: "cat", TimeoutMillis: 500, Line: 10,
+					Env: map[string]string{"A": "b"}, Labels: map[string]string{"x.y": "z"},
+				},
+				{Name: "figlet", Image: "figlet", Mode: "streaming", Line: 11},
+			}},
+			{Name: "node-3", Gateway: "http://10.0.0.7:8080", Line: 12, Functions: []Function{{Name: "funca", Line: 12}}},
+		},
+		Loads: []Load{
+			{
+				Target: "node-1", Function: "funca", Rate: 50, Duration: time.Minute, Method: "POST", Body: "hello",
+				Headers: map[string]string{"A": "b"}, Line: 14,
+			},
+			{
+				Target: "node-2", Function: "figlet", Rate: 0.5, Start: 1500 * time.Millisecond, Duration: 30 * time.Second,
+				Method: "GET", Path: "/x", Query: "a=b", Line: 15,
+			},
+		},
+		Faults: []Fault{
+			{At: 20 * time.Second, Do: Kill, Node: "node-2", Part: SPOA, Duration: 5 * time.Second, Line: 17},
+			{At: 10 * time.Second, Do: Reload, Node: "node-1", Part: HAProxy, Line: 18},
+		},
+		Expect: []Expectation{
+			{
+				Load: 1, From: time.Second, To: time.Minute, Line: 20,
+				Status: map[string]Range{"200": {49, 51}, "other": {0, 0}},
+				ByNode: map[string]Range{"node-1": {10, math.Inf(1)}, "node-2": {0, 20}},
+			},
+			{
+				Load: 2, From: 2 * time.Second, To: 31 * time.Second, Line: 21,
+				Status: map[string]Range{"0": {0, 0}},
+			},
+		},
+	}
+	got, err := Parse("x.yaml", []byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parsed (-want +got):\n%s", diff)
+	}
+	var at []time.Duration
+	for _, f := range got.Timeline() {
+		at = append(at, f.At)
+	}
+	if diff := cmp.Diff([]time.Duration{10 * time.Second, 20 * time.Second, 25 * time.Second}, at); diff != "" {
+		t.Errorf("timeline (-want +got):\n%s", diff)
+	}
+	if undo := got.Timeline()[2]; undo.Do != Restart || undo.Part != SPOA {
+		t.Errorf("the kill is undone by %+v", undo)
+	}
+}
+
+// Every refusal names the file, the line and the reason.
+func TestParseRefuses(t *testing.T) {
+	tests := []struct {
+		name     string
+		old, new string // what is replaced in the example
+		want     string
+	}{
+		{"unknown key", "period: 2s", "perod: 2s", `x.yaml:3: unknown key "perod" in the scenario: known are default_maxrate,`},
+		{"unknown key of a node", "gateway:", "gatway:", `x.yaml:12: unknown key "gatway" in a node`},
+		{"key twice", "warmup: 3s", "period: 3s", `x.yaml:4: the scenario: key "period" is there twice`},
+		{"no name", "name: cloudnet-50", "", `x.yaml:2: the scenario has no name`},
+		{"bad name", "cloudnet-50", "../x", `x.yaml:1: name "../x"`},
+		{"bad strategy", "strategy: recalc", "strategy: fastest", `x.yaml:2: unknown strategy "fastest": use one of`},
+		{"bad strategy of a node", "strategy: alllocal", "strategy: 5", `x.yaml:8: unknown strategy "5"`},
+		{"duration without unit", "period: 2s", "period: 2", `x.yaml:3: period: a duration like`},
+		{"period too short", "period: 2s", "period: 1ms", `x.yaml:3: period: 1ms is outside of 100ms to 10m0s`},
+		{"negative warmup", "warmup: 3s", "warmup: -3s", `x.yaml:4: warmup: -3s is outside`},
+		{"nodes are no list", "nodes:", "nodes: 5 #", "x.yaml:5: "},
+		{"node twice", "name: node-2", "name: node-1", `x.yaml:7: node node-1 is there twice`},
+		{"bad node name", "name: node-2", "name: Node_2", `x.yaml:7: node name "Node_2"`},
+		{"function twice", "name: figlet, image", "name: funca, image", `x.yaml:11: function funca is there twice on node node-2`},
+		{"nothing to run", "process: cat, maxrate", "maxrate", `x.yaml:6: function funca has neither image nor process`},
+		{"both to run", "image: figlet,", "image: figlet, process: cat,", `x.yaml:11: function figlet has an image and a process`},
+		{"deployment to a foreign gateway", "functions: [{name: funca}]", "functions: [{name: funca, process: cat}]",
+			`x.yaml:12: function funca: node node-3 has its own gateway`},
+		{"gateway with a password", "http://10", "http://u:p@10", `x.yaml:12: gateway: a URL like`},
+		{"maxrate a text", "maxrate: 10", `maxrate: "10"`, `x.yaml:6: maxrate: a number is expected`},
+		{"maxrate not a number", "maxrate: 10", `maxrate: .nan`, `x.yaml:6: maxrate: a number is expected`},
+		{"maxrate negative", "maxrate: 10", `maxrate: -1`, `x.yaml:6: maxrate: -1 is outside of 0 to 1000000`},
+		{"broken milliseconds", "timeout_ms: 500", "timeout_ms: 0.5", `x.yaml:10: timeout_ms: 0.5 is outside`},
+		{"fraction of a millisecond", "timeout_ms: 500", "timeout_ms: 1.5", `x.yaml:10: timeout_ms: a whole number is expected`},
+		{"unknown target", "target: node-1", "target: node-9", `x.yaml:14: target: there is no node "node-9"`},
+		{"unknown function", "function: figlet", "function: figle", `x.yaml:15: function: no node has "figle"`},
+		{"rate 0", "rate: 50", "rate: 0", `x.yaml:14: rate: 0 is outside`},
+		{"no request at all", "rate: 0.5, start: 1500ms, duration: 30s", "rate: 0.01, duration: 30s", `x.yaml:15: rate: at 0.01`},
+		{"path without slash", "path: /x", "path: x", `x.yaml:15: path "x"`},
+		{"header with a line break", "headers: {A: b}", `headers: {A: "b\r\nC: d"}`, `x.yaml:14: header A`},
+		{"header name", "headers: {A: b}", `headers: {"A B": b}`, `x.yaml:14: headers: "A B" is not allowed`},
+		{"partition", "do: kill", "do: partition", `x.yaml:17: do: partition needs netns mode`},
+		{"heal", "do: kill", "do: heal", `x.yaml:17: do: heal needs netns mode`},
+		{"unknown action", "do: kill", "do: explode", `x.yaml:17: do: unknown action "explode": use one of kill,`},
+		{"unknown part", "part: spoa", "part: brain", `x.yaml:17: part: unknown part "brain": use one of provider,`},
+		{"no part", ", part: spoa", "", `x.yaml:17: a fault has no part`},
+		{"reload of another part", "part: haproxy", "part: spoa", `x.yaml:18: only haproxy can be reloaded`},
+		{"fault on an unknown node", "node: node-2, part", "node: node-9, part", `x.yaml:17: node: there is no node "node-9"`},
+		{"fault beyond the end", "at: 20s", "at: 60s", `x.yaml:17: at: the load ends at 1m0s, a fault at 1m0s`},
+		{"fault that outlives the load", "duration: 5s}", "duration: 50s}", `x.yaml:17: duration: the load ends at 1m0s`},
+		{"a reload that lasts", "part: haproxy}", "part: haproxy, duration: 1s}", `x.yaml:18: duration: only kill and stop last`},
+		{"fault on a foreign provider", "node: node-1, part: haproxy", "node: node-3, part: provider", `x.yaml:18: `},
+		{"expectation of an unknown node", "node-2: ..20", "node-9: ..20", `x.yaml:20: by_node: there is no node "node-9"`},
+		{"expectation of an unknown load", "load: 2, status", "load: 3, status", `x.yaml:21: load: there is no load 3, only 2`},
+		{"expectation of nothing", "{load: 2, status: {0: 0}}", "{load: 2}", `x.yaml:21: an expectation needs status or by_node`},
+		{"expectation of half a second", "from: 1s", "from: 1500ms", `x.yaml:20: from 1.5s to 1m0s: whole seconds`},
+		{"expectation before the load", "load: 2, status", "load: 2, from: 1s, status", `x.yaml:21: from 1s to 31s`},
+		{"range upside down", "49..51", "51..49", `x.yaml:20: status 200: requests per second as 5, 5..7`},
+		{"range of nothing", "49..51", "..", `x.yaml:20: status 200: requests per second as`},
+		{"range of words", "49..51", "many", `x.yaml:20: status 200: requests per second as`},
+		{"unknown status", "200: 49", "600: 49", `x.yaml:20: status: "600" is not allowed here`},
+		{"not YAML", "nodes:", "nodes: [", `x.yaml:`},
+		{"second document", "load:", "---\nload:", `one file holds one scenario`},
+		{"a merge key", "{name: node-3,", "{<<: *x, name: node-3,", `x.yaml:`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			file := strings.Replace(example, test.old, test.new, 1)
+			if file == example {
+				t.Fatalf("the example has no %q", test.old)
+			}
+			_, err := Parse("x.yaml", []byte(file))
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("got %v, not problems", err)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got\n%v\nwant %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestParseNamesAllProblemsInTheOrderOfLines(t *testing.T) {
+	_, err := Parse("x.yaml", []byte("name: x\nperiod: 1\nnodes:\n- {nam: y}\nwarmup: z\n"))
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("got %v", err)
+	}
+	var lines []int
+	for _, p := range problems {
+		lines = append(lines, p.Line)
+	}
+	if diff := cmp.Diff([]int{2, 4, 4, 5}, lines); diff != "" {
+		t.Errorf("lines (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+func TestParseFollowsAliases(t *testing.T) {
+	s, err := Parse("x.yaml", []byte(`name: x
+nodes:
+  - {name: a, functions: &f [{name: funca, process: cat}]}
+  - {name: b, functions: *f}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s.Nodes[0].Functions, s.Nodes[1].Functions); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseRefusesHugeFiles(t *testing.T) {
+	_, err := Parse("x.yaml", []byte(example+strings.Repeat("#", MaxFile)))
+	if err == nil || !strings.Contains(err.Error(), "x.yaml:1: the file is larger") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The scenarios that come with the emulator are valid.
+func TestShippedScenarios(t *testing.T) {
+	files, err := filepath.Glob("../scenarios/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		s, err := Read(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if want := strings.TrimSuffix(filepath.Base(file), ".yaml"); s.Name != want {
+			t.Errorf("%s is named %q", file, s.Name)
+		}
+		if len(s.Expect) == 0 {
+			t.Errorf("%s expects nothing", file)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(example))
+	f.Add([]byte("name: x\nnodes: [{name: a}]\n"))
+	f.Add([]byte("name: &a [*a]\nnodes: *a\n"))
+	f.Add([]byte("---\n---\n"))
+	f.Add([]byte("? [a]\n: b\n"))
+	if files, err := filepath.Glob("../scenarios/*.yaml"); err == nil {
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil {
+				f.Add(data)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := Parse("x.yaml", data)
+		if err != nil {
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) == 0 || problems[0].Line < 1 {
+				t.Fatalf("refused with %#v", err)
+			}
+			return
+		}
+		if len(s.Nodes) == 0 || len(s.Nodes) > MaxNodes || s.Period <= 0 {
+			t.Fatalf("accepted %+v", s)
+		}
+		for _, fault := range s.Timeline() {
+			if fault.At >= s.End() {
+				t.Fatalf("accepted a fault beyond the end: %+v", fault)
+			}
+		}
+		for _, l := range s.Loads {
+			if l.Requests() < 1 || l.Method == "" {
+				t.Fatalf("accepted %+v", l)
+			}
+		}
+	})
+}

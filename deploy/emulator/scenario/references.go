@@ -1,0 +1,102 @@
+package scenario
+
+import "time"
+
+// references refuses what names things that are not there, or not in time.
+// The values themselves have been checked before.
+func (r *reader) references(s *Scenario) {
+	if len(s.Nodes) == 0 {
+		r.refuse(1, "the scenario has no nodes")
+		return
+	}
+	nodes := r.uniqueNodes(s)
+	r.loads(s, nodes)
+	r.faults(s, nodes)
+	for i := range s.Expect {
+		r.window(s, &s.Expect[i])
+		for name := range s.Expect[i].ByNode {
+			if !nodes[name] {
+				r.refuse(s.Expect[i].Line, "by_node: there is no node %q", clip(name))
+			}
+		}
+	}
+}
+
+func (r *reader) uniqueNodes(s *Scenario) map[string]bool {
+	nodes := make(map[string]bool)
+	for _, node := range s.Nodes {
+		if nodes[node.Name] {
+			r.refuse(node.Line, "node %s is there twice", node.Name)
+		}
+		nodes[node.Name] = true
+		functions := make(map[string]bool)
+		for _, f := range node.Functions {
+			if functions[f.Name] {
+				r.refuse(f.Line, "function %s is there twice on node %s", f.Name, node.Name)
+			}
+			functions[f.Name] = true
+		}
+	}
+	return nodes
+}
+
+func (r *reader) loads(s *Scenario, nodes map[string]bool) {
+	deployed := make(map[string]bool)
+	for _, node := range s.Nodes {
+		for _, f := range node.Functions {
+			deployed[f.Name] = true
+		}
+	}
+	for _, l := range s.Loads {
+		if !nodes[l.Target] {
+			r.refuse(l.Line, "target: there is no node %q", clip(l.Target))
+		}
+		if !deployed[l.Function] {
+			r.refuse(l.Line, "function: no node has %q", clip(l.Function))
+		}
+		if l.Requests() < 1 {
+			r.refuse(l.Line, "rate: at %s requests/s not one request falls into %s", number(l.Rate), l.Duration)
+		}
+	}
+}
+
+func (r *reader) faults(s *Scenario, nodes map[string]bool) {
+	for _, f := range s.Faults {
+		if !nodes[f.Node] {
+			r.refuse(f.Line, "node: there is no node %q", clip(f.Node))
+		}
+		if end := s.End(); f.At >= end {
+			r.refuse(f.Line, "at: the load ends at %s, a fault at %s would meet none", end, f.At)
+		} else if f.At+f.Duration >= end {
+			r.refuse(f.Line, "duration: the load ends at %s, before the fault does at %s", end, f.At+f.Duration)
+		}
+		for _, node := range s.Nodes {
+			if node.Name == f.Node && node.Gateway != "" && f.Part == Provider {
+				r.refuse(f.Line, "part: node %s has its own gateway, there is no provider to %s", f.Node, f.Do)
+			}
+		}
+	}
+}
+
+// window gives the expectation the whole seconds in which its loads run, and
+// refuses a window that lies outside of them.
+func (r *reader) window(s *Scenario, e *Expectation) {
+	if e.Load > len(s.Loads) {
+		r.refuse(e.Line, "load: there is no load %d, only %d", e.Load, len(s.Loads))
+		return
+	}
+	start, end := time.Duration(0), s.End()
+	if e.Load > 0 {
+		start, end = s.Loads[e.Load-1].Start, s.Loads[e.Load-1].End()
+	}
+	if e.To == 0 {
+		e.To = end.Truncate(time.Second)
+	}
+	if e.From == 0 {
+		e.From = (start + time.Second - 1).Truncate(time.Second)
+	}
+	whole := e.From%time.Second == 0 && e.To%time.Second == 0
+	if !whole || e.From >= e.To || e.From < start || e.To > end {
+		r.refuse(e.Line, "from %s to %s: whole seconds within %s and %s are expected", e.From, e.To, start, end)
+	}
+}

@@ -1,0 +1,252 @@
+// Package scenario reads the files that describe an experiment: the nodes of a
+// federation, the load on it, the faults done to it and what is expected of it.
+//
+// The package is pure: it decides whether a file makes sense, it starts nothing.
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Bounds of a scenario. A file outside them is refused.
+const (
+	MaxFile      = 1 << 20 // bytes
+	MaxNodes     = 32
+	MaxFunctions = 64 // per node
+	MaxLoads     = 64
+	MaxFaults    = 256
+	MaxExpect    = 256
+	MaxRate      = 50_000 // requests per second of one load
+	MaxLasting   = 24 * time.Hour
+)
+
+// Values of what a scenario leaves out.
+const (
+	DefaultStrategy = "headroom"
+	DefaultPeriod   = time.Second
+	DefaultWarmup   = 3 * time.Second
+	// DefaultMaxrate is the capacity, in requests/s, that nodes give functions
+	// without a maxrate.
+	DefaultMaxrate = 100
+)
+
+// Scenario is one experiment. Times are relative to t = 0, the moment when the
+// federation has formed, every function is announced and the warm-up is over.
+type Scenario struct {
+	Name     string
+	Strategy string        // of the nodes that do not name one
+	Period   time.Duration // planning period
+	Warmup   time.Duration
+	// DefaultMaxrate is the soft capacity of functions without maxrate, requests/s.
+	DefaultMaxrate float64
+	Nodes          []Node
+	Loads          []Load
+	Faults         []Fault
+	Expect         []Expectation
+}
+
+// Node is one member of the federation.
+type Node struct {
+	Name     string
+	Strategy string // empty: the scenario's
+	// Gateway is the URL of an OpenFaaS-compatible gateway that runs already.
+	// Empty: the emulator starts a dfaas-provider for the node.
+	Gateway             string
+	GatewayUser         string
+	GatewayPasswordFile string
+	// Functions are deployed to the node's provider. With a gateway they are
+	// only expected there: the emulator changes no gateway that it did not start.
+	Functions []Function
+
+	Line int // in the file
+}
+
+// Function is a function of one node.
+type Function struct {
+	Name string
+	// Image names an image of the provider's catalogue, Process a command that
+	// reads the request body from stdin. One of both.
+	Image   string
+	Process string
+	Mode    string // how the provider runs a process: "" its default, "streaming", "serializing", "http"
+	// Maxrate is the capacity label in requests/s; nil: no label.
+	Maxrate       *float64
+	TimeoutMillis int64 // 0: no label
+	Env           map[string]string
+	Labels        map[string]string // further labels, as they are
+
+	Line int
+}
+
+// Load is a stream of requests at a constant rate for one function at one node.
+type Load struct {
+	Target   string // node
+	Function string
+	Rate     float64 // requests/s
+	Start    time.Duration
+	Duration time.Duration
+	Method   string // GET without a body, POST with one, unless given
+	Path     string // behind the function's name, with its leading slash
+	Query    string // without the question mark
+	Body     string
+	Headers  map[string]string
+
+	Line int
+}
+
+// End is when the load's last request has been sent.
+func (l Load) End() time.Duration { return l.Start + l.Duration }
+
+// Requests is the number of requests that the load consists of.
+func (l Load) Requests() int { return int(l.Rate*l.Duration.Seconds() + 0.5) }
+
+// Action is what a fault does to a part of a node.
+type Action string
+
+// The actions of the loopback mode.
+const (
+	Kill     Action = "kill"     // SIGKILL; dead until restarted
+	Stop     Action = "stop"     // SIGSTOP: hangs
+	Continue Action = "continue" // SIGCONT
+	Restart  Action = "restart"  // ended if it runs, then started
+	Reload   Action = "reload"   // SIGUSR2 to HAProxy's master
+)
+
+// Actions lists the actions.
+func Actions() []Action { return []Action{Kill, Stop, Continue, Restart, Reload} }
+
+// ParseAction returns the action of that name.
+func ParseAction(name string) (Action, error) {
+	if name == "partition" || name == "heal" {
+		return "", fmt.Errorf("%s needs netns mode, which this emulator does not have: "+
+			"all its nodes live on the loopback interface", name)
+	}
+	if action := Action(name); slices.Contains(Actions(), action) {
+		return action, nil
+	}
+	return "", fmt.Errorf("unknown action %q: use one of %s", name, joined(Actions()))
+}
+
+// Part is one of a node's processes.
+type Part string
+
+// The parts of a node.
+const (
+	SPOA       Part = "spoa"
+	Controller Part = "controller"
+	HAProxy    Part = "haproxy"
+	Provider   Part = "provider"
+	All        Part = "all" // each of them
+)
+
+// Parts lists the parts, in the order in which a node starts them, without All.
+func Parts() []Part { return []Part{Provider, SPOA, HAProxy, Controller} }
+
+// ParsePart returns the part of that name.
+func ParsePart(name string) (Part, error) {
+	if part := Part(name); part == All || slices.Contains(Parts(), part) {
+		return part, nil
+	}
+	return "", fmt.Errorf("unknown part %q: use one of %s", name, joined(append(Parts(), All)))
+}
+
+// CheckFault tells whether the action can be done to the part.
+func CheckFault(action Action, part Part) error {
+	if action == Reload && part != HAProxy {
+		return fmt.Errorf("only haproxy can be reloaded: use part: haproxy, or do: restart")
+	}
+	return nil
+}
+
+// Fault is something done to a node on purpose.
+type Fault struct {
+	At   time.Duration
+	Do   Action
+	Node string
+	Part Part
+	// Duration, when not 0, undoes the fault after that time: a killed part is
+	// restarted, a stopped one continued.
+	Duration time.Duration
+
+	Line int
+}
+
+// Undo is the fault that ends f, and whether there is one.
+func (f Fault) Undo() (Fault, bool) {
+	if f.Duration == 0 {
+		return Fault{}, false
+	}
+	undo := Fault{At: f.At + f.Duration, Do: Restart, Node: f.Node, Part: f.Part, Line: f.Line}
+	if f.Do == Stop {
+		undo.Do = Continue
+	}
+	return undo, true
+}
+
+// Expectation bounds what happens, in requests per second on average over the
+// whole seconds [From, To).
+type Expectation struct {
+	Load int // number of the load, counted from 1; 0: all loads together
+	From time.Duration
+	To   time.Duration
+	// Status bounds the responses by status ("200"; "0": no response). Other
+	// stands for all statuses not named here.
+	Status map[string]Range
+	// ByNode bounds the 200s by the node that executed the function.
+	ByNode map[string]Range
+
+	Line int
+}
+
+// Other is the key of Expectation.Status for the statuses not named.
+const Other = "other"
+
+// Range is a closed interval; Max may be +Inf.
+type Range struct{ Min, Max float64 }
+
+// Contains tells whether the value lies in the range.
+func (r Range) Contains(v float64) bool { return v >= r.Min && v <= r.Max }
+
+// String writes the range as scenario files do: 5, 5..7, 5.., ..7.
+func (r Range) String() string {
+	switch {
+	case r.Min == r.Max:
+		return number(r.Min)
+	case r.Max > MaxRate*MaxLoads:
+		return number(r.Min) + ".."
+	default:
+		return number(r.Min) + ".." + number(r.Max)
+	}
+}
+
+// End is when the last load ends.
+func (s *Scenario) End() time.Duration {
+	var end time.Duration
+	for _, l := range s.Loads {
+		end = max(end, l.End())
+	}
+	return end
+}
+
+// StrategyOf is the strategy that the node runs.
+func (s *Scenario) StrategyOf(n Node) string {
+	if n.Strategy != "" {
+		return n.Strategy
+	}
+	return s.Strategy
+}
+
+// Timeline lists the faults and what undoes them, in the order of their time.
+func (s *Scenario) Timeline() []Fault {
+	var line []Fault
+	for _, f := range s.Faults {
+		line = append(line, f)
+		if undo, ok := f.Undo(); ok {
+			line = append(line, undo)
+		}
+	}
+	slices.SortStableFunc(line, func(a, b Fault) int { return int(a.At - b.At) })
+	return line
+}
