@@ -1,0 +1,254 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+// Bounds of the options.
+const (
+	minPeriod     = 100 * time.Millisecond
+	maxPeriod     = 10 * time.Minute
+	minMaxrate    = 0.001
+	maxMaxrate    = 1e6
+	maxListen     = 16
+	maxBootstrap  = 64
+	maxAllowPeers = 256
+	maxNetworks   = 64
+	maxSocketPath = 107 // bytes: what the kernel takes
+)
+
+var federationName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// faults collects what is wrong with a Config.
+type faults []error
+
+// add notes that an option's value is wrong and how to mend it.
+func (f *faults) add(key string, value any, mend string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %q: %s", key, fmt.Sprint(value), fmt.Sprintf(mend, args...)))
+}
+
+// Validate checks every option and returns all faults joined, each with the
+// option, its value and the mend; nil when the Config can be used. It looks at
+// values only, not at files or sockets.
+func (c *Config) Validate() error {
+	var f faults
+	c.validateTrust(&f)
+	c.validateOverlay(&f)
+	c.validatePlanning(&f)
+	c.validateSockets(&f)
+	c.validateGateway(&f)
+	c.validateLog(&f)
+	return errors.Join(f...)
+}
+
+func (c *Config) validateTrust(f *faults) {
+	if !federationName.MatchString(c.Federation) {
+		f.add("federation", c.Federation, "use 1 to 63 lower-case letters, digits and dashes")
+	}
+	if c.Identity == "" {
+		f.add("identity", "", "give the path of this node's key file; it is created if missing")
+	}
+	closed := c.FederationKey != "" || len(c.AllowPeers) > 0
+	switch {
+	case !closed && !c.OpenFederation:
+		f.add("federation_key", "", "nobody said who may join: give the file of a shared key (dfaasctl keygen makes one), "+
+			"or list members in allow_peers, or set open_federation: true to let in anybody")
+	case closed && c.OpenFederation:
+		f.add("open_federation", true, "contradicts federation_key and allow_peers: remove one side")
+	}
+	bound(f, "allow_peers", c.AllowPeers, maxAllowPeers)
+	for _, id := range c.AllowPeers {
+		if !validPeer(id) {
+			f.add("allow_peers", id, "not the id of a DFaaS node (12D3KooW...): \"dfaasctl id\" prints it on that node")
+		}
+	}
+}
+
+// validPeer tells whether id is a peer id with an Ed25519 key in it, the only
+// kind that tokens can be checked against.
+func validPeer(id string) bool {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return false
+	}
+	key, err := p.ExtractPublicKey()
+	return err == nil && key.Type() == crypto.Ed25519 && p.String() == id
+}
+
+func (c *Config) validateOverlay(f *faults) {
+	if len(c.Listen) == 0 {
+		f.add("listen", "", "give at least one address, such as /ip4/0.0.0.0/tcp/31600")
+	}
+	bound(f, "listen", c.Listen, maxListen)
+	for _, s := range c.Listen {
+		c.validateListen(f, s)
+	}
+	bound(f, "bootstrap", c.Bootstrap, maxBootstrap)
+	for _, s := range c.Bootstrap {
+		if _, err := peer.AddrInfoFromString(s); err != nil {
+			f.add("bootstrap", s, "not a member's address, such as /ip4/192.0.2.1/tcp/31600/p2p/12D3KooW...: "+
+				"\"dfaasctl id\" prints it on that node")
+		}
+	}
+	if why := badHTTPAddress(c.HTTPAddress); why != "" {
+		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
+	}
+	bound(f, "allow_addresses", c.AllowAddresses, maxNetworks)
+	for _, s := range c.AllowAddresses {
+		if _, err := parseNetwork(s); err != nil {
+			f.add("allow_addresses", s, "not a network: use CIDR notation, such as 192.0.2.0/24")
+		}
+	}
+}
+
+func (c *Config) validateListen(f *faults, s string) {
+	a, err := multiaddr.NewMultiaddr(s)
+	if err != nil {
+		f.add("listen", s, "not a multiaddr: write it like /ip4/0.0.0.0/tcp/31600")
+		return
+	}
+	names := []string{}
+	for _, p := range a.Protocols() {
+		names = append(names, p.Name)
+	}
+	switch strings.Join(names, "/") {
+	case "ip4/tcp", "ip6/tcp":
+	case "ip4/tcp/p2p", "ip6/tcp/p2p":
+		f.add("listen", s, "leave out /p2p/...: this node's own id is implied")
+	default:
+		f.add("listen", s, "only TCP is spoken: write it like /ip4/0.0.0.0/tcp/31600")
+	}
+}
+
+// badHTTPAddress says what is wrong with an address for peers, "" for nothing.
+func badHTTPAddress(s string) string {
+	if s == "" {
+		return "not set"
+	}
+	a, err := netip.ParseAddrPort(s)
+	switch {
+	case err != nil:
+		return "not of the form IP:PORT (names are not looked up)"
+	case a.Port() == 0:
+		return "port 0 cannot be reached"
+	case a.Addr().IsUnspecified():
+		return "the unspecified address says nothing to peers"
+	case a.Addr().IsMulticast() || a.Addr().Zone() != "":
+		return "multicast and zoned addresses cannot be reached by peers"
+	}
+	return ""
+}
+
+func parseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+func (c *Config) validatePlanning(f *faults) {
+	if _, err := strategy.New(c.Strategy); err != nil {
+		f.add("strategy", c.Strategy, "no such strategy: use one of %s", strings.Join(strategy.Names(), ", "))
+	}
+	if c.Period < minPeriod || c.Period > maxPeriod {
+		f.add("period", c.Period, "out of range: use %s to %s", minPeriod, maxPeriod)
+	}
+	if !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) {
+		f.add("default_maxrate", c.DefaultMaxrate, "out of range: use %v to %d requests/s", minMaxrate, int(maxMaxrate))
+	}
+}
+
+func (c *Config) validateSockets(f *faults) {
+	used := map[string]string{}
+	for _, s := range []struct{ key, path string }{
+		{"haproxy_socket", c.HAProxySocket}, {"spoa_socket", c.SPOASocket}, {"admin_socket", c.AdminSocket},
+	} {
+		switch other := used[filepath.Clean(s.path)]; {
+		case s.path == "":
+			f.add(s.key, s.path, "not set: give the path of a unix socket")
+		case len(s.path) > maxSocketPath:
+			f.add(s.key, s.path, "longer than the %d bytes that a unix socket's path may have: use a shorter one", maxSocketPath)
+		case strings.ContainsRune(s.path, 0):
+			f.add(s.key, s.path, "not a path")
+		case other != "":
+			f.add(s.key, s.path, "the same as %s: each has its own socket", other)
+		}
+		used[filepath.Clean(s.path)] = s.key
+	}
+}
+
+func (c *Config) validateGateway(f *faults) {
+	if why := badGateway(c.GatewayURL()); why != "" {
+		f.add("gateway", c.Gateway, "%s: write it like http://127.0.0.1:8080", why)
+	}
+	if (c.GatewayUser == "") != (c.GatewayPasswordFile == "") {
+		f.add("gateway_user", c.GatewayUser, "goes together with gateway_password_file: set both or neither")
+	}
+	if strings.ContainsAny(c.GatewayUser, ":\r\n\x00") {
+		f.add("gateway_user", c.GatewayUser, "a user name has neither colons nor control characters")
+	}
+	if c.Metrics == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(c.Metrics)
+	if n, convErr := strconv.ParseUint(port, 10, 16); err != nil || convErr != nil || n > 65535 {
+		f.add("metrics", c.Metrics, "not of the form HOST:PORT, such as 127.0.0.1:9464")
+	}
+}
+
+// GatewayURL returns Gateway with http:// before it when no scheme was given.
+func (c *Config) GatewayURL() string {
+	if strings.Contains(c.Gateway, "://") {
+		return c.Gateway
+	}
+	return "http://" + c.Gateway
+}
+
+func badGateway(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return "not a URL with a host"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "neither http nor https"
+	case u.User != nil:
+		return "credentials do not belong into the URL (use gateway_user and gateway_password_file)"
+	case u.RawQuery != "" || u.Fragment != "":
+		return "a query or fragment does not belong here"
+	}
+	return ""
+}
+
+func (c *Config) validateLog(f *faults) {
+	oneOf(f, "log_level", c.LogLevel, "debug", "info", "warn", "error")
+	oneOf(f, "log_format", c.LogFormat, "json", "console")
+}
+
+func oneOf(f *faults, key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		f.add(key, value, "use one of %s", strings.Join(allowed, ", "))
+	}
+}
+
+func bound(f *faults, key string, values []string, most int) {
+	if len(values) > most {
+		f.add(key, len(values), "more values than the %d allowed", most)
+	}
+}
