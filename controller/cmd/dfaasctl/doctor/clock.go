@@ -1,0 +1,75 @@
+package doctor
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// maxSkew is how far two nodes' clocks may differ before one refuses the
+// other's tokens.
+const maxSkew = 10 * time.Second
+
+// States of adjtimex(2).
+const (
+	timeError = 5      // TIME_ERROR: the clock is not synchronised
+	unsynced  = 0x0040 // STA_UNSYNC
+)
+
+// clockFacts is what the kernel says of the clock.
+type clockFacts struct {
+	err          error
+	synchronised bool
+}
+
+func gatherClock() clockFacts {
+	var timex syscall.Timex // all zero: read, set nothing
+	state, err := syscall.Adjtimex(&timex)
+	if err != nil {
+		return clockFacts{err: fmt.Errorf("reading the clock's state: %w", err)}
+	}
+	return clockFacts{synchronised: state != timeError && timex.Status&unsynced == 0}
+}
+
+func clockChecks() []check {
+	return []check{
+		{"clock", judgeSync},
+		{"clocks of peers", judgeSkew},
+	}
+}
+
+func judgeSync(f *Facts) Verdict {
+	const mend = "timedatectl set-ntp true, or run chrony; forwarded calls are refused when clocks differ by more than 10 s"
+	switch {
+	case f.Clock.err != nil:
+		return warn(mend, "%s", oneLine(f.Clock.err))
+	case !f.Clock.synchronised:
+		return warn(mend, "nobody synchronises it")
+	default:
+		return ok("synchronised")
+	}
+}
+
+func judgeSkew(f *Facts) Verdict {
+	compared := 0
+	var wrong []string
+	for _, p := range f.Controller.peers {
+		if p.State != "alive" || p.AgeMillis < 0 {
+			continue
+		}
+		compared++
+		if skew := time.Duration(p.ClockSkewMillis) * time.Millisecond; skew.Abs() > maxSkew {
+			wrong = append(wrong, fmt.Sprintf("%s %+.0f s", p.ID, skew.Seconds()))
+		}
+	}
+	switch {
+	case compared == 0:
+		return skip()
+	case compared > 1 && len(wrong) == compared:
+		return warn("set this node's clock: timedatectl set-ntp true, or run chrony", "all peers differ from this node: %s", few(wrong))
+	case len(wrong) > 0:
+		return warn("set the clocks right; calls between these nodes are refused with 403", "they differ from this node's: %s", few(wrong))
+	default:
+		return ok("within %s of this node's", maxSkew)
+	}
+}

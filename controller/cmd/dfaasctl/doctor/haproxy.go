@@ -1,0 +1,172 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// haproxyFacts is what HAProxy says over its runtime socket.
+type haproxyFacts struct {
+	err   error
+	info  haproxy.Info
+	local backendFacts // be_dfaas_local
+	peers backendFacts // be_dfaas_peers
+	spoa  backendFacts // be_dfaas_spoa
+}
+
+type backendFacts struct {
+	err     error
+	servers []haproxy.Server
+}
+
+func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
+	client := haproxy.New(socket)
+	var f haproxyFacts
+	if f.info, f.err = client.Info(ctx); f.err != nil {
+		return f
+	}
+	backend := func(name string) backendFacts {
+		servers, err := client.Servers(ctx, name)
+		return backendFacts{err, servers}
+	}
+	f.local, f.peers, f.spoa = backend(haproxy.BackendLocal), backend(haproxy.BackendPeers), backend(haproxy.BackendSPOA)
+	return f
+}
+
+func haproxyChecks() []check {
+	return []check{
+		{"haproxy", judgeRuntimeSocket},
+		{"haproxy version", judgeVersion},
+		{"haproxy drop-in", judgeDropIn},
+		{"haproxy asks spoa", judgeSPOE},
+		{"haproxy reaches gateway", judgeGatewayServer},
+	}
+}
+
+func judgeRuntimeSocket(f *Facts) Verdict {
+	if err := f.HAProxy.err; err != nil {
+		if errors.Is(err, haproxy.ErrPermission) {
+			return warn("run dfaasctl doctor as root", "not checked: %s", oneLine(err))
+		}
+		return fail("haproxy.cfg, section global: stats socket "+f.Config.HAProxySocket+" mode 660 level admin", "%s", oneLine(err))
+	}
+	return ok("answers at %s, process %d", f.Config.HAProxySocket, f.HAProxy.info.PID)
+}
+
+// Versions of HAProxy.
+var (
+	oldestHAProxy = release{2, 6} // has send-spoe-group and what else the drop-in needs
+	newestHAProxy = release{3, 2} // the last that the tests ran with
+)
+
+// release is major and minor of a version.
+type release [2]int
+
+func (r release) String() string { return fmt.Sprintf("%d.%d", r[0], r[1]) }
+
+func (r release) before(other release) bool {
+	return r[0] < other[0] || r[0] == other[0] && r[1] < other[1]
+}
+
+func judgeVersion(f *Facts) Verdict {
+	if f.HAProxy.err != nil {
+		return skip()
+	}
+	version := f.HAProxy.info.Version
+	r, known := parseRelease(version)
+	switch {
+	case !known:
+		return warn("use HAProxy 2.6 to 3.2", "%q is not a version that is understood", version)
+	case r.before(oldestHAProxy):
+		return fail("use HAProxy 2.6 or later", "%s is too old", version)
+	case newestHAProxy.before(r):
+		return warn("if anything is odd, try "+newestHAProxy.String(), "%s is newer than any that was tested", version)
+	default:
+		return ok("%s", version)
+	}
+}
+
+// parseRelease reads "2.6.12-1+deb12u1", "3.3-dev1" and the like.
+func parseRelease(version string) (release, bool) {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return release{}, false
+	}
+	minor, _, _ := strings.Cut(parts[1], "-")
+	var r release
+	var err1, err2 error
+	r[0], err1 = strconv.Atoi(parts[0])
+	r[1], err2 = strconv.Atoi(minor)
+	return r, err1 == nil && err2 == nil
+}
+
+func judgeDropIn(f *Facts) Verdict {
+	if f.HAProxy.err != nil {
+		return skip()
+	}
+	for _, b := range []struct {
+		name  string
+		facts backendFacts
+	}{{haproxy.BackendLocal, f.HAProxy.local}, {haproxy.BackendPeers, f.HAProxy.peers}, {haproxy.BackendSPOA, f.HAProxy.spoa}} {
+		switch {
+		case errors.Is(b.facts.err, haproxy.ErrNotLoaded):
+			return fail("start HAProxy with dfaas.cfg after your own file: haproxy -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg",
+				"there is no backend %s", b.name)
+		case b.facts.err != nil:
+			return fail("see HAProxy's log", "%s", oneLine(b.facts.err))
+		}
+	}
+	if !f.HAProxy.peers.has(haproxy.ServerLocal) {
+		return fail("use the dfaas.cfg of this version", "%s has no server %s: calls whose peer is gone would be lost",
+			haproxy.BackendPeers, haproxy.ServerLocal)
+	}
+	return ok("loaded, %d peers are servers", len(f.HAProxy.peers.servers)-1)
+}
+
+func (b backendFacts) has(name string) bool {
+	for _, s := range b.servers {
+		if s.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// up tells whether any server is, and what the checks of the others said.
+func (b backendFacts) up() (bool, string) {
+	var said []string
+	for _, s := range b.servers {
+		if s.State == haproxy.Up {
+			return true, ""
+		}
+		said = append(said, strings.TrimSpace(s.Name+" is "+string(s.State)+" "+s.Check))
+	}
+	return false, few(said)
+}
+
+func judgeSPOE(f *Facts) Verdict {
+	if f.HAProxy.err != nil || f.HAProxy.spoa.err != nil {
+		return skip()
+	}
+	if up, said := f.HAProxy.spoa.up(); !up {
+		return fail("start dfaas-spoa; its SPOP socket must be the one that DFAAS_SPOA names, as seen inside HAProxy's chroot, "+
+			"and HAProxy's user must be allowed to open it",
+			"%s; every call is served here, none is forwarded", said)
+	}
+	return ok("%s is up", haproxy.BackendSPOA)
+}
+
+func judgeGatewayServer(f *Facts) Verdict {
+	if f.HAProxy.err != nil || f.HAProxy.local.err != nil {
+		return skip()
+	}
+	if up, said := f.HAProxy.local.up(); !up {
+		return fail("start the gateway, or set DFAAS_GATEWAY in /etc/default/haproxy to its HOST:PORT and restart HAProxy", "%s", said)
+	}
+	return ok("%s is up", haproxy.BackendLocal)
+}

@@ -1,0 +1,105 @@
+package doctor
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/controller/identity"
+)
+
+// trustFacts is what the secrets' files are like; never what is in them.
+type trustFacts struct {
+	identityErr   error
+	identityID    string
+	identityOwner int   // user id; -1 unknown
+	keyErr        error // of the federation key, if one is configured
+	keyOwner      int
+}
+
+func gatherTrust(c *config.Config) trustFacts {
+	f := trustFacts{identityOwner: owner(c.Identity), keyOwner: -1}
+	id, err := identity.Load(c.Identity)
+	if f.identityErr = err; err == nil {
+		f.identityID = id.String()
+	}
+	if c.FederationKey != "" {
+		f.keyOwner = owner(c.FederationKey)
+		_, f.keyErr = identity.LoadFederationKey(c.FederationKey)
+	}
+	return f
+}
+
+func owner(path string) int {
+	info, err := os.Stat(path)
+	if err != nil {
+		return -1
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return -1
+	}
+	return int(stat.Uid)
+}
+
+func trustChecks() []check {
+	return []check{
+		{"identity", judgeIdentity},
+		{"federation key", judgeFederationKey},
+		{"who may join", judgeMembership},
+	}
+}
+
+func judgeIdentity(f *Facts) Verdict {
+	path, running := f.Config.Identity, f.Controller.status.NodeID
+	switch t := f.Trust; {
+	case errors.Is(t.identityErr, fs.ErrNotExist) && running != "":
+		return warn("if that is not where its identity is, name its configuration with --config; else restore the file: "+
+			"with another one this is another node", "the controller runs, but there is no %s", path)
+	case errors.Is(t.identityErr, fs.ErrNotExist):
+		return warn("start dfaas-controller, which makes it, or run dfaasctl id --create", "no %s yet", path)
+	case t.identityErr != nil:
+		return unreachable(t.identityErr, "the file must be a regular one of mode 0600 that belongs to the controller's user")
+	case running != "" && running != t.identityID:
+		return warn("name the controller's configuration with --config; if it is the right one, restart dfaas-controller",
+			"%s is %s, the controller runs as %s", path, t.identityID, running)
+	default:
+		return ok("%s, mode 0600", path)
+	}
+}
+
+func judgeFederationKey(f *Facts) Verdict {
+	path := f.Config.FederationKey
+	switch t := f.Trust; {
+	case path == "":
+		return skip()
+	case errors.Is(t.keyErr, fs.ErrNotExist):
+		return fail("copy it from another member; for a new federation: dfaasctl keygen "+path, "no %s", path)
+	case t.keyErr != nil:
+		return unreachable(t.keyErr, "it must be a swarm key of mode 0600 that belongs to the controller's user")
+	case t.identityOwner >= 0 && t.keyOwner != t.identityOwner:
+		return warn("chown --reference="+f.Config.Identity+" "+path,
+			"%s and the identity have different owners: the controller may be unable to read one of them", path)
+	default:
+		return ok("%s, mode 0600", path)
+	}
+}
+
+func judgeMembership(f *Facts) Verdict {
+	c := f.Config
+	switch {
+	case c.OpenFederation:
+		return warn("set federation_key (dfaasctl keygen makes one) or allow_peers instead of open_federation",
+			"anybody who reaches this node may join the federation")
+	case c.FederationKey != "" && len(c.AllowPeers) > 0:
+		return ok("%d listed peers that have the federation key", len(c.AllowPeers))
+	case c.FederationKey != "":
+		return ok("whoever has the federation key")
+	case len(c.AllowPeers) > 0:
+		return ok("%d listed peers", len(c.AllowPeers))
+	default:
+		return skip() // the configuration is not valid, which is said already
+	}
+}

@@ -1,0 +1,45 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// skip is the verdict of a check that does not apply.
+func skip() Verdict { return Verdict{} }
+
+func ok(format string, args ...any) Verdict {
+	return Verdict{Level: OK, Finding: fmt.Sprintf(format, args...)}
+}
+
+func warn(mend, format string, args ...any) Verdict {
+	return Verdict{Level: Warn, Finding: fmt.Sprintf(format, args...), Mend: mend}
+}
+
+func fail(mend, format string, args ...any) Verdict {
+	return Verdict{Level: Fail, Finding: fmt.Sprintf(format, args...), Mend: mend}
+}
+
+// unreachable judges a part that could not be asked. Not being allowed to ask
+// says nothing about the part.
+func unreachable(err error, mend string) Verdict {
+	if errors.Is(err, fs.ErrPermission) {
+		return warn("run dfaasctl doctor as root", "not checked: %s", oneLine(err))
+	}
+	return fail(mend, "%s", oneLine(err))
+}
+
+func oneLine(err error) string { return strings.Join(strings.FieldsFunc(err.Error(), isNewline), "; ") }
+
+func isNewline(r rune) bool { return r == '\n' || r == '\r' }
+
+// few joins the first names of a list.
+func few(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

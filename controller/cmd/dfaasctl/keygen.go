@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dfaas/dfaas/controller/identity"
+)
+
+const defaultFederationKey = "/var/lib/dfaas/federation.key"
+
+// generated is the output of keygen.
+type generated struct {
+	FederationKey string `json:"federation_key"` // the file's path, never the key
+}
+
+func (a *app) keygenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "keygen [FILE]",
+		Short: "Make a federation key, which all members must have",
+		Long: `Make a federation key, which all members must have: whoever lacks it cannot connect to any of them.
+
+The file (default ` + defaultFederationKey + `) gets mode 0600; an existing one is never overwritten. Copy it to the
+other nodes by a safe way and name it as federation_key in every controller's configuration.`,
+		Example: `  sudo dfaasctl keygen
+  dfaasctl keygen ./federation.key`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := defaultFederationKey
+			if len(args) == 1 {
+				path = args[0]
+			}
+			if err := identity.CreateFederationKey(path); err != nil {
+				return withSudo(err)
+			}
+			if err := handOver(path); err != nil {
+				return err
+			}
+			if a.format == formatJSON {
+				return printJSON(a.Out, generated{path})
+			}
+			_, err := fmt.Fprintf(a.Out, "wrote %s: copy it to the other nodes, and name it as federation_key\n", path)
+			return err
+		},
+	}
+}
+
+// handOver gives a secret that root made to the owner of its directory:
+// otherwise "sudo dfaasctl keygen" makes a file that the controller, which is
+// not root, cannot read.
+func handOver(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("handing %s over to its directory's owner: %w", path, err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return nil
+	}
+	// Through a descriptor, and no symbolic link: the owner of the directory
+	// must not be able to have another file given to them.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		err = errors.Join(file.Chown(int(owner.Uid), int(owner.Gid)), file.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("handing %s over to its directory's owner: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const minInterval = 100 * time.Millisecond
+
+// watch is the pair of flags that commands have which can be repeated.
+type watch struct {
+	on       bool
+	interval time.Duration
+}
+
+func (w *watch) addFlags(c *cobra.Command) {
+	c.Flags().BoolVarP(&w.on, "watch", "w", false, "print again and again until interrupted")
+	c.Flags().DurationVar(&w.interval, "interval", time.Second, "time between prints with --watch")
+}
+
+// run shows once, or with --watch until the context ends. While watching, a
+// failure is shown in its turn: the controller may be just restarting.
+func (w *watch) run(ctx context.Context, a *app, show func(context.Context) error) error {
+	if !w.on {
+		return show(ctx)
+	}
+	if w.interval < minInterval {
+		return fmt.Errorf("--interval %s: at least %s", w.interval, minInterval)
+	}
+	ticker := time.NewTicker(w.interval)
+	defer ticker.Stop()
+	for {
+		a.clearScreen()
+		if err := show(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(a.Err, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// clearScreen starts a terminal at its top. Tables in a file follow each other,
+// and JSON documents need nothing between them.
+func (a *app) clearScreen() {
+	if a.format == formatTable && isTerminal(a.Out) {
+		fmt.Fprint(a.Out, "\x1b[H\x1b[2J")
+	}
+}
+
+func isTerminal(w any) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
