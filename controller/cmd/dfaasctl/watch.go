@@ -20,7 +20,7 @@ type watch struct {
 
 func (w *watch) addFlags(c *cobra.Command) {
 	c.Flags().BoolVarP(&w.on, "watch", "w", false, "print again and again until interrupted")
-	c.Flags().DurationVar(&w.interval, "interval", time.Second, "time between prints with --watch")
+	c.Flags().DurationVar(&w.interval, "interval", time.Second, "time between prints with --watch, 100ms at least")
 }
 
 // run shows once, or with --watch until the context ends. While watching, a
@@ -29,10 +29,7 @@ func (w *watch) run(ctx context.Context, a *app, show func(context.Context) erro
 	if !w.on {
 		return show(ctx)
 	}
-	if w.interval < minInterval {
-		return fmt.Errorf("--interval %s: at least %s", w.interval, minInterval)
-	}
-	ticker := time.NewTicker(w.interval)
+	ticker := time.NewTicker(max(w.interval, minInterval))
 	defer ticker.Stop()
 	for {
 		a.clearScreen()

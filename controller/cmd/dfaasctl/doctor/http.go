@@ -49,6 +49,8 @@ func httpChecks() []check {
 func judgeHealthz(f *Facts) Verdict {
 	address := f.Config.HTTPAddress
 	switch h := f.HTTP; {
+	case address == "":
+		return skip() // the configuration is not valid, which is said already
 	case h.err != nil:
 		return fail("http_address must be where HAProxy's frontend listens (DFAAS_BIND), as peers reach it", "%s: %s", address, oneLine(h.err))
 	case h.status == http.StatusServiceUnavailable:

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/api"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"dfaasctl": func() { os.Exit(run()) },
+	})
+}
+
+// TestScripts runs the program itself against real sockets, as the files in
+// testdata/script say.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("DFAAS_ADMIN_SOCKET", env.WorkDir+"/admin.sock")
+			env.Setenv("DFAAS_IDENTITY", env.WorkDir+"/identity.key")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"controller": startController,
+			"mode":       checkMode,
+		},
+	})
+}
+
+// startController is the script command `controller FILE`: the admin interface
+// of a controller whose state is in FILE, at $DFAAS_ADMIN_SOCKET.
+func startController(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: controller FILE")
+	}
+	var src state
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &src))
+	ln, err := api.Listen(ts.Getenv("DFAAS_ADMIN_SOCKET"))
+	ts.Check(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- api.Serve(ctx, ln, src, zerolog.Nop()) }()
+	ts.Defer(func() {
+		cancel()
+		ts.Check(<-done)
+	})
+}
+
+// checkMode is the script command `mode OCTAL FILE`.
+func checkMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode OCTAL FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, not %s", args[1], got, args[0])
+	}
+}
+
+// state is a controller's state as a file holds it.
+type state struct {
+	Node  api.Status     `json:"status"`
+	Nodes []api.Peer     `json:"peers"`
+	Fns   []api.Function `json:"functions"`
+	Plan  []api.Route    `json:"routes"`
+	// JoinError, when set, is what every join fails with.
+	JoinError string `json:"join_error"`
+}
+
+func (s state) Status() api.Status        { return s.Node }
+func (s state) Peers() []api.Peer         { return s.Nodes }
+func (s state) Functions() []api.Function { return s.Fns }
+
+func (s state) Routes(function string) []api.Route {
+	var routes []api.Route
+	for _, r := range s.Plan {
+		if function == "" || r.Function == function {
+			routes = append(routes, r)
+		}
+	}
+	return routes
+}
+
+func (s state) Join(context.Context, string) error {
+	if s.JoinError != "" {
+		return &api.Problem{Status: http.StatusBadGateway, Message: s.JoinError}
+	}
+	return nil
+}
+
+// appWith is a program that writes to out, on the day that the golden files
+// were made for.
+func appWith(out io.Writer) *app {
+	return &app{format: formatTable, System: System{Out: out, Err: out, Now: func() time.Time { return time.UnixMilli(1_800_000_000_000) }}}
+}
