@@ -7,6 +7,7 @@ require (
 	github.com/dfaas/dfaas/controller v0.0.0
 	github.com/dfaas/dfaas/deploy/emulator v0.0.0
 	github.com/dfaas/dfaas/spoa v0.0.0
+	golang.org/x/sys v0.47.0
 )
 
 replace github.com/dfaas/dfaas => ../
