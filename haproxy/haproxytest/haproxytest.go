@@ -107,7 +107,7 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 
 	args := []string{"-db"}
 	if opts.Binary.canReload() {
-		args = append(args, "-W")
+		args = append(args, "-W", "-S", h.masterSocket())
 	}
 	for _, file := range files {
 		args = append(args, "-f", file)
@@ -134,7 +134,11 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		_ = h.cmd.Wait()
 		close(h.done)
 	}()
-	if err := h.waitReady(0); err != nil {
+	err = h.waitReady(0)
+	if err == nil && opts.Binary.canReload() {
+		err = h.waitMaster()
+	}
+	if err != nil {
 		h.Stop()
 		return nil, err
 	}
@@ -174,11 +178,42 @@ func writeConfig(opts Options, socket string) ([]string, error) {
 
 // waitReady waits until a worker other than the process old serves.
 func (h *HAProxy) waitReady(old int) error {
+	return h.wait(func(ctx context.Context) error {
+		info, err := h.Client.Info(ctx)
+		if err == nil && info.PID == old {
+			return fmt.Errorf("process %d still serves", old)
+		}
+		return err
+	})
+}
+
+// waitMaster waits until the master listens to signals, which it does a little
+// later than its worker serves; a reload asked for before that is lost.
+func (h *HAProxy) waitMaster() error {
+	return h.wait(func(ctx context.Context) error {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "unix", h.masterSocket())
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if deadline, ok := ctx.Deadline(); ok {
+			conn.SetDeadline(deadline)
+		}
+		if _, err := conn.Write([]byte("show proc\n")); err != nil {
+			return err
+		}
+		_, err = conn.Read(make([]byte, 1))
+		return err
+	})
+}
+
+func (h *HAProxy) wait(ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for {
-		info, err := h.Client.Info(ctx)
-		if err == nil && info.PID != old {
+		err := ready(ctx)
+		if err == nil {
 			return nil
 		}
 		select {
@@ -235,6 +270,8 @@ func (h *HAProxy) Log() string {
 	}
 	return string(text)
 }
+
+func (h *HAProxy) masterSocket() string { return filepath.Join(h.Dir, "master.sock") }
 
 func (h *HAProxy) logPath() string { return filepath.Join(h.Dir, "haproxy.log") }
 

@@ -1,0 +1,351 @@
+package haproxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/haproxytest"
+)
+
+// TestRouting sends requests through the drop-in of every version, with the
+// decision of dfaas-spoa given by the test.
+func TestRouting(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			binary := version.binary(t)
+			a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+			a.addPeers(t, peerAt(t, idB, b.Addr))
+			for _, test := range []struct {
+				name string
+				run  func(t *testing.T, a, b *node)
+			}{
+				{"without an agent everything is local", testFailOpen},
+				{"local", testLocal},
+				{"refused", testRefused},
+				{"ambiguous claims", testAmbiguousClaims},
+				{"other paths", testOtherPaths},
+				{"health", testHealth},
+				{"to a peer", testToPeer},
+				{"what a peer sees", testWhatPeerSees},
+				{"lost peer", testLostPeer},
+				{"time limit", testTimeLimit},
+				{"large body", testLargeBody},
+				{"never sent twice", testNeverSentTwice},
+				{"statistics", testStatistics},
+			} {
+				t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
+			}
+		})
+	}
+}
+
+func testFailOpen(t *testing.T, a, _ *node) {
+	got := call(t, "GET", "http://"+a.Addr+"/function/f", nil)
+	wantReply(t, got, 200, a.Addr, idA)
+	got = call(t, "GET", "http://"+a.Addr+"/async-function/f", nil)
+	wantReply(t, got, 200, a.Addr, idA)
+	seen := a.gateway.lastRequest().header
+	if ff, fp := seen.Get("X-Forwarded-For"), seen.Get("X-Forwarded-Proto"); ff != "127.0.0.1" || fp != "http" {
+		t.Errorf("X-Forwarded-For %q, X-Forwarded-Proto %q", ff, fp)
+	}
+	call(t, "GET", "http://"+a.Addr+"/function/f", nil, "X-Forwarded-Proto", "https")
+	if fp := a.gateway.lastRequest().header.Values("X-Forwarded-Proto"); len(fp) != 1 || fp[0] != "http" {
+		t.Errorf("a user is believed to use %q", fp)
+	}
+}
+
+func testLocal(t *testing.T, a, _ *node) {
+	uri := "/function/f.ns/a%20b//c%2Fd?x=1&y=%2F&z"
+	got := call(t, "GET", "http://"+a.decided+uri, nil, "DFaaS-Token", "t", "dfaas-node-id", "n", "DFAAS-Other", "o", "DFaaS-Fallback", "503")
+	wantReply(t, got, 200, a.decided, idA)
+	seen := a.gateway.lastRequest()
+	wantNoClaims(t, seen)
+	if seen.uri != uri {
+		t.Errorf("the gateway was asked for %s, want %s", seen.uri, uri)
+	}
+	got = call(t, "GET", "http://"+a.decided+"/function/spoof", nil)
+	wantReply(t, got, 200, a.decided, idA)
+}
+
+func testRefused(t *testing.T, a, _ *node) {
+	before := a.gateway.calls.Load()
+	for status, retryAfter := range map[int]string{403: "", 404: "", 429: "1", 503: "1"} {
+		got := call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "deny", "Test-Status", fmt.Sprint(status))
+		wantReply(t, got, status, a.decided, idA)
+		if got.header.Get("Retry-After") != retryAfter {
+			t.Errorf("%d: Retry-After %q, want %q", status, got.header.Get("Retry-After"), retryAfter)
+		}
+		if strings.Count(got.body, "\n") != 1 || !strings.HasSuffix(got.body, "\n") || strings.Contains(got.body, "<") {
+			t.Errorf("%d: body %q is not one line of text", status, got.body)
+		}
+	}
+	if calls := a.gateway.calls.Load(); calls != before {
+		t.Errorf("%d refused requests got to the gateway", calls-before)
+	}
+}
+
+func testAmbiguousClaims(t *testing.T, a, _ *node) {
+	for _, headers := range [][]string{
+		{"DFaaS-Node-ID", idA, "DFaaS-Node-ID", idB},
+		{"DFaaS-Node-ID", idA + "," + idB},
+		{"DFaaS-Node-ID", idA, "DFaaS-Token", "x", "DFaaS-Token", "y"},
+	} {
+		wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/f", nil, headers...), 403, a.Addr, idA)
+		headers = append(headers, "Test-Action", "peer", "Test-Target", idB)
+		wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, headers...), 403, a.decided, idA)
+	}
+}
+
+func testOtherPaths(t *testing.T, a, _ *node) {
+	before := a.gateway.calls.Load()
+	for path, status := range map[string]int{
+		"/":                             404,
+		"/system/functions":             404,
+		"/function":                     404,
+		"/functions/f":                  404,
+		"/Function/f":                   404,
+		"//function/f":                  404,
+		"/%66unction/f":                 404,
+		"/healthz/x":                    404,
+		"/function/../system/functions": 400,
+		"/function/f/..":                400,
+		"/function/%2e%2E/system":       400,
+		"/function/f%2f..%2f../system":  400,
+	} {
+		for _, addr := range []string{a.Addr, a.decided} {
+			if got := call(t, "GET", "http://"+addr+path, nil); got.status != status {
+				t.Errorf("%.40s: status %d, want %d", path, got.status, status)
+			}
+		}
+	}
+	// HAProxy may close before it has read all of this: an answer need not arrive.
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+a.Addr+"/function/"+strings.Repeat("n", 20<<10), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := new(http.Transport).RoundTrip(req); err == nil {
+		resp.Body.Close()
+		if resp.StatusCode != 400 && resp.StatusCode != 414 {
+			t.Errorf("overlong path: status %d, want 400 or 414", resp.StatusCode)
+		}
+	}
+	if calls := a.gateway.calls.Load(); calls != before {
+		t.Errorf("%d requests got to the gateway", calls-before)
+	}
+	wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/"+strings.Repeat("n", 14000), nil), 200, a.Addr, idA)
+}
+
+func testHealth(t *testing.T, a, b *node) {
+	wantReply(t, call(t, "GET", "http://"+a.Addr+"/healthz", nil), 200, a.Addr, idA)
+
+	b.gateway.sick.Store(true)
+	eventually(t, "/healthz of B answers 503", func() bool {
+		return call(t, "GET", "http://"+b.Addr+"/healthz", nil).status == 503
+	})
+	wantReply(t, call(t, "GET", "http://"+b.Addr+"/healthz", nil), 503, b.Addr, idB)
+	wantReply(t, call(t, "GET", "http://"+b.Addr+"/function/f", nil), 503, b.Addr, idB)
+	a.waitState(t, idB, haproxy.Down)
+	got := call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "peer", "Test-Target", idB, "Test-Token", tokenOf(idA))
+	wantReply(t, got, 200, a.decided, idA)
+
+	b.gateway.sick.Store(false)
+	a.waitState(t, idB, haproxy.Up)
+}
+
+func testToPeer(t *testing.T, a, b *node) {
+	forward := []string{"Test-Action", "peer", "Test-Target", idB, "Test-Token", tokenOf(idA), "X-Forwarded-Proto", "https"}
+	uri := "/function/f/a%20b//c?x=1&y=%2F"
+	before := a.gateway.calls.Load()
+	got := call(t, "POST", "http://"+a.decided+uri, strings.NewReader("hello"), forward...)
+	wantReply(t, got, 200, b.Addr, idB)
+	seen := b.gateway.lastRequest()
+	wantNoClaims(t, seen)
+	if seen.uri != uri || seen.bytes != 5 {
+		t.Errorf("the peer's gateway got %d bytes for %s, want 5 for %s", seen.bytes, seen.uri, uri)
+	}
+	if fp := seen.header.Get("X-Forwarded-Proto"); fp != "https" {
+		t.Errorf("X-Forwarded-Proto got lost on the way: %q", fp)
+	}
+	if ff := seen.header.Values("X-Forwarded-For"); len(ff) != 2 {
+		t.Errorf("X-Forwarded-For %q, want the user and the forwarding node", ff)
+	}
+	wantReply(t, call(t, "GET", "http://"+a.decided+"/function/spoof", nil, forward...), 200, b.Addr, idB)
+	if calls := a.gateway.calls.Load(); calls != before {
+		t.Errorf("the forwarding node's own gateway got %d requests", calls-before)
+	}
+}
+
+func testWhatPeerSees(t *testing.T, a, b *node) {
+	var header atomic.Pointer[http.Header]
+	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			h := r.Header.Clone()
+			header.Store(&h)
+		}
+	}))
+	defer peer.Close()
+	a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, peer.Listener.Addr().String()))
+	call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA),
+		"DFaaS-Node-ID", "user", "DFaaS-Token", "user", "DFaaS-Other", "user")
+	seen := *header.Load()
+	for name, want := range map[string]string{haproxy.HeaderNodeID: idA, haproxy.HeaderToken: tokenOf(idA)} {
+		if v := seen.Values(name); len(v) != 1 || v[0] != want {
+			t.Errorf("%s is %q, want %q", name, v, want)
+		}
+		seen.Del(name)
+	}
+	wantNoClaims(t, received{header: seen})
+}
+
+func testLostPeer(t *testing.T, a, b *node) {
+	for _, test := range []struct{ name, addr string }{
+		{"refuses connections", haproxytest.FreeAddr(t)},
+		{"takes no connections", blackHole(t)},
+		{"unknown", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a.addPeers(t, peerAt(t, idB, b.Addr))
+			if test.addr != "" {
+				// Added just now, it counts as up until two checks have failed.
+				a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, test.addr))
+			}
+			forward := []string{"Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA), "DFaaS-Fallback", "429"}
+			before := b.gateway.calls.Load()
+			got := call(t, "POST", "http://"+a.decided+"/function/f", strings.NewReader("hello"), forward...)
+			wantReply(t, got, 200, a.decided, idA)
+			seen := a.gateway.lastRequest()
+			wantNoClaims(t, seen)
+			if seen.bytes != 5 {
+				t.Errorf("%d bytes got to the gateway, want 5", seen.bytes)
+			}
+			if ff := seen.header.Values("X-Forwarded-For"); len(ff) != 1 {
+				t.Errorf("X-Forwarded-For %q, want the user only", ff)
+			}
+			if calls := b.gateway.calls.Load(); calls != before {
+				t.Errorf("%d requests went to another peer", calls-before)
+			}
+			got = call(t, "GET", "http://"+a.decided+"/function/f", nil, append(forward, "Test-Status", "503")...)
+			wantReply(t, got, 503, a.decided, idA)
+			if got.header.Get("Retry-After") != "1" {
+				t.Error("503 without Retry-After")
+			}
+			if test.addr != "" {
+				a.waitState(t, idC, haproxy.Down)
+				wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, forward...), 200, a.decided, idA)
+			}
+		})
+	}
+	a.addPeers(t, peerAt(t, idB, b.Addr))
+}
+
+// blackHole returns an address that drops connection attempts: its queue is
+// full and nobody accepts.
+func blackHole(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "black hole")
+	t.Cleanup(func() { f.Close() })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	conn, err := net.Dial("tcp", addr) // fills a queue of length 0
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return addr
+}
+
+func testTimeLimit(t *testing.T, a, b *node) {
+	wantReply(t, call(t, "GET", "http://"+a.decided+"/function/hang", nil, "Test-Timeout", "50"), 504, a.decided, idA)
+	forward := []string{"Test-Action", "peer", "Test-Target", idB, "Test-Token", tokenOf(idA), "Test-Timeout", "50"}
+	wantReply(t, call(t, "GET", "http://"+a.decided+"/function/hang", nil, forward...), 504, a.decided, idA)
+	forward[3] = idC // unknown
+	wantReply(t, call(t, "GET", "http://"+a.decided+"/function/hang", nil, forward...), 504, a.decided, idA)
+}
+
+func testLargeBody(t *testing.T, a, b *node) {
+	body := bytes.Repeat([]byte("0123456789abcdef"), 10<<20/16)
+	for target, gateway := range map[string]*gateway{"": a.gateway, idB: b.gateway, idC: a.gateway} {
+		var headers []string
+		if target != "" {
+			headers = []string{"Test-Action", "peer", "Test-Target", target, "Test-Token", tokenOf(idA)}
+		}
+		// Without a length, as a stream.
+		for _, r := range []io.Reader{bytes.NewReader(body), io.MultiReader(bytes.NewReader(body))} {
+			got := call(t, "POST", "http://"+a.decided+"/function/f", r, headers...)
+			if seen := gateway.lastRequest(); got.status != 200 || seen.bytes != int64(len(body)) {
+				t.Errorf("target %q: status %d, %d bytes of %d arrived", target, got.status, seen.bytes, len(body))
+			}
+		}
+	}
+}
+
+func testNeverSentTwice(t *testing.T, a, b *node) {
+	beforeA, beforeB := a.gateway.calls.Load(), b.gateway.calls.Load()
+	wantReply(t, call(t, "POST", "http://"+a.decided+"/function/break", strings.NewReader("x")), 502, a.decided, idA)
+	forward := []string{"Test-Action", "peer", "Test-Target", idB, "Test-Token", tokenOf(idA)}
+	wantReply(t, call(t, "POST", "http://"+a.decided+"/function/break", strings.NewReader("x"), forward...), 502, b.Addr, idB)
+	if calls := a.gateway.calls.Load() - beforeA; calls != 1 {
+		t.Errorf("sent to the local gateway %d times, want 1", calls)
+	}
+	if calls := b.gateway.calls.Load() - beforeB; calls != 1 {
+		t.Errorf("sent to the peer's gateway %d times, want 1", calls)
+	}
+
+	// A peer that breaks off before it has said anything.
+	var requests atomic.Int64
+	peer := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			requests.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	defer peer.Close()
+	a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, peer.Listener.Addr().String()))
+	beforeA = a.gateway.calls.Load()
+	forward[3] = idC
+	wantReply(t, call(t, "POST", "http://"+a.decided+"/function/f", strings.NewReader("x"), forward...), 502, a.decided, idA)
+	if peers, own := requests.Load(), a.gateway.calls.Load()-beforeA; peers != 1 || own != 0 {
+		t.Errorf("sent to the peer %d times and to the own gateway %d times, want 1 and 0", peers, own)
+	}
+	a.addPeers(t, peerAt(t, idB, b.Addr))
+}
+
+func testStatistics(t *testing.T, a, _ *node) {
+	if page := call(t, "GET", "http://"+a.StatsAddr+"/", nil); page.status != 200 || !strings.Contains(page.body, idB) {
+		t.Errorf("status %d, peer on the statistics page: %v", page.status, strings.Contains(page.body, idB))
+	}
+	metrics := call(t, "GET", "http://"+a.StatsAddr+"/metrics", nil)
+	if want := `haproxy_server_status{proxy="be_dfaas_peers",server="` + idB + `"`; !strings.Contains(metrics.body, want) {
+		t.Errorf("status %d, no %s in the metrics", metrics.status, want)
+	}
+	disable := strings.NewReader("s=" + idB + "&action=disable&b=be_dfaas_peers")
+	call(t, "POST", "http://"+a.StatsAddr+"/", disable, "Content-Type", "application/x-www-form-urlencoded")
+	if s, _ := a.server(t, idB); s.State != haproxy.Up {
+		t.Errorf("the statistics page lets everybody disable servers: %s", s.State)
+	}
+}
