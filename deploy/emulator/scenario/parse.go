@@ -89,6 +89,7 @@ func (r *reader) refuseYAML(err error) {
 
 var (
 	label     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	nodeName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	title     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 	method    = regexp.MustCompile(`^[A-Z]{1,16}$`)
 	suffix    = regexp.MustCompile(`^/[A-Za-z0-9/._~%-]{0,999}$`)
@@ -99,7 +100,7 @@ var (
 	status    = regexp.MustCompile(`^(0|[1-5][0-9][0-9]|other)$`)
 )
 
-const allowedLabel = "lower-case letters, digits and dashes are allowed, up to 63"
+const allowed = "lower-case letters, digits and dashes are allowed, up to "
 
 func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 	r.mapping(n, "the scenario", fields{
@@ -109,7 +110,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
 		"period":          func(n *yaml.Node) { s.Period = r.duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
 		"warmup":          func(n *yaml.Node) { s.Warmup = r.duration(n, "warmup", 0, 10*time.Minute) },
-		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0, 1e6) },
+		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0.001, 1e6) },
 		"nodes": func(n *yaml.Node) {
 			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},
@@ -136,7 +137,7 @@ func (r *reader) strategy(n *yaml.Node) string {
 func (r *reader) node(n *yaml.Node) Node {
 	node := Node{Line: n.Line}
 	r.mapping(n, "a node", fields{
-		"name":         func(n *yaml.Node) { node.Name = r.name(n, "node name", label, allowedLabel) },
+		"name":         func(n *yaml.Node) { node.Name = r.name(n, "node name", nodeName, allowed+"32") },
 		"strategy":     func(n *yaml.Node) { node.Strategy = r.strategy(n) },
 		"gateway":      func(n *yaml.Node) { node.Gateway = r.gateway(n) },
 		"gateway_user": func(n *yaml.Node) { node.GatewayUser = r.text(n, "gateway_user") },
@@ -177,16 +178,16 @@ func (r *reader) deployment(node Node, f Function) {
 func (r *reader) gateway(n *yaml.Node) string {
 	text := r.text(n, "gateway")
 	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" {
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || strings.TrimRight(u.Path, "/") != "" || u.RawQuery != "" {
 		r.refuse(n.Line, "gateway: a URL like http://10.0.0.7:8080 is expected, not %q", clip(text))
 	}
-	return text
+	return strings.TrimRight(text, "/")
 }
 
 func (r *reader) function(n *yaml.Node) Function {
 	f := Function{Line: n.Line}
 	r.mapping(n, "a function", fields{
-		"name":    func(n *yaml.Node) { f.Name = r.name(n, "function name", label, allowedLabel) },
+		"name":    func(n *yaml.Node) { f.Name = r.name(n, "function name", label, allowed+"63") },
 		"image":   func(n *yaml.Node) { f.Image = r.text(n, "image") },
 		"process": func(n *yaml.Node) { f.Process = r.text(n, "process") },
 		"mode":    func(n *yaml.Node) { f.Mode = r.text(n, "mode") },

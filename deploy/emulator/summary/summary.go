@@ -95,7 +95,7 @@ func seconds(l scenario.Load, samples []Sample) []Second {
 		at := all[max(0, second(s)-first)]
 		at.Status[strconv.Itoa(s.Status)]++
 		if s.Status == 200 {
-			at.ByNode[executor(s)]++
+			at.ByNode[s.Executor()]++
 		}
 	}
 	return all
@@ -103,9 +103,9 @@ func seconds(l scenario.Load, samples []Sample) []Second {
 
 func second(s Sample) int { return int(s.At / time.Second) }
 
-// executor names the node of a 200; those that do not tell are counted too, so
-// that the sums match.
-func executor(s Sample) string {
+// Executor names the node that served a 200; those that do not tell are counted
+// too, so that the sums match.
+func (s Sample) Executor() string {
 	if s.Node == "" {
 		return "unknown"
 	}

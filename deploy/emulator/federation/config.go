@@ -1,0 +1,143 @@
+package federation
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// maxDir bounds the path of a federation's directory: sockets' paths have at
+// most 107 bytes, and HAProxy needs some of them for a suffix of its own.
+const maxDir = 107 - len("/") - maxName - len("/control.sock.1234567.tmp")
+
+const maxName = 32 // of a node, as the scenario allows
+
+// files are the paths of a node's files.
+type files struct{ dir string }
+
+func (f files) identity() string    { return filepath.Join(f.dir, "identity.key") }
+func (f files) controller() string  { return filepath.Join(f.dir, "controller.yaml") }
+func (f files) haproxy() string     { return filepath.Join(f.dir, "haproxy.cfg") }
+func (f files) dropIn() string      { return filepath.Join(f.dir, "dfaas.cfg") }
+func (f files) spoe() string        { return filepath.Join(f.dir, "dfaas-spoe.conf") }
+func (f files) provider() string    { return filepath.Join(f.dir, "provider") }
+func (f files) spoaSocket() string  { return filepath.Join(f.dir, "spoa.sock") }
+func (f files) control() string     { return filepath.Join(f.dir, "control.sock") }
+func (f files) admin() string       { return filepath.Join(f.dir, "admin.sock") }
+func (f files) runtime() string     { return filepath.Join(f.dir, "haproxy.sock") }
+func (f files) master() string      { return filepath.Join(f.dir, "master.sock") }
+func (n *Node) overlayAddr() string { return fmt.Sprintf("/ip4/%s/tcp/%d", host, n.ports.Overlay) }
+
+// writeConfig writes the node's configuration. The first node of the federation
+// is the one that the others start from.
+func (f *Federation) writeConfig(n *Node, o Options) error {
+	controller := config.Default()
+	controller.Federation = "emulator"
+	controller.Identity = n.files.identity()
+	controller.FederationKey = f.key
+	controller.Listen = []string{n.overlayAddr()}
+	if first := f.nodes[0]; n != first {
+		controller.Bootstrap = []string{first.overlayAddr() + "/p2p/" + first.PeerID}
+	}
+	// Other federations on this machine or network are none of its business.
+	controller.MDNS = false
+	controller.HTTPAddress = address(n.ports.HTTP)
+	controller.Strategy = n.spec.Strategy
+	if controller.Strategy == "" {
+		controller.Strategy = o.Strategy
+	}
+	controller.Period = o.Period
+	controller.DefaultMaxrate = o.DefaultMaxrate
+	controller.HAProxySocket = n.files.runtime()
+	controller.SPOASocket = n.files.control()
+	controller.AdminSocket = n.files.admin()
+	controller.Gateway = n.Gateway
+	controller.GatewayUser = n.spec.GatewayUser
+	controller.GatewayPasswordFile = n.spec.GatewayPasswordFile
+	text, err := yaml.Marshal(controller)
+	if err != nil {
+		return fmt.Errorf("encoding the controller's configuration: %w", err)
+	}
+	global := "global\n    log stderr format raw local0\n    hard-stop-after 5s\n" +
+		"    stats socket " + n.files.runtime() + " mode 600 level admin\n"
+	for path, content := range map[string]string{
+		n.files.controller(): string(text),
+		n.files.haproxy():    global,
+		n.files.dropIn():     haproxy.Config(),
+		n.files.spoe():       haproxy.SPOEConfig(),
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return fmt.Errorf("configuring %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// processes lists the node's parts in the order in which they start.
+func (f *Federation) processes(n *Node, o Options) []*process {
+	var all []*process
+	for _, part := range scenario.Parts() {
+		if part == scenario.Provider && n.spec.Gateway != "" {
+			continue
+		}
+		all = append(all, &process{
+			part: part, node: n.Name, path: o.Binaries[part], args: n.args(part), env: f.environment(n, part),
+			log: filepath.Join(n.Logs, string(part)+".log"), spawner: f.spawner,
+		})
+	}
+	return all
+}
+
+func (n *Node) args(part scenario.Part) []string {
+	switch part {
+	case scenario.Provider:
+		return []string{"--listen", address(n.ports.Gateway), "--state-dir", n.files.provider(), "--allow-processes"}
+	case scenario.SPOA:
+		return []string{"--listen", n.files.spoaSocket(), "--control", n.files.control()}
+	case scenario.HAProxy:
+		return []string{"-W", "-S", n.files.master() + ",mode,600", "-f", n.files.haproxy(), "-f", n.files.dropIn()}
+	default:
+		return []string{"--config", n.files.controller()}
+	}
+}
+
+// environment is the emulator's own without what configures DFaaS; for HAProxy
+// with the settings of the node's drop-in.
+func (f *Federation) environment(n *Node, part scenario.Part) []string {
+	var env []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "DFAAS_") {
+			env = append(env, entry)
+		}
+	}
+	if part != scenario.HAProxy {
+		return env
+	}
+	return append(env,
+		haproxy.EnvBind+"="+address(n.ports.HTTP),
+		haproxy.EnvStats+"="+address(n.ports.Stats),
+		haproxy.EnvGateway+"="+hostPort(n.Gateway),
+		haproxy.EnvSPOA+"=unix@"+n.files.spoaSocket(),
+		haproxy.EnvSPOEConf+"="+n.files.spoe(),
+		haproxy.EnvNodeID+"="+n.PeerID,
+		haproxy.EnvInstance+"="+f.id+"-"+n.Name,
+	)
+}
+
+// hostPort is the address of a gateway's http URL with its port.
+func hostPort(gateway string) string {
+	u, err := url.Parse(gateway)
+	if err != nil || u.Port() != "" {
+		return strings.TrimPrefix(gateway, "http://")
+	}
+	return net.JoinHostPort(u.Hostname(), "80")
+}

@@ -1,0 +1,221 @@
+// Package federation runs a whole DFaaS federation on the loopback interface:
+// per node a provider, a SPOA, an HAProxy and a controller, each a process of
+// its own.
+//
+//	f, err := federation.Start(ctx, federation.Options{
+//		Binaries: binaries, Logs: dir, Strategy: "headroom", Period: time.Second, DefaultMaxrate: 100,
+//		Nodes: []scenario.Node{...},
+//	})
+//	defer f.Stop()
+//	node := f.Node("node-1")
+//	err = node.Do(ctx, scenario.Kill, scenario.SPOA)
+//
+// Nothing outlives the program that called Start, even if that is killed.
+package federation
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+// Options say what federation to start.
+type Options struct {
+	Binaries Binaries // from FindBinaries
+	// Nodes in the order of their start; the others find the federation through
+	// the first.
+	Nodes          []scenario.Node
+	Strategy       string // of the nodes that do not name one
+	Period         time.Duration
+	DefaultMaxrate float64 // requests/s
+	// Dir is for configuration, identities, state and sockets. Empty, or with a
+	// path too long for sockets: a temporary directory, removed by Stop.
+	Dir string
+	// Logs is for NODE/PART.log; empty: Dir.
+	Logs string
+	// Ports of the nodes; those that are 0 or left out are free ones.
+	Ports []Ports
+	Log   zerolog.Logger
+}
+
+// Federation is a running federation. It is safe for concurrent use.
+type Federation struct {
+	nodes   []*Node
+	byID    map[string]string
+	key     string // path of the federation key
+	id      string // tells this federation from others on the machine
+	dir     string
+	isTemp  bool
+	spawner *spawner
+	log     zerolog.Logger
+	stop    sync.Once
+}
+
+// Start starts the federation and returns when it has formed: everything runs,
+// every node serves, knows its functions and those of all others. On failure
+// everything is stopped, and the error has the end of the log that explains it.
+func Start(ctx context.Context, o Options) (*Federation, error) {
+	f, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.start(ctx); err != nil {
+		f.Stop()
+		return nil, err
+	}
+	return f, nil
+}
+
+// prepare makes the directories and writes the configuration.
+func prepare(o Options) (_ *Federation, err error) {
+	f := &Federation{byID: make(map[string]string), id: newID(), log: o.Log}
+	if err := f.chooseDir(o.Dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.removeTemp()
+		}
+	}()
+	f.key = filepath.Join(f.dir, "federation.key")
+	if _, err := os.Stat(f.key); errors.Is(err, os.ErrNotExist) {
+		if err := identity.CreateFederationKey(f.key); err != nil {
+			return nil, err
+		}
+	}
+	if o.Logs == "" {
+		o.Logs = f.dir
+	}
+	taken := make(allocator)
+	for i, spec := range o.Nodes {
+		var fixed Ports
+		if i < len(o.Ports) {
+			fixed = o.Ports[i]
+		}
+		ports, err := taken.node(fixed)
+		if err != nil {
+			return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
+		}
+		node, err := newNode(spec, ports, f.dir, o.Logs)
+		if err != nil {
+			return nil, err
+		}
+		f.nodes = append(f.nodes, node)
+		f.byID[node.PeerID] = node.Name
+	}
+	f.spawner = newSpawner()
+	for _, node := range f.nodes {
+		if err := f.writeConfig(node, o); err != nil {
+			f.spawner.close()
+			return nil, err
+		}
+		node.parts = f.processes(node, o)
+	}
+	return f, nil
+}
+
+func newID() string {
+	id := make([]byte, 6)
+	rand.Read(id) // never fails
+	return hex.EncodeToString(id)
+}
+
+func (f *Federation) chooseDir(dir string) error {
+	if dir != "" {
+		path, err := filepath.Abs(dir)
+		if err != nil {
+			return fmt.Errorf("the federation's directory: %w", err)
+		}
+		if len(path) <= maxDir {
+			f.dir = path
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				return fmt.Errorf("the federation's directory: %w", err)
+			}
+			return nil
+		}
+	}
+	// Not in TMPDIR, which may be long as well.
+	path, err := os.MkdirTemp("/tmp", "dfaas-")
+	if err != nil {
+		return fmt.Errorf("the federation's directory: %w", err)
+	}
+	f.dir, f.isTemp = path, true
+	return nil
+}
+
+func (f *Federation) removeTemp() {
+	if !f.isTemp {
+		return
+	}
+	if err := os.RemoveAll(f.dir); err != nil {
+		f.log.Warn().Err(err).Str("dir", f.dir).Msg("temporary directory not removed")
+	}
+}
+
+// Dir is where the configuration and the sockets are.
+func (f *Federation) Dir() string { return f.dir }
+
+// Nodes lists the nodes in the order of their start.
+func (f *Federation) Nodes() []*Node { return f.nodes }
+
+// Node returns the node of that name; nil if there is none.
+func (f *Federation) Node(name string) *Node {
+	for _, n := range f.nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// NameOf returns the name of the node with that peer id, or the id itself.
+func (f *Federation) NameOf(peerID string) string {
+	if name, ok := f.byID[peerID]; ok {
+		return name
+	}
+	return peerID
+}
+
+// Crashed returns an error for every part that ended by itself, with the end of
+// its log; nil if there is none.
+func (f *Federation) Crashed() error {
+	var errs []error
+	for _, n := range f.nodes {
+		for _, p := range n.parts {
+			errs = append(errs, p.crash())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stop ends all processes, politely first, and returns when they are gone.
+// Nothing may be done to the nodes after.
+func (f *Federation) Stop() {
+	f.stop.Do(func() {
+		var parts []*process
+		for _, n := range f.nodes {
+			n.turn <- struct{}{} // kept: nobody restarts anything any more
+			parts = append(parts, n.parts...)
+		}
+		for _, p := range parts {
+			p.terminate()
+		}
+		deadline := time.After(endTimeout)
+		for _, p := range parts {
+			p.await(deadline)
+		}
+		f.spawner.close()
+		f.removeTemp()
+	})
+}

@@ -1,0 +1,61 @@
+package federation
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// masterReloads asks an HAProxy master, over its own socket, how often it has
+// reloaded since it was started.
+func masterReloads(ctx context.Context, socket string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	if _, err := io.WriteString(conn, "show proc\n"); err != nil {
+		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
+	}
+	answer, err := io.ReadAll(io.LimitReader(conn, 1<<16))
+	if err != nil {
+		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
+	}
+	return parseReloads(string(answer))
+}
+
+// parseReloads reads the answer to `show proc`, whose lines are: pid, type,
+// reloads, ...
+func parseReloads(answer string) (int, error) {
+	for line := range strings.Lines(answer) {
+		columns := strings.Fields(line)
+		if len(columns) < 3 || columns[1] != "master" {
+			continue
+		}
+		reloads, err := strconv.Atoi(columns[2])
+		if err != nil || reloads < 0 {
+			return 0, fmt.Errorf("`show proc`: %q is no number of reloads", columns[2])
+		}
+		return reloads, nil
+	}
+	return 0, fmt.Errorf("`show proc` names no master: %.80q", answer)
+}
+
+// reloads counts the reloads of a node's HAProxy over all runs of its master.
+type reloads struct {
+	asked int // by faults
+	seen  int // by masters that are gone
+}
+
+// unwanted is the number of reloads that nobody asked for, given those that the
+// present master counts.
+func (r reloads) unwanted(present int) int { return max(0, r.seen+present-r.asked) }

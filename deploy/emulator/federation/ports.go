@@ -1,0 +1,67 @@
+package federation
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// host is where all nodes live.
+const host = "127.0.0.1"
+
+// Free ports are looked for below the range from which the kernel takes the
+// ports of outgoing connections, so that none of these gets in between.
+const lowestPort, highestPort = 20_000, 31_999
+
+// Ports are the TCP ports of one node on 127.0.0.1.
+type Ports struct {
+	HTTP  int // HAProxy: users and peers
+	Stats int // HAProxy: statistics page
+	// Gateway is the provider's, Overlay the controller's.
+	Gateway, Overlay int
+}
+
+// allocator hands out free ports, each once.
+type allocator map[int]bool
+
+// node returns free ports for one node; those given in fixed are kept, after a
+// look whether they are free.
+func (a allocator) node(fixed Ports) (Ports, error) {
+	ports := fixed
+	var errs []error
+	for _, port := range []*int{&ports.HTTP, &ports.Stats, &ports.Gateway, &ports.Overlay} {
+		errs = append(errs, a.take(port))
+	}
+	return ports, errors.Join(errs...)
+}
+
+func (a allocator) take(port *int) error {
+	if *port != 0 {
+		if a[*port] || !free(*port) {
+			return fmt.Errorf("port %d of %s is in use: stop what listens there (`ss -ltnp` shows it)", *port, host)
+		}
+		a[*port] = true
+		return nil
+	}
+	for range 1000 {
+		candidate := lowestPort + rand.IntN(highestPort-lowestPort+1)
+		if !a[candidate] && free(candidate) {
+			a[candidate] = true
+			*port = candidate
+			return nil
+		}
+	}
+	return fmt.Errorf("no free port between %d and %d on %s", lowestPort, highestPort, host)
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", address(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

@@ -1,0 +1,237 @@
+// Package plot draws the summary of an experiment: for every load, who served
+// how many requests in each second, and how many were refused.
+package plot
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	_ "gonum.org/v1/plot/vg/vgsvg" // the format of Save
+
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+)
+
+// Size of the drawing.
+const (
+	sheetWidth  = 24 * vg.Centimeter
+	panelHeight = 8 * vg.Centimeter
+	headHeight  = 1.2 * vg.Centimeter
+	legendWidth = 3.5 * vg.Centimeter
+)
+
+// Colours that people with any colour vision can tell apart (Okabe and Ito).
+var nodeColors = []color.Color{
+	color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff},
+	color.RGBA{0xcc, 0x79, 0xa7, 0xff}, color.RGBA{0xf0, 0xe4, 0x42, 0xff}, color.RGBA{0x00, 0x72, 0xb2, 0xff},
+}
+
+var (
+	refusedColors = map[string]color.Color{
+		"429": color.Gray{0xc8}, "503": color.Gray{0x96}, "403": color.Gray{0x5a}, "0": color.Black,
+	}
+	otherColor = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
+)
+
+// Save writes the drawing to path in the format of its extension, svg.
+func Save(path string, s summary.Summary) (err error) {
+	sheet, err := drawSheet(s, strings.TrimPrefix(filepath.Ext(path), "."))
+	if err != nil {
+		return fmt.Errorf("drawing %s: %w", path, err)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("drawing: %w", err)
+	}
+	_, err = sheet.WriteTo(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("drawing %s: %w", path, err)
+	}
+	return nil
+}
+
+func drawSheet(s summary.Summary, format string) (vg.CanvasWriterTo, error) {
+	height := headHeight + vg.Length(len(s.Loads))*panelHeight
+	sheet, err := draw.NewFormattedCanvas(sheetWidth, height, format)
+	if err != nil {
+		return nil, err
+	}
+	canvas := draw.New(sheet)
+	canvas.SetColor(color.White)
+	canvas.Fill(canvas.Rectangle.Path())
+	if len(s.Loads) == 0 {
+		return sheet, nil
+	}
+	head, panels := headline(s), make([][]*plot.Plot, len(s.Loads))
+	highest, last := extent(s.Loads)
+	for i, l := range s.Loads {
+		panel, err := drawPanel(i+1, l, nodeNames(s))
+		if err != nil {
+			return nil, err
+		}
+		panel.Y.Max = highest
+		panel.X.Min, panel.X.Max = 0, last
+		panels[i] = []*plot.Plot{panel}
+	}
+	head.Draw(draw.Crop(canvas, 0, 0, height-headHeight, -0.3*vg.Centimeter))
+	body := draw.Crop(canvas, 0.3*vg.Centimeter, -legendWidth, 0.2*vg.Centimeter, -headHeight)
+	for i, row := range plot.Align(panels, draw.Tiles{Rows: len(panels), Cols: 1, PadY: 0.5 * vg.Centimeter}, body) {
+		panels[i][0].Draw(row[0])
+	}
+	return sheet, nil
+}
+
+// headline is the line above the panels: a plot with nothing but a title.
+func headline(s summary.Summary) *plot.Plot {
+	p := plot.New()
+	p.HideAxes()
+	p.Title.Text = fmt.Sprintf("%s, strategy %s", s.Scenario, s.Strategy)
+	p.Title.TextStyle.Font.Size = 14
+	p.Title.Padding = 4
+	return p
+}
+
+// extent gives all panels the same axes, so that they can be compared.
+func extent(loads []summary.Load) (highest, last float64) {
+	highest, last = 1, 1
+	for _, l := range loads {
+		for _, second := range l.Seconds {
+			sent := 0
+			for _, n := range second.Status {
+				sent += n
+			}
+			highest = max(highest, float64(sent))
+			if sent > 0 {
+				last = max(last, float64(second.T+1))
+			}
+		}
+	}
+	return highest * 1.05, last
+}
+
+// nodeNames lists the nodes in their order, then others that served.
+func nodeNames(s summary.Summary) []string {
+	var names []string
+	for _, n := range s.Nodes {
+		names = append(names, n.Name)
+	}
+	for _, l := range s.Loads {
+		for _, name := range slices.Sorted(maps.Keys(l.ByNode)) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// layer is one colour of a panel.
+type layer struct {
+	name  string
+	color color.Color
+	count func(summary.Second) int
+}
+
+func layers(l summary.Load, nodes []string) []layer {
+	var all []layer
+	for i, name := range nodes {
+		if l.ByNode[name] == 0 {
+			continue
+		}
+		all = append(all, layer{name, nodeColors[i%len(nodeColors)], func(s summary.Second) int { return s.ByNode[name] }})
+	}
+	for _, status := range slices.Sorted(maps.Keys(l.Status)) {
+		if status == "200" {
+			continue
+		}
+		paint, ok := refusedColors[status]
+		if !ok {
+			paint = otherColor
+		}
+		name := status
+		if status == "0" {
+			name = "no answer"
+		}
+		all = append(all, layer{name, paint, func(s summary.Second) int { return s.Status[status] }})
+	}
+	return all
+}
+
+// drawPanel draws one load: layers of steps, one step a second.
+func drawPanel(number int, l summary.Load, nodes []string) (*plot.Plot, error) {
+	p := plot.New()
+	p.Title.Text = fmt.Sprintf("load %d: %s at %s, %d sent", number, l.Function, l.Target, l.Sent)
+	p.Title.TextStyle.Font.Size = 11
+	p.X.Label.Text = "seconds"
+	p.Y.Label.Text = "requests/s"
+	p.Y.Min = 0
+	p.Legend.Top = true
+	p.Legend.XOffs = legendWidth - 0.3*vg.Centimeter
+	p.Legend.Padding = 2
+	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
+	grid := plotter.NewGrid()
+	grid.Vertical.Width = 0
+	grid.Horizontal.Color = color.Gray{0xdc}
+	p.Add(grid)
+	base := make([]float64, len(l.Seconds))
+	all := layers(l, nodes)
+	thumbnails := make([]*plotter.Polygon, len(all))
+	for i, layer := range all {
+		polygon, err := plotter.NewPolygon(steps(l.Seconds, base, layer.count))
+		if err != nil {
+			return nil, fmt.Errorf("load %d: %w", number, err)
+		}
+		polygon.Color = layer.color
+		polygon.LineStyle.Width = 0
+		p.Add(polygon)
+		thumbnails[i] = polygon
+	}
+	// The legend from the top down as the layers are.
+	for i := len(all) - 1; i >= 0; i-- {
+		p.Legend.Add(all[i].name, thumbnails[i])
+	}
+	return p, nil
+}
+
+// steps is the outline of a layer upon base, which it raises.
+func steps(seconds []summary.Second, base []float64, count func(summary.Second) int) plotter.XYs {
+	var top, bottom plotter.XYs
+	for i, s := range seconds {
+		from, to := float64(s.T), float64(s.T+1)
+		bottom = append(bottom, plotter.XY{X: from, Y: base[i]}, plotter.XY{X: to, Y: base[i]})
+		base[i] += float64(count(s))
+		top = append(top, plotter.XY{X: from, Y: base[i]}, plotter.XY{X: to, Y: base[i]})
+	}
+	slices.Reverse(bottom)
+	return append(top, bottom...)
+}
+
+// ticks marks multiples of 1, 2 or 5 times a power of ten, ten at most.
+type ticks struct{}
+
+// Ticks implements plot.Ticker.
+func (ticks) Ticks(low, high float64) []plot.Tick {
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/10)))
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if (high-low)/(step*factor) <= 10 {
+			step *= factor
+			break
+		}
+	}
+	var marks []plot.Tick
+	for i := math.Ceil(low / step); i*step <= high; i++ {
+		marks = append(marks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
+	}
+	return marks
+}
