@@ -1,0 +1,131 @@
+package provider
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/openfaas/faas-provider/types"
+	"github.com/rs/zerolog"
+)
+
+// function is one deployed function as it runs: replaced, never changed, by
+// every deployment. It is safe for concurrent use.
+type function struct {
+	name   string // as faasd.Name has it: the key it is found by
+	key    string // NAME.NAMESPACE, always: in metrics and messages
+	record record
+	// spec is nil while problem says why the function cannot be run here.
+	spec     *spec
+	problem  error
+	book     *logBook
+	upstream *upstream // in HTTP mode, unless scaled to zero
+	calls    *atomic.Uint64
+
+	inflight atomic.Int64
+	retired  atomic.Bool
+	drained  chan struct{} // gets a value when a retired function loses a call
+}
+
+// enter begins a call. It fails when enough are under way, and when the function
+// was replaced: retired then tells which.
+func (f *function) enter() (ok, retired bool) {
+	n := f.inflight.Add(1)
+	if f.retired.Load() {
+		f.leave()
+		return false, true
+	}
+	if n > f.spec.maxInflight {
+		f.leave()
+		return false, false
+	}
+	return true, false
+}
+
+// leave ends a call, also one that enter refused.
+func (f *function) leave() {
+	f.inflight.Add(-1)
+	if f.retired.Load() {
+		select {
+		case f.drained <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// retire lets the calls under way end, for as long as one may take or until stop
+// is closed, and then ends what runs for the function. No call can enter any more.
+func (f *function) retire(stop <-chan struct{}) {
+	f.retired.Store(true)
+	if f.upstream == nil {
+		return
+	}
+	enough := time.After(f.spec.timeout)
+	for f.inflight.Load() > 0 {
+		select {
+		case <-f.drained:
+			continue
+		case <-stop:
+		case <-enough:
+		}
+		break
+	}
+	f.upstream.close()
+}
+
+// newFunction makes a function that can be called. It starts the process of one
+// in HTTP mode.
+func newFunction(rec record, s *spec, problem error, old *function, name string, maxOutput int64, logger zerolog.Logger) (*function, error) {
+	f := &function{
+		name: name, key: rec.Deployment.Service + "." + rec.Deployment.Namespace, record: rec,
+		spec: s, problem: problem, calls: new(atomic.Uint64), drained: make(chan struct{}, 1),
+	}
+	var err error
+	if old != nil {
+		f.book, f.calls = old.book, old.calls
+	} else if f.book, err = newLogBook(rec.Deployment.Service, rec.Deployment.Namespace); err != nil {
+		return nil, err
+	}
+	if s != nil && s.mode == modeHTTP && rec.Replicas > 0 {
+		if f.upstream, err = startUpstream(s, f.book, maxOutput, logger); err != nil {
+			if old == nil {
+				f.book.close()
+			}
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// discard ends a function that was made and never published.
+func (f *function) discard(old *function) {
+	if f.upstream != nil {
+		f.upstream.close()
+	}
+	if old == nil {
+		f.book.close()
+	}
+}
+
+// available is the number of replicas that take calls: 0 or 1.
+func (f *function) available() uint64 {
+	switch {
+	case f.record.Replicas == 0 || f.spec == nil:
+		return 0
+	case f.upstream != nil && !f.upstream.ready():
+		return 0
+	}
+	return 1
+}
+
+// status is what the REST API says of the function.
+func (f *function) status() types.FunctionStatus {
+	d := f.record.Deployment
+	status := types.FunctionStatus{
+		Name: d.Service, Namespace: d.Namespace, Image: d.Image, EnvProcess: d.EnvProcess, EnvVars: d.EnvVars,
+		Constraints: d.Constraints, Secrets: d.Secrets, Labels: d.Labels, Annotations: d.Annotations,
+		Limits: d.Limits, Requests: d.Requests, ReadOnlyRootFilesystem: d.ReadOnlyRootFilesystem,
+		InvocationCount: float64(f.calls.Load()), CreatedAt: f.record.CreatedAt.UTC().Truncate(time.Second),
+		Replicas: f.record.Replicas, AvailableReplicas: f.available(),
+	}
+	return status
+}

@@ -1,0 +1,400 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// holdBack is how much of a process's output waits for its exit, so that a
+	// failure can still become a 500.
+	holdBack = 64 << 10
+	// spoolInMemory is the largest request body that is kept in memory; larger
+	// ones, and those of unknown length, go to an unlinked file.
+	spoolInMemory = 1 << 20
+	// pipeGrace is how long the pipes of an ended process are still read, when
+	// something that it started holds them open.
+	pipeGrace = 250 * time.Millisecond
+)
+
+// Why a call was ended early.
+var (
+	errTimeout  = errors.New("it took longer than its exec_timeout")
+	errTooMuch  = errors.New("it wrote more than the provider's --max-output")
+	errStopping = errors.New("the provider stops")
+)
+
+// launcher starts the processes of calls. Safe for concurrent use.
+type launcher struct {
+	maxBody, maxOutput int64
+	spoolDir           string
+	devNull            *os.File
+	buffers            *sync.Pool // of *[]byte with capacity holdBack
+}
+
+func newLauncher(maxBody, maxOutput int64, spoolDir string) (*launcher, error) {
+	devNull, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open the empty input: %w", err)
+	}
+	newBuffer := func() any {
+		buffer := make([]byte, 0, holdBack)
+		return &buffer
+	}
+	return &launcher{
+		maxBody: maxBody, maxOutput: maxOutput, spoolDir: spoolDir, devNull: devNull,
+		buffers: &sync.Pool{New: newBuffer},
+	}, nil
+}
+
+func (l *launcher) close() { l.devNull.Close() }
+
+// serve answers one call by one process of f.
+func (l *launcher) serve(w *recorder, r *http.Request, f *function, path string) {
+	buffer := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(buffer)
+	out := &output{w: w, buffer: (*buffer)[:0], left: l.maxOutput, streaming: f.spec.mode == modeStreaming}
+	out.contentType = answerType(f.spec, r)
+	var err error
+	if out.streaming {
+		err = l.stream(out, r, f, path)
+	} else {
+		err = l.serialize(out, r, f, path)
+	}
+	finish(w, f, out, err)
+}
+
+// serialize reads the request body to its end before it starts the process.
+func (l *launcher) serialize(out *output, r *http.Request, f *function, path string) error {
+	stdin := l.devNull
+	if r.ContentLength != 0 {
+		spooled, err := l.spool(out, r, f.spec.timeout)
+		if err != nil {
+			return err
+		}
+		defer spooled.Close()
+		stdin = spooled
+	}
+	ctx, cancel := out.limit(r.Context(), f.spec.timeout)
+	defer cancel()
+	cmd := f.spec.processCommand(ctx, f.book.writer)
+	cmd.Env = requestEnvironment(cmd.Env, r, path)
+	cmd.Stdin, cmd.Stdout = stdin, out
+	return whyEnded(ctx, run(cmd))
+}
+
+// spool reads the request body to its end, for as long as the function may take,
+// and returns it as a file.
+func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*os.File, error) {
+	control := http.NewResponseController(out.w)
+	if err := control.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, fmt.Errorf("limit the time for the request body: %w", err)
+	}
+	buffer := out.buffer[:cap(out.buffer)]
+	n, err := io.ReadFull(r.Body, buffer)
+	whole := err == io.EOF || err == io.ErrUnexpectedEOF && r.ContentLength < 0 || int64(n) == r.ContentLength
+	if err != nil && !whole {
+		return nil, &clientError{"read the request body", err}
+	}
+	file, err := l.spoolFile(whole || r.ContentLength > 0 && r.ContentLength <= spoolInMemory)
+	if err != nil {
+		return nil, fmt.Errorf("make a place for the request body: %w", err)
+	}
+	if err := fill(file, buffer, n, whole, r.Body); err != nil {
+		file.Close()
+		return nil, err
+	}
+	// The server goes on watching the connection, to see the client leave.
+	return file, control.SetReadDeadline(time.Time{})
+}
+
+// fill writes the first n bytes of buffer and, unless that is the whole, the rest
+// of body to file, and rewinds it.
+func fill(file *os.File, buffer []byte, n int, whole bool, body io.Reader) error {
+	_, err := file.Write(buffer[:n])
+	if err == nil && !whole {
+		reader := &faultyReader{r: body}
+		// struct{io.Writer} keeps io.CopyBuffer from choosing a buffer of its own.
+		_, err = io.CopyBuffer(struct{ io.Writer }{file}, reader, buffer)
+		if reader.err != nil {
+			return &clientError{"read the request body", reader.err}
+		}
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the request body: %w", err)
+	}
+	return nil
+}
+
+func (l *launcher) spoolFile(inMemory bool) (*os.File, error) {
+	if inMemory {
+		fd, err := unix.MemfdCreate("request-body", unix.MFD_CLOEXEC)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), "request-body"), nil
+	}
+	file, err := os.CreateTemp(l.spoolDir, tempPrefix+"body-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// stream starts the process while the request body still comes in.
+func (l *launcher) stream(out *output, r *http.Request, f *function, path string) error {
+	control := http.NewResponseController(out.w)
+	if err := control.EnableFullDuplex(); err != nil {
+		return fmt.Errorf("stream in both directions: %w", err)
+	}
+	ctx, cancel := out.limit(r.Context(), f.spec.timeout)
+	defer cancel()
+	cmd := f.spec.processCommand(ctx, f.book.writer)
+	cmd.Env = requestEnvironment(cmd.Env, r, path)
+	cmd.Stdout = out
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe to the process: %w", err)
+	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		defer stdin.Close()
+		body := &faultyReader{r: r.Body}
+		if _, err := io.Copy(stdin, body); err != nil && body.err != nil {
+			out.stop(&clientError{"read the request body", body.err}) // half a body is no body
+		}
+	}()
+	err = whyEnded(ctx, run(cmd))
+	// A process may end without having read all: then the copy waits for a
+	// client that may never send the rest.
+	_ = control.SetReadDeadline(time.Unix(1, 0))
+	stdin.Close()
+	<-copied
+	return err
+}
+
+// limit returns the context of the process behind o: it ends after timeout and
+// when o cannot go on.
+func (o *output) limit(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancelCause(parent)
+	o.stop = stop
+	timer := time.AfterFunc(timeout, func() { stop(errTimeout) })
+	return ctx, func() {
+		timer.Stop()
+		stop(nil)
+	}
+}
+
+// whyEnded is err, or rather what ended the process before its time.
+func whyEnded(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	return err
+}
+
+// faultyReader remembers why reading ended, io.EOF aside.
+type faultyReader struct {
+	r   io.Reader
+	err error
+}
+
+func (f *faultyReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+// clientError is a failure to get the request from the client or to give it the
+// response.
+type clientError struct {
+	doing string
+	err   error
+}
+
+func (e *clientError) Error() string { return e.doing + ": " + e.err.Error() }
+func (e *clientError) Unwrap() error { return e.err }
+
+// processCommand prepares a process of the function: in a process group of its
+// own, which is killed as a whole when ctx ends, and killed by the kernel when
+// the provider dies.
+func (s *spec) processCommand(ctx context.Context, stderr *os.File) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.argv[0], s.argv[1:]...)
+	cmd.Env = s.env[:len(s.env):len(s.env)]
+	cmd.Dir = "/"
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = pipeGrace
+	return cmd
+}
+
+// run runs cmd to its end, and ends what it left in its process group.
+func run(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the process: %w", err)
+	}
+	err := cmd.Wait()
+	// The group's number cannot belong to anybody else while one of it lives; if
+	// none does, this is ESRCH.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+		return nil // only something that it left behind held its pipes open
+	}
+	return err
+}
+
+// output turns what a process writes into a response. It is used by one
+// goroutine at a time.
+type output struct {
+	w           *recorder
+	contentType string
+	streaming   bool
+	buffer      []byte // held back
+	left        int64  // bytes that may still come
+	started     bool   // the response's header is sent
+	stop        context.CancelCauseFunc
+}
+
+// Write makes output an io.Writer; os/exec uses ReadFrom.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.ReadFrom(bytes.NewReader(p))
+	return int(n), err
+}
+
+// ReadFrom reads r to its end. It fails when there is too much of it or the
+// client does not take it, and then ends the process.
+func (o *output) ReadFrom(r io.Reader) (int64, error) {
+	total := int64(0)
+	for {
+		n, err := r.Read(o.buffer[len(o.buffer):cap(o.buffer)])
+		o.buffer = o.buffer[:len(o.buffer)+n]
+		total += int64(n)
+		if o.left -= int64(n); o.left < 0 {
+			o.stop(errTooMuch)
+			return total, errTooMuch
+		}
+		if n > 0 && (o.streaming || len(o.buffer) == cap(o.buffer)) {
+			if sendErr := o.send(); sendErr != nil {
+				o.stop(&clientError{"send the response", sendErr})
+				return total, sendErr
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// send sends what is held back.
+func (o *output) send() error {
+	if !o.started {
+		o.started = true
+		o.w.Header().Set("Content-Type", o.contentType)
+		o.w.WriteHeader(http.StatusOK)
+	}
+	_, err := o.w.Write(o.buffer)
+	o.buffer = o.buffer[:0]
+	if err == nil && o.streaming {
+		err = http.NewResponseController(o.w).Flush()
+	}
+	return err
+}
+
+// finish ends the response after the process has ended with err.
+func finish(w *recorder, f *function, out *output, err error) {
+	if err == nil {
+		if !out.started {
+			w.Header().Set("Content-Length", strconv.Itoa(len(out.buffer)))
+		}
+		_ = out.send() // the client has gone, which concerns nobody
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		f.book.add("call failed: " + err.Error())
+	}
+	status := failureStatus(err)
+	w.status = status
+	if out.started || status == statusClientGone {
+		panic(http.ErrAbortHandler) // the only way left to say that it failed
+	}
+	http.Error(w, fmt.Sprintf("function %s failed: %s", f.key, failureText(err)), status)
+}
+
+// statusClientGone is counted, never sent: the client went before the answer.
+const statusClientGone = 499
+
+// failureStatus is the HTTP status for a call that ended with err.
+func failureStatus(err error) int {
+	var exit *exec.ExitError
+	var client *clientError
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, errTimeout):
+		return http.StatusGatewayTimeout
+	case errors.Is(err, errTooMuch):
+		return http.StatusBadGateway
+	case errors.Is(err, errStopping):
+		return http.StatusServiceUnavailable
+	case errors.As(err, &exit):
+		return http.StatusInternalServerError
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case diskFull(err):
+		return http.StatusInsufficientStorage
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
+	case errors.Is(err, context.Canceled), errors.As(err, &client):
+		return statusClientGone
+	}
+	return http.StatusInternalServerError
+}
+
+// failureText says what happened without telling the caller of the inside.
+func failureText(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.Error() + " (see its log)"
+	}
+	if status := failureStatus(err); status == http.StatusInternalServerError || status == http.StatusInsufficientStorage {
+		return "the process could not be run (see its log)"
+	}
+	return err.Error()
+}
+
+// answerType is the media type of an answer: as the classic watchdog has it,
+// what content_type says, or else the request's.
+func answerType(s *spec, r *http.Request) string {
+	if s.contentType != "" {
+		return s.contentType
+	}
+	if asked := r.Header.Get("Content-Type"); asked != "" {
+		return asked
+	}
+	return "text/plain; charset=utf-8"
+}

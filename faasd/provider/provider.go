@@ -1,0 +1,232 @@
+// Package provider is an OpenFaaS-compatible provider that runs functions as
+// processes of this machine: no containers, no images, one program.
+//
+// It speaks the REST API of the OpenFaaS gateway, in the types of
+// github.com/openfaas/faas-provider and with its basic auth. That module's
+// server (bootstrap.Serve) is not used: it keeps its router in a package
+// variable, listens on all addresses of one port, ends the program when that
+// fails, and its proxy buffers and logs in ways that this provider must not.
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/openfaas/faas-provider/auth"
+	"github.com/openfaas/faas-provider/types"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/faasd/functions"
+)
+
+// shutdownGrace is how long calls may go on when the provider stops.
+const shutdownGrace = 5 * time.Second
+
+// Options configures a provider. DefaultOptions has good values for all but the
+// optional ones.
+type Options struct {
+	Listen    string // HOST:PORT
+	StateDir  string // owned by this provider alone
+	Namespace string // default namespace
+
+	// BasicAuthDir holds the files basic-auth-user and basic-auth-password that
+	// guard the REST API. Empty: no credentials are asked for.
+	BasicAuthDir string
+	// Insecure allows to listen beyond loop-back without BasicAuthDir.
+	Insecure bool
+	// AllowProcesses lets whoever may use the REST API run any command.
+	AllowProcesses bool
+
+	ExecTimeout time.Duration // of calls whose function sets none; above 0, at most 1 h
+	MaxInflight int64         // calls at once of functions that set none; 1 to 10,000
+	MaxBody     int64         // bytes of one call's request
+	MaxOutput   int64         // bytes of one call's response
+
+	Version types.VersionInfo // of this program
+	// OnListen, if set, is told the address once the provider serves.
+	OnListen func(net.Addr)
+}
+
+// DefaultOptions are the values that the command line starts from.
+func DefaultOptions() Options {
+	return Options{
+		Listen:      "127.0.0.1:8080",
+		StateDir:    "/var/lib/dfaas/provider",
+		Namespace:   faasd.DefaultNamespace,
+		ExecTimeout: time.Minute,
+		MaxInflight: 128,
+		MaxBody:     64 << 20,
+		MaxOutput:   256 << 20,
+	}
+}
+
+// Run provides functions until ctx ends, and then ends their processes. It
+// returns nil after an orderly stop.
+func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
+	credentials, err := o.check()
+	if err != nil {
+		return err
+	}
+	catalogue, err := functions.Load()
+	if err != nil {
+		return err
+	}
+	dir, err := openStateDir(o.StateDir)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	launcher, err := newLauncher(o.MaxBody, o.MaxOutput, dir.path)
+	if err != nil {
+		return err
+	}
+	defer launcher.close()
+
+	metrics := newMetrics()
+	registry := newRegistry(dir, o.resolver(catalogue, dir), metrics, o.MaxOutput, logger)
+	defer registry.stop()
+	if err := registry.restore(); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w (choose another address with --listen)", err)
+	}
+	o.warn(logger, credentials)
+	p := &server{registry: registry, launcher: launcher, metrics: metrics, version: o.Version, stopping: ctx.Done()}
+	return p.serve(ctx, listener, credentials, o.OnListen, logger)
+}
+
+// serve serves until ctx ends, and returns when all calls have ended.
+func (p *server) serve(ctx context.Context, listener net.Listener, credentials *auth.BasicAuthCredentials,
+	onListen func(net.Addr), logger zerolog.Logger) error {
+	calls, endCalls := context.WithCancelCause(context.Background())
+	defer endCalls(nil)
+	web := &http.Server{
+		Handler:           p.handler(credentials),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10, // the environment of a process must hold it
+		ErrorLog:          log.New(logger, "", 0),
+		BaseContext:       func(net.Listener) context.Context { return calls },
+	}
+	changes, endChanges := context.WithCancel(context.Background())
+	defer func() {
+		endChanges()
+		<-p.registry.stopped
+	}()
+	go p.registry.run(changes)
+
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(listener) }()
+	logger.Info().Str("listen", listener.Addr().String()).Str("state", p.registry.dir.path).
+		Int("functions", len(p.registry.all())).Msg("providing functions")
+	if onListen != nil {
+		onListen(listener.Addr())
+	}
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info().Msg("stopping")
+	return shutDown(web, endCalls)
+}
+
+// shutDown lets calls end by themselves for a while and ends the rest.
+func shutDown(web *http.Server, endCalls context.CancelCauseFunc) error {
+	for _, grace := range []time.Duration{shutdownGrace, pipeGrace + time.Second} {
+		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		err := web.Shutdown(ctx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		endCalls(errStopping)
+	}
+	return web.Close()
+}
+
+// check checks the options and reads the credentials, nil if there are none.
+func (o *Options) check() (*auth.BasicAuthCredentials, error) {
+	if err := faasd.CheckLabel("--namespace", o.Namespace); err != nil {
+		return nil, err
+	}
+	switch {
+	case o.StateDir == "":
+		return nil, errors.New("--state-dir is empty: name a directory")
+	case o.ExecTimeout <= 0 || o.ExecTimeout > maxExecTimeout:
+		return nil, fmt.Errorf("--exec-timeout %s: use more than 0 and at most %s", o.ExecTimeout, maxExecTimeout)
+	case o.MaxInflight < 1 || o.MaxInflight > maxInflight:
+		return nil, fmt.Errorf("--max-inflight %d: use 1 to %d", o.MaxInflight, maxInflight)
+	case o.MaxBody < 1 || o.MaxOutput < 1:
+		return nil, errors.New("--max-body and --max-output must be above 0")
+	}
+	credentials, err := o.credentials()
+	if err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w (use HOST:PORT)", err)
+	}
+	if credentials == nil && !o.Insecure && !loopback(host) {
+		return nil, fmt.Errorf("--listen %s: others could deploy functions here; guard the REST API with --basic-auth-dir, "+
+			"listen on 127.0.0.1, or accept it with --insecure", o.Listen)
+	}
+	return credentials, nil
+}
+
+func (o *Options) credentials() (*auth.BasicAuthCredentials, error) {
+	if o.BasicAuthDir == "" {
+		return nil, nil
+	}
+	reader := auth.ReadBasicAuthFromDisk{SecretMountPath: o.BasicAuthDir}
+	credentials, err := reader.Read()
+	if err != nil {
+		return nil, fmt.Errorf("--basic-auth-dir: %w (it must hold basic-auth-user and basic-auth-password)", err)
+	}
+	if credentials.User == "" || credentials.Password == "" {
+		return nil, fmt.Errorf("--basic-auth-dir: basic-auth-user or basic-auth-password in %s is empty", o.BasicAuthDir)
+	}
+	return credentials, nil
+}
+
+// warn says at the start what an operator may regret.
+func (o *Options) warn(logger zerolog.Logger, credentials *auth.BasicAuthCredentials) {
+	if o.AllowProcesses && os.Geteuid() == 0 {
+		logger.Warn().Msg("running as root with --allow-processes: whoever can deploy a function is root on this machine")
+	}
+	if host, _, err := net.SplitHostPort(o.Listen); err == nil && credentials == nil && !loopback(host) {
+		logger.Warn().Str("listen", o.Listen).Msg("the REST API is open to everybody who can reach it (--insecure)")
+	}
+}
+
+func (o *Options) resolver(catalogue *functions.Catalogue, dir *stateDir) *resolver {
+	path := os.Getenv("PATH")
+	if path == "" {
+		path = "/usr/local/bin:/usr/bin:/bin"
+	}
+	return &resolver{
+		catalogue: catalogue, allowProcesses: o.AllowProcesses, defaultNamespace: o.Namespace,
+		secretsDir: dir.secretsDir, path: path, timeout: o.ExecTimeout, maxInflight: o.MaxInflight,
+	}
+}
+
+// loopback reports whether host can be reached from this machine only.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
