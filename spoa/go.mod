@@ -10,3 +10,5 @@ require (
 	github.com/rs/zerolog v1.35.1
 	github.com/spf13/cobra v1.10.1
 )
+
+require github.com/mr-tron/base58 v1.3.0 // indirect

@@ -1,6 +1,14 @@
 // Package meter counts what the SPOA decided, per function and source.
 package meter
 
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
 // Report is the answer to GET /v1/meter. All counts are monotonic since
 // StartMillis; a reader takes differences, and starts anew when StartMillis has
 // changed (the SPOA was restarted).
@@ -48,4 +56,51 @@ func (u User) Total() uint64 { return u.Local + u.Forwarded + u.Limited + u.Full
 type Peer struct {
 	Local   uint64 `json:"local"`
 	Limited uint64 `json:"limited"` // 429: over the rate admitted from it
+}
+
+// Report returns all counts as of now, functions in the order of their names.
+// It leaves out the peers that nothing was counted for; TableVersion and
+// TableFresh are for the caller to fill in.
+func (m *Meter) Report(now time.Time) Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rep := Report{
+		StartMillis:  m.start.UnixMilli(),
+		NowMillis:    now.UnixMilli(),
+		UptimeMicros: now.Sub(m.start).Microseconds(),
+		Functions:    make([]Function, 0, len(m.functions)),
+		Denied:       make(map[string]uint64),
+		NotFound:     m.notFound.Load(),
+	}
+	for name, r := range m.functions {
+		rep.Functions = append(rep.Functions, r.report(name))
+	}
+	slices.SortFunc(rep.Functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
+	for reason := range m.denied {
+		if n := m.denied[reason].Load(); n > 0 {
+			rep.Denied[token.Reason(reason).String()] = n
+		}
+	}
+	return rep
+}
+
+func (r *Row) report(name string) Function {
+	f := Function{Name: name, User: r.user()}
+	for id, c := range r.in {
+		if p := (Peer{Local: c.Local.Load(), Limited: c.Limited.Load()}); p != (Peer{}) {
+			if f.In == nil {
+				f.In = make(map[string]Peer)
+			}
+			f.In[id] = p
+		}
+	}
+	for id, c := range r.out {
+		if n := c.Forwarded.Load(); n > 0 {
+			if f.Out == nil {
+				f.Out = make(map[string]uint64)
+			}
+			f.Out[id] = n
+		}
+	}
+	return f
 }

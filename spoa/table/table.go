@@ -16,8 +16,8 @@ const (
 	MaxBytes     = 16 << 20 // of the JSON document
 	MaxFunctions = 4096
 	MaxPeers     = 512
-	MaxForwards  = 262144  // summed over all functions
-	MaxRate      = 1e6     // requests per second
+	MaxForwards  = 262144 // summed over all functions
+	MaxRate      = 1e6    // requests per second
 	MaxTTL       = 24 * time.Hour
 	MaxTokenLen  = 1024 // bytes
 	MaxNameLen   = 127  // bytes of NAME.NAMESPACE: two DNS labels and a dot

@@ -1,0 +1,93 @@
+package control
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+)
+
+// Metrics serves /metrics. There is no label with the name of a function or the
+// id of a peer, so the number of series does not depend on who calls what.
+func (s *Server) Metrics() http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		(*collector)(s),
+	)
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+}
+
+var (
+	descDecisions = describe("decisions_total", "Function calls decided, by who called and what became of it.", "source", "outcome")
+	descDenied    = describe("denied_total", "Refused claims to be a peer (403), by reason.", "reason")
+	descVersion   = describe("table_version", "Version of the current table, 0 for none.")
+	descFresh     = describe("table_fresh", "1 while there is a table within its time to live.")
+	descExpires   = describe("table_expires_seconds", "Time until the table expires; below 0 since it has.")
+	descTables    = describe("tables_refused_total", "Tables that were not accepted.")
+	descConns     = describe("connections", "Open SPOP connections.")
+	descRefused   = describe("connections_refused_total", "SPOP connections over the bound, closed at once.")
+	descFrames    = describe("frames_refused_total", "SPOP frames of a length that no HAProxy sends.")
+	descPanics    = describe("panics_total", "Panics recovered from, each the end of one connection or of one decision.")
+	descInfo      = describe("info", "The running program.", "version")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("dfaas_spoa_"+name, help, labels, nil)
+}
+
+// collector reads the counters that there are anyway.
+type collector Server
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descDecisions, descDenied, descVersion, descFresh, descExpires, descTables, descConns,
+		descRefused, descFrames, descPanics, descInfo} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	c.collectDecisions(counter, c.router.Totals())
+	st := c.router.Status(time.Now())
+	version, fresh := 0.0, 0.0
+	if st.Table != nil {
+		version = float64(st.Table.Version)
+	}
+	if st.Fresh {
+		fresh = 1
+	}
+	gauge(descVersion, version)
+	gauge(descFresh, fresh)
+	gauge(descExpires, st.Expires.Seconds())
+	counter(descTables, c.refused.Load())
+	gauge(descConns, float64(c.agent.Connections()))
+	counter(descRefused, c.agent.ConnectionsRefused())
+	counter(descFrames, c.agent.FramesRefused())
+	counter(descPanics, c.agent.Panics())
+	gauge(descInfo, 1, c.version)
+}
+
+func (c *collector) collectDecisions(counter func(*prometheus.Desc, uint64, ...string), t meter.Totals) {
+	counter(descDecisions, t.User.Local, "user", "local")
+	counter(descDecisions, t.User.Forwarded, "user", "forwarded")
+	counter(descDecisions, t.User.Limited, "user", "limited")
+	counter(descDecisions, t.User.Full, "user", "full")
+	counter(descDecisions, t.Peer.Local, "peer", "local")
+	counter(descDecisions, t.Peer.Limited, "peer", "limited")
+	counter(descDecisions, t.NotFound, "any", "not_found")
+	counter(descDecisions, t.Open, "any", "open")
+	for reason, n := range t.Denied {
+		counter(descDenied, n, reason.String())
+	}
+}

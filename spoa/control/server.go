@@ -1,0 +1,154 @@
+// Package control is how the SPOA is told what to do and tells what it did:
+// HTTP with JSON over a unix socket, and the client for it.
+//
+//	PUT /v1/table    replace the table: 204, or 400 with the reason
+//	GET /v1/table    the current table without tokens, null if there is none
+//	GET /v1/meter    counters, see meter.Report
+//	GET /v1/health   see Health
+//	GET /metrics     the same for Prometheus
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/spoa/route"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+const (
+	pathTable   = "/v1/table"
+	pathMeter   = "/v1/meter"
+	pathHealth  = "/v1/health"
+	pathMetrics = "/metrics"
+)
+
+// Health is the answer to GET /v1/health.
+type Health struct {
+	Version      string `json:"version"`   // of the program
+	StartMillis  int64  `json:"start_ms"`  // Unix time in ms; identifies the run
+	UptimeMillis int64  `json:"uptime_ms"` // since the start
+	// TableVersion is 0 while there is no table. Fresh tells whether there is one
+	// within its time to live; without, every request is served locally.
+	TableVersion uint64 `json:"table_version"`
+	Fresh        bool   `json:"fresh"`
+	// ExpiresMillis is how long the table remains fresh; below 0 since it was.
+	ExpiresMillis int64 `json:"expires_ms"`
+	// TablesRefused counts tables that were not accepted.
+	TablesRefused uint64 `json:"tables_refused"`
+	Connections   int64  `json:"connections"` // from HAProxy, open now
+}
+
+// Server answers on the control socket.
+type Server struct {
+	router  *route.Router
+	log     zerolog.Logger
+	version string
+	start   time.Time
+	agent   AgentStats
+	refused atomic.Uint64
+}
+
+// AgentStats are the counters of the SPOP side.
+type AgentStats interface {
+	Connections() int64         // open now
+	ConnectionsRefused() uint64 // over the bound
+	FramesRefused() uint64      // of a length that no HAProxy sends
+	Panics() uint64             // recovered from, each the end of one connection or one decision
+}
+
+// NewServer returns a server of that program version; start is the meter's.
+func NewServer(router *route.Router, agent AgentStats, version string, start time.Time, log zerolog.Logger) *Server {
+	return &Server{router: router, agent: agent, version: version, start: start, log: log}
+}
+
+// Handler serves all paths of the control socket.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT "+pathTable, s.putTable)
+	mux.HandleFunc("GET "+pathTable, s.getTable)
+	mux.HandleFunc("GET "+pathMeter, s.getMeter)
+	mux.HandleFunc("GET "+pathHealth, s.getHealth)
+	mux.Handle("GET "+pathMetrics, s.Metrics())
+	return mux
+}
+
+func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
+	t, status, err := readTable(w, r)
+	if err == nil {
+		status, err = http.StatusBadRequest, s.router.Swap(t, time.Now())
+	}
+	if err != nil {
+		s.refused.Add(1)
+		s.log.Warn().Err(err).Msg("table refused, the current one stays")
+		http.Error(w, err.Error(), status)
+		return
+	}
+	s.log.Debug().Uint64("version", t.Version).Int("functions", len(t.Functions)).Int("peers", len(t.Peers)).Msg("new table")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// readTable returns the table of a request, or what is wrong and the status for
+// it.
+func readTable(w http.ResponseWriter, r *http.Request) (*table.Table, int, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, table.MaxBytes))
+	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
+		return nil, http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
+	}
+	if err != nil {
+		return nil, http.StatusBadRequest, errors.New("the table was cut short")
+	}
+	t, err := table.Decode(body)
+	return t, http.StatusBadRequest, err
+}
+
+func (s *Server) getTable(w http.ResponseWriter, _ *http.Request) {
+	answer(w, redacted(s.router.Status(time.Now()).Table))
+}
+
+// redacted returns a copy of the table without the tokens, which would let the
+// reader pose as this node.
+func redacted(t *table.Table) *table.Table {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	c.Peers = make([]table.Peer, len(t.Peers))
+	for i, p := range t.Peers {
+		if p.Token != "" {
+			p.Token = "redacted"
+		}
+		c.Peers[i] = p
+	}
+	return &c
+}
+
+func (s *Server) getMeter(w http.ResponseWriter, _ *http.Request) {
+	answer(w, s.router.Report(time.Now()))
+}
+
+func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) {
+	now := time.Now()
+	h := Health{
+		Version:       s.version,
+		StartMillis:   s.start.UnixMilli(),
+		UptimeMillis:  now.Sub(s.start).Milliseconds(),
+		TablesRefused: s.refused.Load(),
+		Connections:   s.agent.Connections(),
+	}
+	if st := s.router.Status(now); st.Table != nil {
+		h.TableVersion, h.Fresh, h.ExpiresMillis = st.Table.Version, st.Fresh, st.Expires.Milliseconds()
+	}
+	answer(w, h)
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // fails only if the reader is gone
+}

@@ -1,0 +1,103 @@
+package route
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// depthTime is how much of a bucket's rate it holds: half a second's worth of
+// requests, but at least one.
+const depthTime = 500 * time.Millisecond
+
+// bucket is a token bucket in the form of the generic cell rate algorithm
+// (GCRA): its whole state is one time, up to which the rate has been used up by
+// what was admitted. So it needs no lock and no refilling. All times are in ns
+// since the epoch of the snapshot.
+//
+// Over any time t it admits at most rate*t + depth requests, where depth is
+// max(1, 0.5 s * rate).
+type bucket struct {
+	usedUntil *atomic.Int64 // shared with the buckets of later snapshots; nil: never or always
+	interval  int64         // between two requests at the rate; 0: unlimited
+	burst     int64         // how far usedUntil may lie ahead with one more request admitted
+}
+
+// newBucket returns a bucket of that rate (requests/s or table.Unlimited) which
+// continues from state.
+func newBucket(rate float64, state *atomic.Int64) bucket {
+	switch {
+	case rate == table.Unlimited:
+		return bucket{}
+	case rate == 0:
+		return bucket{interval: math.MaxInt64}
+	}
+	const longest = float64(1000 * time.Hour) // keeps sums of times far from overflow
+	interval := math.Ceil(min(float64(time.Second)/rate, longest))
+	depth := max(1, depthTime.Seconds()*rate)
+	return bucket{usedUntil: state, interval: int64(interval), burst: int64(interval * (depth - 1))}
+}
+
+func (b *bucket) unlimited() bool { return b.interval == 0 }
+func (b *bucket) never() bool     { return b.usedUntil == nil && b.interval != 0 }
+
+// take admits a request and reports true, or reports false.
+func (b *bucket) take(now int64) bool {
+	if b.usedUntil == nil {
+		return b.unlimited()
+	}
+	for {
+		old := b.usedUntil.Load()
+		from := max(old, now)
+		if from-now > b.burst {
+			return false
+		}
+		if b.usedUntil.CompareAndSwap(old, from+b.interval) {
+			return true
+		}
+	}
+}
+
+// debit counts a request that is served whether the rate allows it or not. The
+// debt is bounded by what the bucket holds.
+func (b *bucket) debit(now int64) {
+	if b.usedUntil == nil {
+		return
+	}
+	for {
+		old := b.usedUntil.Load()
+		if b.usedUntil.CompareAndSwap(old, min(max(old, now)+b.interval, now+b.mostDebt())) {
+			return
+		}
+	}
+}
+
+// opensAt is the first time at which take admits the next request.
+func (b *bucket) opensAt() int64 {
+	switch {
+	case b.usedUntil != nil:
+		return b.usedUntil.Load() - b.burst
+	case b.unlimited():
+		return math.MinInt64
+	}
+	return math.MaxInt64
+}
+
+func (b *bucket) depth() int64    { return b.burst + b.interval }
+func (b *bucket) mostDebt() int64 { return 2 * b.depth() }
+
+// settle bounds what an earlier bucket of a lower rate has used up in advance,
+// which at this rate would be far more than the bucket's depth.
+func (b *bucket) settle(now, most int64) {
+	if b.usedUntil == nil {
+		return
+	}
+	for {
+		old := b.usedUntil.Load()
+		if old <= now+most || b.usedUntil.CompareAndSwap(old, now+most) {
+			return
+		}
+	}
+}

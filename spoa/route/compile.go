@@ -1,0 +1,164 @@
+package route
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// Compile validates a table received at now and makes a snapshot of it, which
+// continues where prev is; prev is nil for the first one. The table must not be
+// changed any more. Counters come from m. Times are compared by the monotonic
+// clock where they have one.
+func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Snapshot, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	if prev == nil {
+		prev = &Snapshot{epoch: now}
+	}
+	s := &Snapshot{
+		table:     t,
+		epoch:     prev.epoch,
+		verifier:  prev.verifier,
+		functions: make(map[string]*function, 2*len(t.Functions)),
+		peers:     make(map[string]*peer, len(t.Peers)),
+		meter:     m,
+	}
+	if s.verifier == nil || s.verifier.Audience() != t.NodeID {
+		s.verifier = token.NewVerifier(t.NodeID)
+	}
+	at := s.sinceEpoch(now)
+	s.expires = at + t.TTL().Nanoseconds()
+	for i := range t.Peers {
+		if err := s.addPeer(&t.Peers[i], prev); err != nil {
+			return nil, err
+		}
+	}
+	for i := range t.Functions {
+		s.addFunction(&t.Functions[i], prev, at)
+	}
+	for i := range t.Peers {
+		s.addAdmissions(&t.Peers[i], prev, at)
+	}
+	return s, nil
+}
+
+func (s *Snapshot) addPeer(tp *table.Peer, prev *Snapshot) error {
+	p := &peer{id: tp.ID, token: tp.Token}
+	if old := prev.peers[tp.ID]; old != nil && prev.verifier == s.verifier {
+		p.issuer = old.issuer
+	} else {
+		issuer, err := s.verifier.Issuer(tp.ID)
+		if err != nil {
+			return fmt.Errorf("peer %s: %w", tp.ID, err)
+		}
+		p.issuer = issuer
+	}
+	s.peers[p.id] = p
+	return nil
+}
+
+func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
+	f := &function{name: tf.Name}
+	old := prev.row(tf.Name)
+	if old != nil {
+		f.functionState, f.meter = old.functionState, old.meter
+	} else {
+		f.functionState, f.meter = new(functionState), s.meter.Row(tf.Name)
+		f.start(s.table.NodeID, tf.Name)
+	}
+	if l := tf.Local; l != nil {
+		f.local, f.soft, f.share, f.timeout = true, l.Soft, l.Share, int32(l.TimeoutMillis)
+		f.user = newBucket(l.Rate, &f.usedByUsers)
+		f.user.settle(at, f.user.depth())
+		f.capacity = newBucket(l.Rate, &f.usedByAll)
+		f.capacity.settle(at, f.capacity.mostDebt())
+	}
+	f.forwards = s.forwards(tf, f.meter, old, at)
+	for i := range f.forwards {
+		f.weight += f.forwards[i].weight
+		f.forwards[i].upTo = f.weight
+	}
+	f.refusal = f.refusalStatus()
+	s.functions[tf.Name] = f
+	if alias, ok := aliasOf(tf.Name, s.table.DefaultNamespace); ok {
+		s.functions[alias] = f
+	}
+}
+
+// forwards keeps those that nothing can be sent to for now, with their state.
+func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function, at int64) []forward {
+	if len(tf.Forward) == 0 {
+		return nil
+	}
+	known := make(map[string]*forward)
+	if old != nil {
+		for i := range old.forwards {
+			known[old.forwards[i].peer.id] = &old.forwards[i]
+		}
+	}
+	forwards := make([]forward, 0, len(tf.Forward))
+	for _, tfw := range tf.Forward {
+		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer]}
+		if k := known[tfw.Peer]; k != nil {
+			fw.state, fw.count = k.state, k.count
+		} else {
+			fw.state, fw.count = new(atomic.Int64), counts.Out(tfw.Peer)
+		}
+		fw.bucket = newBucket(tfw.Rate, fw.state)
+		fw.settle(at, fw.depth())
+		if !fw.open() {
+			fw.weight = 0
+		}
+		forwards = append(forwards, fw)
+	}
+	slices.SortStableFunc(forwards, func(a, b forward) int { return cmp.Compare(b.weight, a.weight) })
+	return forwards
+}
+
+// open tells whether there is anything that may be sent to the peer.
+func (fw *forward) open() bool { return !fw.never() && fw.peer.token != "" }
+
+// refusalStatus is what users get whom neither this node nor a peer serves.
+func (f *function) refusalStatus() int32 {
+	switch {
+	case len(f.forwards) == 0 && !f.local:
+		return http.StatusNotFound
+	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() }):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusTooManyRequests
+}
+
+// addAdmissions needs the functions: only what is deployed here is admitted.
+func (s *Snapshot) addAdmissions(tp *table.Peer, prev *Snapshot, at int64) {
+	p := s.peers[tp.ID]
+	p.admits = make(map[string]*admission, len(tp.Inbound))
+	var known map[string]*admission
+	if old := prev.peers[tp.ID]; old != nil {
+		known = old.admits
+	}
+	for name, rate := range tp.Inbound {
+		f := s.functions[name]
+		if f == nil || !f.local {
+			continue
+		}
+		a := new(admission)
+		if k := known[name]; k != nil {
+			a.state, a.count = k.state, k.count
+		} else {
+			a.state, a.count = new(atomic.Int64), f.meter.In(tp.ID)
+		}
+		a.bucket = newBucket(rate, a.state)
+		a.settle(at, a.depth())
+		p.admits[name] = a
+	}
+}

@@ -1,0 +1,33 @@
+package route
+
+import "testing"
+
+func TestFunctionName(t *testing.T) {
+	for path, want := range map[string]string{
+		"/function/foo":                "foo",
+		"/function/foo/":               "foo",
+		"/function/foo/bar/../baz":     "foo",
+		"/function/foo?x=/function/y":  "foo",
+		"/function/foo-bar.ns/x":       "foo-bar.ns",
+		"/async-function/foo":          "foo",
+		"/function/":                   "",
+		"/function//foo":               "",
+		"/function/%66oo":              "%66oo",
+		"/function/foo%2fbar":          "foo%2fbar",
+		"/function/FOO":                "FOO",
+		"/function/foo\x00":            "foo\x00",
+		"/function/foo#x":              "foo#x",
+		"/function/function/foo":       "function",
+		"/async-function/function/foo": "function",
+	} {
+		if got, ours := functionName(path); !ours || got != want {
+			t.Errorf("functionName(%q) = %q, %v, want %q", path, got, ours, want)
+		}
+	}
+	for _, path := range []string{"", "/", "/function", "/functions/foo", "function/foo", "//function/foo", "/Function/foo",
+		"/./function/foo", "/%66unction/foo", "/async-function", "/system/functions", "/function\x00/foo", "*"} {
+		if got, ours := functionName(path); ours {
+			t.Errorf("functionName(%q) = %q, want it not to be a function call", path, got)
+		}
+	}
+}

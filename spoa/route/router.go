@@ -1,0 +1,82 @@
+package route
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// mostCounters is how many rows and peers' counters the meter may have before
+// those of functions and peers outside the table are forgotten.
+const mostCounters = 2 * (table.MaxFunctions + table.MaxForwards)
+
+// Router answers from the latest table, which may be replaced at any time. It
+// is safe for concurrent use.
+type Router struct {
+	meter   *meter.Meter
+	current atomic.Pointer[Snapshot]
+	swap    sync.Mutex // one table at a time
+}
+
+// NewRouter returns a router without a table: everything is served locally.
+func NewRouter(m *meter.Meter) *Router { return &Router{meter: m} }
+
+// Route decides what becomes of a request that arrived at now.
+func (r *Router) Route(now time.Time, req Request) Decision {
+	if s := r.current.Load(); s != nil {
+		return s.Route(now, req)
+	}
+	if _, ours := functionName(req.Path); ours {
+		r.meter.Open()
+	}
+	return Decision{}
+}
+
+// Swap validates a table received at now and replaces the current one with it,
+// or returns what is wrong and changes nothing. The table must not be changed
+// any more.
+func (r *Router) Swap(t *table.Table, now time.Time) error {
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	s, err := Compile(t, r.current.Load(), r.meter, now)
+	if err != nil {
+		return err
+	}
+	r.current.Store(s)
+	if r.meter.Size() > mostCounters {
+		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peers[id] != nil })
+	}
+	return nil
+}
+
+// Status describes the current table.
+type Status struct {
+	Table   *table.Table  // nil: none yet; not to be changed
+	Fresh   bool          // there is one and it is within its time to live
+	Expires time.Duration // until it is not fresh any more; below 0 since then
+}
+
+// Status returns the state as of now.
+func (r *Router) Status(now time.Time) Status {
+	s := r.current.Load()
+	if s == nil {
+		return Status{}
+	}
+	left := time.Duration(s.expires - s.sinceEpoch(now))
+	return Status{Table: s.table, Fresh: left > 0, Expires: left}
+}
+
+// Report returns the counters as of now, with the state of the table.
+func (r *Router) Report(now time.Time) meter.Report {
+	rep := r.meter.Report(now)
+	if st := r.Status(now); st.Table != nil {
+		rep.TableVersion, rep.TableFresh = st.Table.Version, st.Fresh
+	}
+	return rep
+}
+
+// Totals returns the sums of all counters.
+func (r *Router) Totals() meter.Totals { return r.meter.Totals() }

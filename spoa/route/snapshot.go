@@ -1,0 +1,99 @@
+package route
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// Snapshot is a table made ready to decide by. Nothing in it changes but the
+// atomics of buckets, sequences and counters, which it shares with the
+// snapshots before and after it: no request is forgotten when a new one comes.
+type Snapshot struct {
+	table   *table.Table
+	epoch   time.Time // zero of the times in buckets; that of the first snapshot
+	expires int64     // ns since epoch
+
+	verifier  *token.Verifier
+	functions map[string]*function // by every name that a path may have it under
+	peers     map[string]*peer
+	meter     *meter.Meter
+}
+
+// function is one row.
+type function struct {
+	name  string
+	meter *meter.Row
+
+	local    bool // deployed here
+	soft     bool
+	share    float64
+	timeout  int32
+	user     bucket // users' requests served here
+	capacity bucket // all requests served here
+
+	// forwards are all peers that have it, those of the greatest weight first.
+	forwards []forward
+	weight   float64 // sum over all
+	refusal  int32   // status for users whom nobody serves
+	// dryUntil is a time before which no peer has rate left, known from the last
+	// time that all were looked at.
+	dryUntil atomic.Int64
+
+	*functionState
+}
+
+// functionState is what a row shares with the same function's rows in other
+// snapshots.
+type functionState struct {
+	usedByUsers, usedByAll atomic.Int64 // state of function.user and function.capacity
+	sequences
+}
+
+// forward is a peer to send one function's requests to.
+type forward struct {
+	bucket
+	upTo   float64 // sum of the weights up to and including this one
+	weight float64 // 0 also for those that nothing can be sent to
+	peer   *peer
+	state  *atomic.Int64
+	count  *meter.Out
+}
+
+// peer is another node.
+type peer struct {
+	id     string
+	token  string // to show it
+	issuer *token.Issuer
+	admits map[string]*admission // what it may send, by function
+}
+
+// admission is a peer's inbound rate of one function.
+type admission struct {
+	bucket
+	state *atomic.Int64
+	count *meter.In
+}
+
+func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nanoseconds() }
+
+// row returns the function that the table has under that name, not one that has
+// it as an alias.
+func (s *Snapshot) row(name string) *function {
+	if f := s.functions[name]; f != nil && f.name == name {
+		return f
+	}
+	return nil
+}
+
+// aliasOf returns the other name of a function of the default namespace.
+func aliasOf(name, defaultNamespace string) (string, bool) {
+	if defaultNamespace == "" || strings.Contains(name, ".") {
+		return "", false
+	}
+	return name + "." + defaultNamespace, true
+}
