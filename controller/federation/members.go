@@ -1,0 +1,297 @@
+package federation
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+const (
+	// maxFuture is how far an epoch may be ahead of this node's clock.
+	maxFuture = 10 * time.Minute
+	// memoryOfGone is how long the (Epoch, Seq) of a member that is gone is
+	// remembered. Together with maxFuture it bounds what a broken clock costs:
+	// a node that announced itself from the future and then had its clock put
+	// right starts again with a smaller epoch, which looks like a replay. It is
+	// heard again this long after it was last accepted and then expired.
+	memoryOfGone = 10 * time.Minute
+	// maxGone bounds how many gone members are remembered.
+	maxGone = 4 * MaxMembers
+	// addressTrust is how long a verified address stays good while the direct
+	// connection that proved it is down.
+	addressTrust = 5 * time.Minute
+)
+
+// Reasons for which Members refuses an announcement.
+const (
+	ReasonSelf       = "self"       // signed with this node's own identity: two nodes share a key
+	ReasonReplay     = "replay"     // (Epoch, Seq) did not grow: repeated, reordered, or replayed
+	ReasonFuture     = "future"     // epoch too far ahead of this node's clock
+	ReasonUnverified = "unverified" // no direct connection to check the address against
+	ReasonAddress    = "address"    // address is not the connection's, nor allowed
+	ReasonFull       = "full"       // MaxMembers are alive already
+)
+
+// RefusedError is why Members did not accept an announcement.
+type RefusedError struct {
+	Reason string // one of the Reason constants
+	Detail string // for people, with the mend where there is one
+}
+
+func (e *RefusedError) Error() string { return e.Detail }
+
+// Member is a node of the federation as its last accepted announcement tells.
+// A Member is a value: nobody changes its Offers.
+type Member struct {
+	ID       string
+	HTTP     netip.AddrPort // where forwarded requests go; verified
+	Strategy string
+	Period   time.Duration
+	Offers   []strategy.Offer // sorted by name; nil once gone
+	Since    time.Time        // when it became alive
+	LastSeen time.Time        // when its last accepted announcement came
+	Left     bool             // it said that it stops, rather than falling silent
+}
+
+// record is all that is kept of one node.
+type record struct {
+	Member
+	epoch    int64
+	seq      uint64
+	verified time.Time // when HTTP was last checked against a connection
+	gone     time.Time // when it left or expired; zero while alive
+}
+
+// Members is the state machine of who is alive in the federation. It has no
+// clock of its own and does no I/O. It is owned by one goroutine.
+type Members struct {
+	self    string
+	allowed []netip.Prefix
+	records map[string]*record
+	alive   int
+	expired []string // ids that Expire has yet to report
+	log     Refusals
+
+	aliveGauge prometheus.Gauge
+	refused    *prometheus.CounterVec
+}
+
+// NewMembers returns an empty federation as seen by self. Addresses within
+// allowed are accepted although no connection proves them. The metrics are
+// registered with reg unless it is nil.
+func NewMembers(self string, allowed []netip.Prefix, reg prometheus.Registerer) *Members {
+	m := &Members{
+		self:    self,
+		allowed: allowed,
+		records: make(map[string]*record),
+		aliveGauge: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dfaas_members_alive", Help: "Peers whose announcements are current.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dfaas_announcements_refused_total", Help: "Well-formed announcements not accepted, by reason.",
+		}, []string{"reason"}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.aliveGauge, m.refused)
+	}
+	return m
+}
+
+// Apply takes in an announcement that from has signed. remoteIPs are the far
+// ends of this node's direct connections to from, none if there is none.
+// changed tells that something other than the time changed: a member came, left,
+// moved, or offers something else. An error is always a *RefusedError, and then
+// nothing has changed.
+func (m *Members) Apply(now time.Time, from string, a Announcement, remoteIPs []netip.Addr) (changed bool, err error) {
+	r := m.records[from]
+	if refusal := m.checkOrder(now, from, a, r); refusal != nil {
+		return false, m.refuse(now, from, refusal)
+	}
+	if a.Leaving {
+		return m.leave(now, from, a, r), nil
+	}
+	http, verified, refusal := m.checkAddress(now, a, r, remoteIPs)
+	if refusal != nil {
+		return false, m.refuse(now, from, refusal)
+	}
+	if r == nil || !r.gone.IsZero() {
+		if r, refusal = m.admit(now, from, r); refusal != nil {
+			return false, m.refuse(now, from, refusal)
+		}
+		changed = true
+	}
+	changed = changed || r.HTTP != http || r.Strategy != a.Strategy || !slices.Equal(r.Offers, a.Offers)
+	r.HTTP, r.Strategy, r.Offers, r.Period = http, a.Strategy, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
+	r.epoch, r.seq, r.LastSeen, r.verified = a.Epoch, a.Seq, now, verified
+	m.log.Forget(from)
+	return changed, nil
+}
+
+// Expire makes members gone that have missed three announcements, and returns
+// the ids of all that expired since the last call, sorted.
+func (m *Members) Expire(now time.Time) []string {
+	m.sweep(now)
+	expired := slices.DeleteFunc(m.expired, m.isAlive)
+	m.expired = nil
+	slices.Sort(expired)
+	return expired
+}
+
+// Alive returns the members that are alive, sorted by id.
+func (m *Members) Alive() []Member {
+	return m.list(func(r *record) bool { return r.gone.IsZero() })
+}
+
+// Gone returns the members that left or expired in the last ten minutes, sorted
+// by id.
+func (m *Members) Gone() []Member {
+	return m.list(func(r *record) bool { return !r.gone.IsZero() && r.HTTP.IsValid() })
+}
+
+// Refused returns whose announcements were refused lately, and why. Replays are
+// only counted: reordering makes some of them in any healthy network.
+func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
+
+func (m *Members) checkOrder(now time.Time, from string, a Announcement, r *record) *RefusedError {
+	switch {
+	case from == m.self:
+		return &RefusedError{ReasonSelf, "another node uses this node's identity: give each its own key"}
+	case a.Epoch-now.UnixMilli() > maxFuture.Milliseconds():
+		started := time.UnixMilli(a.Epoch).UTC().Format(time.RFC3339)
+		return &RefusedError{ReasonFuture, "says that it started at " + started + ", in the future: correct its clock, or this node's"}
+	case r != nil && cmp.Or(cmp.Compare(a.Epoch, r.epoch), cmp.Compare(a.Seq, r.seq)) <= 0:
+		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
+	}
+	return nil
+}
+
+// checkAddress returns the announced address and when it was last verified.
+func (m *Members) checkAddress(now time.Time, a Announcement, r *record, remoteIPs []netip.Addr) (
+	netip.AddrPort, time.Time, *RefusedError,
+) {
+	http, err := ParseHTTP(a.HTTP)
+	if err != nil {
+		return http, now, &RefusedError{ReasonAddress, err.Error()}
+	}
+	err = CheckAddress(http, remoteIPs, m.allowed)
+	switch {
+	case err == nil:
+		return http, now, nil
+	case len(remoteIPs) > 0:
+		return http, now, &RefusedError{ReasonAddress, err.Error()}
+	case r != nil && r.HTTP == http && now.Sub(r.verified) <= addressTrust:
+		return http, r.verified, nil
+	}
+	return http, now, &RefusedError{ReasonUnverified, err.Error()}
+}
+
+// admit makes room for one more member alive and returns its record: r if there
+// is one, else a new one.
+func (m *Members) admit(now time.Time, id string, r *record) (*record, *RefusedError) {
+	if m.alive >= MaxMembers {
+		m.sweep(now)
+	}
+	if m.alive >= MaxMembers {
+		return nil, &RefusedError{ReasonFull, fmt.Sprintf("the federation has %d members, which is the limit", MaxMembers)}
+	}
+	if r == nil {
+		r = &record{Member: Member{ID: id}}
+		m.records[id] = r
+	}
+	r.Since, r.Left, r.gone = now, false, time.Time{}
+	m.setAlive(m.alive + 1)
+	return r, nil
+}
+
+// leave takes a node's word that it stops. An unknown node's farewell is
+// remembered too, so that an announcement it overtook does not revive it.
+func (m *Members) leave(now time.Time, id string, a Announcement, r *record) (changed bool) {
+	if r == nil {
+		r = &record{Member: Member{ID: id}}
+		m.records[id] = r
+	}
+	changed = m.bury(now, r)
+	r.epoch, r.seq, r.Left = a.Epoch, a.Seq, true
+	m.boundGone()
+	return changed
+}
+
+// bury makes the record gone and tells whether it had been alive.
+func (m *Members) bury(now time.Time, r *record) bool {
+	wasAlive := r.gone.IsZero() && r.HTTP.IsValid()
+	if wasAlive {
+		m.setAlive(m.alive - 1)
+	}
+	r.gone, r.Offers = now, nil
+	return wasAlive
+}
+
+// sweep buries the members that are overdue and forgets those long gone.
+func (m *Members) sweep(now time.Time) {
+	for id, r := range m.records {
+		// The third announcement is missed for certain half a period after
+		// it was due.
+		overdue := 3*r.Period + r.Period/2
+		switch {
+		case r.gone.IsZero() && now.Sub(r.LastSeen) > overdue:
+			m.bury(now, r)
+			m.expired = append(m.expired, id)
+		case !r.gone.IsZero() && now.Sub(r.gone) > memoryOfGone:
+			delete(m.records, id)
+		}
+	}
+	m.boundGone()
+}
+
+// boundGone forgets those gone longest when there are too many.
+func (m *Members) boundGone() {
+	if len(m.records)-m.alive <= maxGone {
+		return
+	}
+	var gone []*record
+	for _, r := range m.records {
+		if !r.gone.IsZero() {
+			gone = append(gone, r)
+		}
+	}
+	slices.SortFunc(gone, func(a, b *record) int { return a.gone.Compare(b.gone) })
+	for _, r := range gone[:len(gone)-maxGone] {
+		delete(m.records, r.ID)
+	}
+}
+
+func (m *Members) refuse(now time.Time, from string, refusal *RefusedError) error {
+	m.refused.WithLabelValues(refusal.Reason).Inc()
+	if refusal.Reason != ReasonReplay {
+		m.log.Add(now, from, refusal.Detail)
+	}
+	return refusal
+}
+
+func (m *Members) isAlive(id string) bool {
+	r := m.records[id]
+	return r != nil && r.gone.IsZero()
+}
+
+func (m *Members) setAlive(n int) {
+	m.alive = n
+	m.aliveGauge.Set(float64(n))
+}
+
+func (m *Members) list(want func(*record) bool) []Member {
+	members := make([]Member, 0, len(m.records))
+	for _, r := range m.records {
+		if want(r) {
+			members = append(members, r.Member)
+		}
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	return members
+}

@@ -1,0 +1,101 @@
+package overlay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	notAllowed    = "not in allow_peers of this node"
+	failedInbound = "connected but did not complete the handshake: most likely it has another federation key"
+
+	// handshakeTimeout is longer than libp2p gives an inbound handshake (15 s).
+	handshakeTimeout = 20 * time.Second
+	// maxHandshakes bounds the inbound handshakes watched at a time.
+	maxHandshakes = 512
+)
+
+// gate enforces the allow list on every connection, in and out, and notes who
+// was turned away. Safe for concurrent use.
+type gate struct {
+	allow   map[peer.ID]bool // nil: everybody
+	refused *refusals
+	now     func() time.Time
+
+	mu sync.Mutex
+	// handshakes are the inbound connections, by remote address, that have
+	// not yet told who they are. libp2p reports no failed handshake, and with
+	// a wrong federation key that is all one could ever see.
+	handshakes map[string]time.Time
+}
+
+var _ connmgr.ConnectionGater = (*gate)(nil)
+
+func newGate(allow map[peer.ID]bool, refused *refusals) *gate {
+	return &gate{allow: allow, refused: refused, now: time.Now, handshakes: make(map[string]time.Time)}
+}
+
+// allows says whether the allow list lets the peer take part.
+func (g *gate) allows(id peer.ID) bool { return g.allow == nil || g.allow[id] }
+
+// InterceptPeerDial lets only allowed peers be dialled.
+func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.check(id) }
+
+// InterceptAddrDial lets every address of an allowed peer be dialled.
+func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
+
+// InterceptAccept starts to watch an inbound connection's handshake.
+func (g *gate) InterceptAccept(c network.ConnMultiaddrs) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.handshakes) < maxHandshakes {
+		g.handshakes[c.RemoteMultiaddr().String()] = g.now()
+	}
+	return true
+}
+
+// InterceptSecured refuses peers, known by now, that are not allowed.
+func (g *gate) InterceptSecured(direction network.Direction, id peer.ID, c network.ConnMultiaddrs) bool {
+	if direction == network.DirInbound {
+		g.mu.Lock()
+		delete(g.handshakes, c.RemoteMultiaddr().String())
+		g.mu.Unlock()
+	}
+	return g.check(id)
+}
+
+// InterceptUpgraded lets pass what passed InterceptSecured.
+func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// sweep turns handshakes that took too long into refusals of their address.
+func (g *gate) sweep() {
+	now := g.now()
+	var failed []string
+	g.mu.Lock()
+	for addr, begun := range g.handshakes {
+		if now.Sub(begun) > handshakeTimeout {
+			delete(g.handshakes, addr)
+			failed = append(failed, addr)
+		}
+	}
+	g.mu.Unlock()
+	for _, addr := range failed {
+		if ip, ok := ipOf(ma.StringCast(addr)); ok {
+			g.refused.add(ip.String(), failedInbound)
+		}
+	}
+}
+
+func (g *gate) check(id peer.ID) bool {
+	if g.allows(id) {
+		return true
+	}
+	g.refused.add(id.String(), notAllowed)
+	return false
+}

@@ -1,0 +1,93 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+// Limits of connections. Every member is connected to every other, because only
+// a direct connection proves an address.
+const (
+	connsLow  = federation.MaxMembers + 32 // down to which idle connections are closed
+	connsHigh = federation.MaxMembers + 96 // when that begins
+	connsMax  = federation.MaxMembers + 256
+	// connsPerIP leaves room for many nodes behind one address.
+	connsPerIP   = 64
+	memoryMax    = 64 << 20 // bytes that libp2p may reserve for its buffers
+	connsGrace   = time.Minute
+	agentVersion = "dfaas"
+)
+
+// newHost starts a libp2p host that does only what the overlay needs: TCP, noise
+// and yamux; no relays, no NAT traversal, no QUIC. It keeps idle nodes idle.
+func newHost(s settings, gate *gate) (host.Host, error) {
+	limits, err := newLimits()
+	if err != nil {
+		return nil, fmt.Errorf("setting libp2p's limits: %w", err)
+	}
+	conns, err := connmgr.NewConnManager(connsLow, connsHigh, connmgr.WithGracePeriod(connsGrace))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("setting libp2p's connection limits: %w", err), limits.Close())
+	}
+	for _, info := range s.bootstrap {
+		conns.Protect(info.ID, "bootstrap")
+	}
+	options := []libp2p.Option{
+		libp2p.Identity(s.Identity.Key()),
+		libp2p.ListenAddrs(s.listen...),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.ConnectionGater(gate),
+		libp2p.ConnectionManager(conns),
+		libp2p.ResourceManager(limits),
+		libp2p.UserAgent(agentVersion),
+		libp2p.ProtocolVersion(agentVersion + "/1"),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.ForceReachabilityPublic(), // do not ask peers whether we can be reached
+	}
+	if s.PSK != nil {
+		options = append(options, libp2p.PrivateNetwork(s.PSK))
+	}
+	if len(s.listen) == 0 {
+		options = append(options, libp2p.NoListenAddrs)
+	}
+	h, err := libp2p.New(options...)
+	if err != nil {
+		return nil, fmt.Errorf("starting libp2p on %v: %w", s.Config.Listen, err)
+	}
+	return h, nil
+}
+
+// newLimits bounds what peers, friendly or not, may make this node hold.
+func newLimits() (network.ResourceManager, error) {
+	defaults := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&defaults)
+	limits := rcmgr.PartialLimitConfig{
+		System: rcmgr.ResourceLimits{
+			Conns: connsMax, ConnsInbound: connsMax, ConnsOutbound: connsMax, FD: connsMax,
+			Memory: memoryMax,
+		},
+		Transient: rcmgr.ResourceLimits{Conns: 128, ConnsInbound: 96, ConnsOutbound: 96, FD: 128},
+	}.Build(defaults.Scale(memoryMax, connsMax))
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
+		rcmgr.WithMetricsDisabled(),
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIP}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 128, ConnCount: connsPerIP}},
+		))
+}

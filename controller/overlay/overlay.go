@@ -1,0 +1,281 @@
+// Package overlay is the peer-to-peer network of one federation: who is
+// connected, how peers find each other, and how announcements reach everybody.
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+// dialTimeout bounds one attempt to connect, over all of a peer's addresses.
+const dialTimeout = 15 * time.Second
+
+// Message is a valid announcement of another node.
+type Message struct {
+	From         string // peer id of the author, who signed it
+	Announcement federation.Announcement
+	// RemoteIPs are the far ends of the direct connections to the author.
+	// Empty: there is none (yet; one is being tried), and the announcement
+	// came by way of others, so that its address cannot be verified.
+	RemoteIPs []netip.Addr
+}
+
+// PeerInfo is a connected peer.
+type PeerInfo struct {
+	ID    string
+	Addrs []string      // multiaddrs of the connections' far ends, sorted
+	RTT   time.Duration // round-trip time, smoothed; 0: not measured yet
+	Since time.Time     // when the oldest connection was made
+}
+
+// Overlay is this node's part in the network. Safe for concurrent use.
+type Overlay struct {
+	log      zerolog.Logger
+	host     host.Host
+	dht      *dht.IpfsDHT // nil: not used
+	topic    *pubsub.Topic
+	sub      *pubsub.Subscription
+	gate     *gate
+	keeper   *keeper
+	refused  *refusals
+	metrics  *metrics
+	messages chan Message
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	closed chan struct{}
+}
+
+// New joins the federation's network and works until ctx ends or Close is
+// called. It needs no peer to be reachable.
+func New(ctx context.Context, config Config) (*Overlay, error) {
+	s, err := config.parse()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	refused := &refusals{log: config.Log}
+	o := &Overlay{
+		log:      config.Log,
+		gate:     newGate(s.allow, refused),
+		refused:  refused,
+		messages: make(chan Message, 64),
+		ctx:      ctx,
+		cancel:   cancel,
+		closed:   make(chan struct{}),
+	}
+	if err := o.start(s); err != nil {
+		cancel()
+		o.shutdown()
+		return nil, err
+	}
+	go func() {
+		<-ctx.Done()
+		o.shutdown()
+	}()
+	return o, nil
+}
+
+// start builds the parts, each of which shutdown takes down if it is there.
+func (o *Overlay) start(s settings) (err error) {
+	if o.host, err = newHost(s, o.gate); err != nil {
+		return err
+	}
+	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) })
+	o.keeper = newKeeper(o, s.bootstrap)
+	events, err := o.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
+	if err != nil {
+		return fmt.Errorf("watching connections: %w", err)
+	}
+	if err := o.startGossip(s); err != nil {
+		return fmt.Errorf("starting gossip: %w", err)
+	}
+	if s.DHT {
+		if err := o.startDHT(s.Federation); err != nil {
+			return fmt.Errorf("starting the DHT: %w", err)
+		}
+	}
+	if s.MDNS {
+		o.work.Go(func() { o.runMDNS(s.Federation) })
+	}
+	o.work.Go(func() {
+		defer events.Close()
+		o.keeper.run(o.ctx, events.Out())
+	})
+	o.work.Go(o.receive)
+	o.work.Go(o.tend)
+	return nil
+}
+
+// shutdown takes everything down and returns when all of it has ended.
+func (o *Overlay) shutdown() {
+	if o.dht != nil {
+		o.dht.Close()
+	}
+	if o.host != nil {
+		o.host.Close()
+	}
+	o.work.Wait()
+	close(o.closed)
+}
+
+// Close leaves the network and waits until everything has ended.
+func (o *Overlay) Close() error {
+	o.cancel()
+	<-o.closed
+	return nil
+}
+
+// ID returns this node's peer id.
+func (o *Overlay) ID() string { return o.host.ID().String() }
+
+// Addrs returns the addresses at which this node can be dialled, as multiaddrs
+// with /p2p/ID: what others give to Join, or write into bootstrap.
+func (o *Overlay) Addrs() []string {
+	var addrs []string
+	for _, addr := range o.host.Addrs() {
+		addrs = append(addrs, addr.String()+"/p2p/"+o.ID())
+	}
+	slices.Sort(addrs)
+	return addrs
+}
+
+// Publish sends an announcement to the whole federation, whoever is connected
+// now. It does not wait for anybody. dropped is how many offers did not fit.
+func (o *Overlay) Publish(ctx context.Context, a federation.Announcement) (dropped int, err error) {
+	data, dropped, err := federation.Encode(a)
+	if err != nil {
+		return 0, err
+	}
+	if err := o.topic.Publish(ctx, data); err != nil {
+		return dropped, fmt.Errorf("publishing an announcement: %w", err)
+	}
+	o.metrics.sent.Inc()
+	return dropped, nil
+}
+
+// Messages delivers the other nodes' valid announcements. If nobody reads, the
+// newest are dropped and counted. The channel is closed when the overlay ends.
+func (o *Overlay) Messages() <-chan Message { return o.messages }
+
+// Join connects to the node at the multiaddr, which ends in /p2p/ID, and returns
+// its peer id. Should the connection be lost, this node tries for an hour to
+// restore it.
+func (o *Overlay) Join(ctx context.Context, addr string) (id string, err error) {
+	info, err := peerAddr(addr)
+	if err != nil {
+		return "", err
+	}
+	if info.ID == o.host.ID() {
+		return "", errors.New("this is the node's own address")
+	}
+	if err := o.dial(ctx, info); err != nil {
+		return "", fmt.Errorf("connecting to %s: %s", info.ID, o.explain(info.ID, err))
+	}
+	return info.ID.String(), nil
+}
+
+// Peers returns the connected peers, sorted by id.
+func (o *Overlay) Peers() []PeerInfo {
+	var peers []PeerInfo
+	for _, id := range o.host.Network().Peers() {
+		conns := o.host.Network().ConnsToPeer(id)
+		if len(conns) == 0 {
+			continue
+		}
+		info := PeerInfo{ID: id.String(), RTT: o.host.Peerstore().LatencyEWMA(id), Since: conns[0].Stat().Opened}
+		for _, c := range conns {
+			info.Addrs = append(info.Addrs, c.RemoteMultiaddr().String())
+			if c.Stat().Opened.Before(info.Since) {
+				info.Since = c.Stat().Opened
+			}
+		}
+		slices.Sort(info.Addrs)
+		peers = append(peers, info)
+	}
+	slices.SortFunc(peers, func(a, b PeerInfo) int { return strings.Compare(a.ID, b.ID) })
+	return peers
+}
+
+// Refused returns who was turned away in the last ten minutes, and why: by peer
+// id where it is known, else by IP address.
+func (o *Overlay) Refused() []federation.Refusal { return o.refused.List(time.Now()) }
+
+func (o *Overlay) connected(id peer.ID) bool {
+	return o.host.Network().Connectedness(id) == network.Connected
+}
+
+// dial connects to the peer, if need be asking the DHT where it is.
+func (o *Overlay) dial(ctx context.Context, info peer.AddrInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if o.dht != nil && len(info.Addrs) == 0 && len(o.host.Peerstore().Addrs(info.ID)) == 0 {
+		found, err := o.dht.FindPeer(ctx, info.ID)
+		if err != nil {
+			return fmt.Errorf("looking for its address: %w", err)
+		}
+		info = found
+	}
+	// The keeper has its own, shorter patience than libp2p's back-off.
+	if s, ok := o.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(info.ID)
+	}
+	err := o.host.Connect(ctx, info)
+	if err != nil && handshakeFailed(err) {
+		o.refused.add(info.ID.String(), o.explain(info.ID, err))
+	}
+	return err
+}
+
+// dropped notes that the peer broke off a connection as soon as it was made.
+func (o *Overlay) dropped(id peer.ID) {
+	o.refused.add(id.String(), "closes the connection at once: most likely this node is not in its allow_peers")
+}
+
+// explain makes a dial error understandable.
+func (o *Overlay) explain(id peer.ID, err error) string {
+	switch {
+	case !o.gate.allows(id):
+		return notAllowed
+	case handshakeFailed(err):
+		return "the handshake failed: most likely it has another federation key, or another identity than the address says"
+	}
+	return oneLine(err)
+}
+
+// ipOf returns the IP address a multiaddr begins with.
+func ipOf(addr ma.Multiaddr) (netip.Addr, bool) {
+	ip, err := manet.ToIP(addr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	a, ok := netip.AddrFromSlice(ip)
+	return a.Unmap(), ok
+}
+
+// handshakeFailed tells errors of a peer that answered but could not agree with
+// this node on how to talk.
+func handshakeFailed(err error) bool {
+	return strings.Contains(err.Error(), "failed to negotiate")
+}

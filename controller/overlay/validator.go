@@ -1,0 +1,128 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+// Reasons by which dropped gossip is counted.
+const (
+	reasonMalformed = "malformed" // not an announcement within its bounds
+	reasonVersion   = "version"   // announcement of another format version
+	reasonAllow     = "allow"     // author is not on the allow list
+	reasonRate      = "rate"      // author announces too often
+	reasonAuthors   = "authors"   // more authors than this node follows
+	reasonSignature = "signature" // not signed, or not by its author
+	reasonOverload  = "overload"  // this node could not keep up
+	reasonProtocol  = "protocol"  // breaks the rules of gossipsub in another way
+	reasonTooLarge  = "too_large" // longer than anything a node may send
+)
+
+const (
+	// authorRate is how many announcements a second one author may make, far
+	// above what the shortest period needs; authorBurst is how many at once,
+	// as when a network hang dissolves.
+	authorRate  = 40
+	authorBurst = 200
+	maxAuthors  = 4 * federation.MaxMembers
+	// authorIdle is after how long a silent author is no longer followed.
+	authorIdle = time.Minute
+)
+
+// author is one node whose announcements come in, from wherever.
+type author struct {
+	limit *rate.Limiter
+	last  time.Time
+}
+
+// validator decides which gossip this node believes and passes on. What counts
+// is the author, who signed, not the peer that relayed. Safe for concurrent use.
+type validator struct {
+	self    peer.ID
+	gate    *gate
+	refused *refusals
+	metrics *metrics
+	now     func() time.Time
+
+	mu      sync.Mutex
+	authors map[peer.ID]*author
+}
+
+// validate is gossipsub's validator. An accepted message carries its decoded
+// announcement as ValidatorData. Rejecting scores the relaying peer down, so
+// only that is rejected which an honest relay would not have passed on; what
+// depends on this node's own settings or moment is ignored.
+func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
+	from := msg.GetFrom()
+	if from == v.self {
+		return pubsub.ValidationAccept
+	}
+	if !v.gate.check(from) {
+		return v.drop(reasonAllow, pubsub.ValidationIgnore)
+	}
+	if reason := v.overRate(from); reason != "" {
+		if relay == from {
+			v.refused.add(from.String(), "announces too often")
+			return v.drop(reason, pubsub.ValidationReject)
+		}
+		return v.drop(reason, pubsub.ValidationIgnore)
+	}
+	announcement, err := federation.Decode(msg.GetData())
+	switch {
+	case errors.Is(err, federation.ErrVersion):
+		v.refused.add(from.String(), err.Error()+": upgrade the older of the two nodes")
+		return v.drop(reasonVersion, pubsub.ValidationIgnore)
+	case err != nil:
+		v.refused.add(from.String(), err.Error())
+		return v.drop(reasonMalformed, pubsub.ValidationReject)
+	}
+	if relay == from {
+		v.refused.Forget(from.String())
+	}
+	msg.ValidatorData = announcement
+	return pubsub.ValidationAccept
+}
+
+func (v *validator) drop(reason string, result pubsub.ValidationResult) pubsub.ValidationResult {
+	v.metrics.refused.WithLabelValues(reason).Inc()
+	return result
+}
+
+// overRate returns the reason to drop the author's message, or "".
+func (v *validator) overRate(from peer.ID) string {
+	now := v.now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a := v.authors[from]
+	if a == nil {
+		if len(v.authors) >= maxAuthors {
+			v.dropIdle(now)
+		}
+		if len(v.authors) >= maxAuthors {
+			return reasonAuthors
+		}
+		a = &author{limit: rate.NewLimiter(authorRate, authorBurst)}
+		v.authors[from] = a
+	}
+	a.last = now
+	if !a.limit.AllowN(now, 1) {
+		return reasonRate
+	}
+	return ""
+}
+
+func (v *validator) dropIdle(now time.Time) {
+	for id, a := range v.authors {
+		if now.Sub(a.last) > authorIdle {
+			delete(v.authors, id)
+		}
+	}
+}
