@@ -65,11 +65,16 @@ func handOver(path string) error {
 	if !ok || owner.Uid == 0 {
 		return nil
 	}
-	// Through a descriptor, and no symbolic link: the owner of the directory
-	// must not be able to have another file given to them.
+	return giveTo(path, int(owner.Uid), int(owner.Gid))
+}
+
+// giveTo changes the owner through a descriptor and follows no symbolic link:
+// the owner of the directory must not be able to have another file given to
+// them.
+func giveTo(path string, uid, gid int) error {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err == nil {
-		err = errors.Join(file.Chown(int(owner.Uid), int(owner.Gid)), file.Close())
+		err = errors.Join(file.Chown(uid, gid), file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("handing %s over to its directory's owner: %w", path, err)

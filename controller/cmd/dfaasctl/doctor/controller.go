@@ -45,7 +45,7 @@ func judgeAdminSocket(f *Facts) Verdict {
 // judgeComponents reports what the controller itself cannot reach: this
 // program may run as another user, who can.
 func judgeComponents(f *Facts) Verdict {
-	if f.Controller.err != nil {
+	if f.Controller.err != nil || len(f.Controller.status.Components) == 0 {
 		return skip()
 	}
 	var well, ill []string

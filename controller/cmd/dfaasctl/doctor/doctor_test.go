@@ -1,0 +1,215 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/control"
+)
+
+const self, peerA, peerB = "12D3KooWself", "12D3KooWaaaa", "12D3KooWbbbb"
+
+// healthy is a node with nothing to complain of: every case below spoils it.
+func healthy() *Facts {
+	c := config.Default()
+	c.HTTPAddress, c.FederationKey = "192.0.2.1:8081", "/var/lib/dfaas/federation.key"
+	up := func(names ...string) backendFacts {
+		var b backendFacts
+		for _, name := range names {
+			b.servers = append(b.servers, haproxy.Server{Name: name, State: haproxy.Up, Checked: true})
+		}
+		return b
+	}
+	return &Facts{
+		Settings: Settings{Config: c},
+		Controller: controllerFacts{
+			status: api.Status{NodeID: self, Version: "1", Federation: "lab", Strategy: "headroom",
+				Components: []api.Component{{Name: "spoa", OK: true}, {Name: "haproxy", OK: true}}},
+			peers: []api.Peer{{ID: peerA, State: "alive", Server: "up"}, {ID: peerB, State: "alive", Server: "up", ClockSkewMillis: -10_000}},
+		},
+		SPOA: spoaFacts{health: control.Health{Version: "1", TableVersion: 7, Fresh: true}},
+		HAProxy: haproxyFacts{
+			info:  haproxy.Info{Version: "2.6.12-1+deb12u1", PID: 4711},
+			local: up("gateway"), peers: up("local", peerA, peerB), spoa: up("spoa"),
+		},
+		HTTP:    httpFacts{status: 200, nodeID: self},
+		Gateway: gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: "figlet", Labels: faasd.Labels{HasMaxRate: true}}}}},
+		Trust:   trustFacts{identityID: self, identityOwner: 990, keyOwner: 990},
+		Clock:   clockFacts{synchronised: true},
+	}
+}
+
+func TestHealthyNodeIsAllOK(t *testing.T) {
+	results := judge(healthy())
+	for _, r := range results {
+		if r.Level != OK || r.Finding == "" || r.Mend != "" {
+			t.Errorf("%s: %+v", r.Check, r.Verdict)
+		}
+	}
+	// All but those that speak up only when something is noteworthy.
+	if want := len(checks()) - len([]string{"refused peers", "spoa refusals", "function limits"}); len(results) != want {
+		t.Errorf("%d results, want %d", len(results), want)
+	}
+	if Failures(results) != 0 {
+		t.Error("failures were counted")
+	}
+}
+
+// spoiled is a fact that is not as it should be, and what one check makes of it.
+type spoiled struct {
+	check   string
+	level   Level // "" when the check does not apply any more
+	finding string
+	mend    string
+	spoil   func(*Facts)
+}
+
+func TestVerdicts(t *testing.T) {
+	denied := fmt.Errorf("opening: %w", fs.ErrPermission)
+	gone := fmt.Errorf("opening: %w", fs.ErrNotExist)
+	broken := errors.New("broken\nin two lines")
+	down := backendFacts{servers: []haproxy.Server{{Name: "s", State: haproxy.Down, Check: "L4CON in 0ms"}}}
+
+	for _, c := range []spoiled{
+		{"configuration", Fail, "", "--config", func(f *Facts) { f.ConfigError, f.Controller.err = broken, broken }},
+		{"configuration", Warn, "runs with other settings than are seen here: broken; in two lines", "--config",
+			func(f *Facts) { f.ConfigError = broken }},
+
+		{"controller", Fail, "broken", "journalctl", func(f *Facts) { f.Controller.err = broken }},
+		{"controller", Warn, "not checked", "as root", func(f *Facts) { f.Controller.err = denied }},
+		{"controller parts", "", "", "", func(f *Facts) { f.Controller.err = broken }},
+		{"controller parts", Fail, "haproxy: no permission", "", func(f *Facts) {
+			f.Controller.status.Components[1] = api.Component{Name: "haproxy", Error: "no permission"}
+		}},
+		{"peers", "", "", "", func(f *Facts) { f.Controller.err = broken }},
+		{"peers", Warn, "alone", "dfaasctl join", func(f *Facts) { f.Controller.peers = nil }},
+		{"peers", OK, "1 alive, 1 expired", "", func(f *Facts) { f.Controller.peers[0].State = "expired" }},
+		{"refused peers", Warn, peerA + ": not allowed", "allow_peers", func(f *Facts) {
+			f.Controller.peers[0] = api.Peer{ID: peerA, State: "refused", Reason: "not allowed"}
+		}},
+		{"peers' servers", Warn, peerB + " at 192.0.2.2:8081 (down)", "firewalls", func(f *Facts) {
+			f.Controller.peers[1].Server, f.Controller.peers[1].HTTP = "down", "192.0.2.2:8081"
+		}},
+		{"peers' servers", "", "", "", func(f *Facts) { f.Controller.peers = nil }},
+
+		{"spoa", Fail, "broken", "dfaas-spoa", func(f *Facts) { f.SPOA.err = broken }},
+		{"spoa", Warn, "not checked", "as root", func(f *Facts) { f.SPOA.err = denied }},
+		{"spoa table", "", "", "", func(f *Facts) { f.SPOA.err = broken }},
+		{"spoa table", Fail, "no table yet", "controller", func(f *Facts) { f.SPOA.health = control.Health{} }},
+		{"spoa table", Fail, "version 7 is out of date", "controller", func(f *Facts) { f.SPOA.health.Fresh = false }},
+
+		{"spoa refusals", Warn, "3 tables", "same version", func(f *Facts) { f.SPOA.health.TablesRefused = 3 }},
+
+		{"haproxy", Fail, "broken", "stats socket /run/haproxy/admin.sock", func(f *Facts) { f.HAProxy.err = broken }},
+		{"haproxy", Warn, "not checked", "as root", func(f *Facts) { f.HAProxy.err = haproxy.ErrPermission }},
+		{"haproxy version", "", "", "", func(f *Facts) { f.HAProxy.err = broken }},
+		{"haproxy version", Fail, "2.4.22 is too old", "2.6", func(f *Facts) { f.HAProxy.info.Version = "2.4.22" }},
+		{"haproxy version", Warn, "newer than any that was tested", "3.2", func(f *Facts) { f.HAProxy.info.Version = "3.3-dev1" }},
+		{"haproxy version", Warn, "not a version", "", func(f *Facts) { f.HAProxy.info.Version = "unknown" }},
+		{"haproxy version", OK, "3.2.0", "", func(f *Facts) { f.HAProxy.info.Version = "3.2.0" }},
+		{"haproxy drop-in", Fail, "no backend be_dfaas_peers", "-f /etc/haproxy/dfaas.cfg",
+			func(f *Facts) { f.HAProxy.peers.err = haproxy.ErrNotLoaded }},
+		{"haproxy drop-in", Fail, "broken", "log", func(f *Facts) { f.HAProxy.spoa.err = broken }},
+		{"haproxy drop-in", Fail, "has no server local", "dfaas.cfg", func(f *Facts) { f.HAProxy.peers.servers = nil }},
+		{"haproxy asks spoa", Fail, "s is down L4CON in 0ms; every call is served here", "DFAAS_SPOA",
+			func(f *Facts) { f.HAProxy.spoa = down }},
+		{"haproxy asks spoa", "", "", "", func(f *Facts) { f.HAProxy.err = broken }},
+		{"haproxy reaches gateway", Fail, "s is down", "DFAAS_GATEWAY", func(f *Facts) { f.HAProxy.local = down }},
+		{"haproxy reaches gateway", "", "", "", func(f *Facts) { f.HAProxy.local.err = broken }},
+
+		{"http address", Fail, "192.0.2.1:8081: broken", "DFAAS_BIND", func(f *Facts) { f.HTTP = httpFacts{err: broken} }},
+		{"http address", Fail, "answers 503", "start the gateway", func(f *Facts) { f.HTTP.status = 503 }},
+		{"http address", Fail, "answers 404", "be_dfaas_local", func(f *Facts) { f.HTTP.status = 404 }},
+		{"http address", "", "", "", func(f *Facts) { f.Config.HTTPAddress = "" }},
+		{"node id", Warn, `HAProxy says "unknown"`, "DFAAS_NODE_ID=" + self, func(f *Facts) { f.HTTP.nodeID = "unknown" }},
+		{"node id", Warn, `HAProxy says "unknown"`, "DFAAS_NODE_ID=" + peerA, func(f *Facts) {
+			f.HTTP.nodeID, f.Controller.status, f.Trust.identityID = "unknown", api.Status{}, peerA
+		}},
+		{"node id", Fail, "no header DFaaS-Node-ID", "be_dfaas_local", func(f *Facts) { f.HTTP.nodeID = "" }},
+		{"node id", "", "", "", func(f *Facts) { f.HTTP.err = broken }},
+
+		{"gateway", Fail, "broken", "gateway_password_file", func(f *Facts) { f.Gateway.err = broken }},
+		{"gateway", Warn, "not checked", "as root", func(f *Facts) { f.Gateway.err = denied }},
+		{"gateway", Warn, "has no functions", "faas-cli", func(f *Facts) { f.Gateway.list = faasd.List{} }},
+		{"function labels", "", "", "", func(f *Facts) { f.Gateway.list = faasd.List{} }},
+		{"function labels", Warn, "bad name, figlet: broken; in two lines, figlet: too long", "docs/functions.md", func(f *Facts) {
+			f.Gateway.list.Refused = []string{"bad name"}
+			f.Gateway.list.Functions[0].Labels = faasd.Labels{MaxRateErr: broken, TimeoutErr: errors.New("too long")}
+		}},
+		{"function limits", OK, "100 requests/s are assumed: figlet", "", func(f *Facts) { f.Gateway.list.Functions[0].Labels = faasd.Labels{} }},
+
+		{"identity", Warn, "no /var/lib/dfaas/identity.key yet", "--create", func(f *Facts) {
+			f.Trust.identityErr, f.Controller = gone, controllerFacts{}
+		}},
+		{"identity", Warn, "the controller runs, but there is no", "--config", func(f *Facts) { f.Trust.identityErr = gone }},
+		{"identity", Warn, "not checked", "as root", func(f *Facts) { f.Trust.identityErr = denied }},
+		{"identity", Fail, "broken", "0600", func(f *Facts) { f.Trust.identityErr = broken }},
+		{"identity", Warn, "is " + peerA + ", the controller runs as " + self, "restart", func(f *Facts) { f.Trust.identityID = peerA }},
+		{"federation key", "", "", "", func(f *Facts) { f.Config.FederationKey = "" }},
+		{"federation key", Fail, "no /var/lib", "dfaasctl keygen /var/lib", func(f *Facts) { f.Trust.keyErr = gone }},
+		{"federation key", Fail, "broken", "0600", func(f *Facts) { f.Trust.keyErr = broken }},
+		{"federation key", Warn, "different owners", "chown", func(f *Facts) { f.Trust.keyOwner = 0 }},
+		{"who may join", Warn, "anybody", "federation_key", func(f *Facts) { f.Config.OpenFederation = true }},
+		{"who may join", OK, "2 listed peers", "", func(f *Facts) { f.Config.FederationKey, f.Config.AllowPeers = "", []string{peerA, peerB} }},
+		{"who may join", OK, "1 listed peers that have the federation key", "", func(f *Facts) { f.Config.AllowPeers = []string{peerA} }},
+		{"who may join", "", "", "", func(f *Facts) { f.Config.FederationKey = "" }},
+
+		{"clock", Warn, "nobody synchronises it", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},
+		{"clock", Warn, "broken", "timedatectl", func(f *Facts) { f.Clock.err = broken }},
+		{"clocks of peers", Warn, peerB + " -11 s", "403", func(f *Facts) { f.Controller.peers[1].ClockSkewMillis = -10_501 }},
+		{"clocks of peers", Warn, "all peers differ", "this node's clock", func(f *Facts) {
+			f.Controller.peers[0].ClockSkewMillis, f.Controller.peers[1].ClockSkewMillis = 20_000, 20_000
+		}},
+		{"clocks of peers", "", "", "", func(f *Facts) {
+			f.Controller.peers = []api.Peer{{State: "alive", AgeMillis: -1, ClockSkewMillis: 99_999}, {State: "expired", ClockSkewMillis: 99_999}}
+		}},
+	} {
+		t.Run(c.check+" "+string(c.level)+" "+c.finding, func(t *testing.T) { c.run(t) })
+	}
+}
+
+func (c spoiled) run(t *testing.T) {
+	facts := healthy()
+	c.spoil(facts)
+	for _, check := range checks() {
+		if check.name != c.check {
+			continue
+		}
+		v := check.judge(facts)
+		if v.Level != c.level || !strings.Contains(v.Finding, c.finding) || !strings.Contains(v.Mend, c.mend) {
+			t.Errorf("got %+v", v)
+		}
+		if strings.Contains(v.Finding+v.Mend, "\n") {
+			t.Errorf("more than one line: %+v", v)
+		}
+		if (v.Level == Warn || v.Level == Fail) && v.Mend == "" {
+			t.Error("nothing says how to mend it")
+		}
+		return
+	}
+	t.Fatalf("there is no check %q", c.check)
+}
+
+func TestParseRelease(t *testing.T) {
+	for version, want := range map[string]release{
+		"2.6.12-1+deb12u1": {2, 6}, "3.3-dev1": {3, 3}, "3.0": {3, 0}, "10.11.12": {10, 11}, "": {}, "x.y": {}, "3": {},
+	} {
+		got, known := parseRelease(version)
+		if known != (want != release{}) || known && got != want {
+			t.Errorf("%q: %v, %v", version, got, known)
+		}
+	}
+}
+
+func TestFew(t *testing.T) {
+	if got := few([]string{"a", "b", "c", "d", "e", "f", "g"}); got != "a, b, c, d, e and 2 more" {
+		t.Error(got)
+	}
+}
