@@ -1,0 +1,94 @@
+package node
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+const (
+	// announceGap bounds how often changes are announced.
+	announceGap = 250 * time.Millisecond
+	// A rate has changed when it differs by more than this fraction, and by
+	// more than that many requests/s.
+	changedFraction = 0.1
+	changedRate     = 0.5
+)
+
+// announcer decides when to announce. It is owned by one goroutine and does no
+// I/O.
+type announcer struct {
+	period time.Duration
+	gap    time.Duration
+	epoch  int64 // Unix ms
+	seq    uint64
+	sent   []strategy.Offer // with the last announcement
+	at     time.Time        // when that was; zero before the first
+	beat   time.Duration    // time from it to the next that needs no change
+}
+
+func newAnnouncer(period time.Duration, start time.Time) *announcer {
+	return &announcer{period: period, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
+}
+
+// due returns when the offers should be announced: as soon as the gap allows if
+// they differ from those announced last, or if somebody urgently needs to hear
+// of this node, else with the next beat.
+func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) time.Time {
+	if a.at.IsZero() {
+		return now
+	}
+	if urgent || significant(a.sent, offers) {
+		return later(now, a.at.Add(a.gap))
+	}
+	return later(now, a.at.Add(a.beat))
+}
+
+// next returns the announcement to publish now.
+func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Announcement {
+	a.seq++
+	a.sent, a.at = offers, now
+	// Up to a fifth early, never late, and not in step with the others.
+	a.beat = time.Duration(float64(a.period) * (0.8 + 0.2*rand.Float64()))
+	rounded := make([]strategy.Offer, len(offers))
+	for i, o := range offers {
+		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
+		rounded[i] = o
+	}
+	return federation.Announcement{
+		V: federation.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: now.UnixMilli(),
+		PeriodMillis: a.period.Milliseconds(), Offers: rounded,
+	}
+}
+
+// significant tells whether peers should hear of the change before the next
+// beat: functions that came or went, a capacity that is another, a rate that
+// differs noticeably or has crossed the capacity.
+func significant(before, now []strategy.Offer) bool {
+	if len(before) != len(now) {
+		return true
+	}
+	for i := range now {
+		b, n := &before[i], &now[i]
+		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity ||
+			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
+			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) {
+			return true
+		}
+	}
+	return false
+}
+
+func differs(before, now float64) bool {
+	return math.Abs(now-before) > max(changedRate, changedFraction*before)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+func TestSignificant(t *testing.T) {
+	base := strategy.Offer{Name: "f", Capacity: 100, UserRate: 50, Limit: 25}
+	for _, tc := range []struct {
+		name   string
+		change func(*strategy.Offer)
+		want   bool
+	}{
+		{"nothing", func(o *strategy.Offer) {}, false},
+		{"noise", func(o *strategy.Offer) { o.UserRate = 53 }, false},
+		{"noise of little", func(o *strategy.Offer) { o.Limit = 25.4 }, false},
+		{"rate", func(o *strategy.Offer) { o.UserRate = 56 }, true},
+		{"rate falls", func(o *strategy.Offer) { o.UserRate = 44 }, true},
+		{"limit", func(o *strategy.Offer) { o.Limit = 30 }, true},
+		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
+		{"another function", func(o *strategy.Offer) { o.Name = "g" }, true},
+		{"no longer deployed", func(o *strategy.Offer) { o.Absent = true }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changed := base
+			tc.change(&changed)
+			if got := significant([]strategy.Offer{base}, []strategy.Offer{changed}); got != tc.want {
+				t.Errorf("significant is %v", got)
+			}
+		})
+	}
+	if !significant([]strategy.Offer{base}, nil) {
+		t.Error("a function that went is not significant")
+	}
+	near := strategy.Offer{Name: "f", Capacity: 100, UserRate: 99}
+	over := strategy.Offer{Name: "f", Capacity: 100, UserRate: 101}
+	if !significant([]strategy.Offer{near}, []strategy.Offer{over}) {
+		t.Error("crossing the capacity is not significant")
+	}
+}
+
+func TestAnnouncer(t *testing.T) {
+	const period = time.Second
+	start := time.UnixMilli(1_700_000_000_000)
+	a := newAnnouncer(period, start)
+	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
+	busy := []strategy.Offer{{Name: "f", Capacity: 10, UserRate: 50.00049}}
+
+	if due := a.due(start, idle, false); due != start {
+		t.Errorf("first announcement is due %v after the start", due.Sub(start))
+	}
+	first := a.next(start, idle)
+	now := start.Add(10 * time.Millisecond)
+	if due := a.due(now, busy, false); due != start.Add(announceGap) {
+		t.Errorf("a change is due %v after the last announcement, want the gap", due.Sub(start))
+	}
+	if due := a.due(now, idle, true); due != start.Add(announceGap) {
+		t.Errorf("a newcomer waits %v, want the gap", due.Sub(start))
+	}
+	if due := a.due(start.Add(500*time.Millisecond), busy, false); due != start.Add(500*time.Millisecond) {
+		t.Error("a change after the gap is not due at once")
+	}
+	for range 100 {
+		if wait := a.due(now, idle, false).Sub(a.at); wait < period*8/10 || wait > period {
+			t.Fatalf("the next beat is %v after the last", wait)
+		}
+		a.next(start, idle)
+	}
+	last := a.next(now, busy)
+	if last.Seq <= first.Seq || last.Epoch != first.Epoch || last.Epoch != start.UnixMilli() || last.SentAtMillis != now.UnixMilli() {
+		t.Errorf("first %+v, last %+v", first, last)
+	}
+	if last.Offers[0].UserRate != 50 {
+		t.Errorf("user rate %v is not rounded", last.Offers[0].UserRate)
+	}
+}

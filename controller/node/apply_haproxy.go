@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// HAProxy is the runtime API of the node's HAProxy. Calls end with their
+// context.
+type HAProxy interface {
+	Servers(ctx context.Context, backend string) ([]haproxy.Server, error)
+	Apply(ctx context.Context, steps []haproxy.Step) (busy []string, err error)
+}
+
+// haproxyPoll is how often HAProxy's servers are looked at. A reload loses them
+// all, and they are to be back within a second.
+const haproxyPoll = 250 * time.Millisecond
+
+// haproxyEvent is what the loop hears of HAProxy, when it has changed.
+type haproxyEvent struct {
+	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
+	err     error
+}
+
+// haproxyKeeper keeps the servers of peers in HAProxy as the loop wants them.
+// What it remembers is only what is wanted, never what was done: every look
+// begins with the servers that are really there. It has a goroutine of its own,
+// so that an HAProxy that hangs holds up nobody.
+type haproxyKeeper struct {
+	api     HAProxy
+	desired mailbox[[]haproxy.Peer]
+	events  chan haproxyEvent
+
+	wanted []haproxy.Peer
+	known  bool         // whether wanted was ever said; until then nothing is touched
+	told   haproxyEvent // last event
+}
+
+func newHAProxyKeeper(api HAProxy) *haproxyKeeper {
+	return &haproxyKeeper{api: api, desired: newMailbox[[]haproxy.Peer](), events: make(chan haproxyEvent)}
+}
+
+func (k *haproxyKeeper) run(ctx context.Context) {
+	ticker := time.NewTicker(haproxyPoll)
+	defer ticker.Stop()
+	for {
+		servers, err := k.sync(ctx)
+		k.tell(ctx, haproxyEvent{servers: servers, err: err})
+		select {
+		case <-ctx.Done():
+			return
+		case k.wanted = <-k.desired:
+			k.known = true
+		case <-ticker.C:
+		}
+	}
+}
+
+// sync brings the servers closer to what is wanted and returns how they are.
+// They may be returned although there was an error.
+func (k *haproxyKeeper) sync(ctx context.Context) (map[string]haproxy.State, error) {
+	servers, err := k.api.Servers(ctx, haproxy.BackendPeers)
+	if err != nil {
+		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+	}
+	if !k.known {
+		return states(servers), nil
+	}
+	steps := haproxy.Reconcile(servers, k.wanted)
+	if len(steps) == 0 {
+		return states(servers), nil
+	}
+	// A server that still has connections is deleted at a later look.
+	if _, err := k.api.Apply(ctx, steps); err != nil {
+		return states(servers), fmt.Errorf("changing the peers' servers: %w", err)
+	}
+	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
+		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+	}
+	return states(servers), nil
+}
+
+// tell sends an event unless it says what the last one said.
+func (k *haproxyKeeper) tell(ctx context.Context, e haproxyEvent) {
+	if k.told.same(e) {
+		return
+	}
+	select {
+	case k.events <- e:
+		k.told = e
+	case <-ctx.Done():
+	}
+}
+
+func (e haproxyEvent) same(other haproxyEvent) bool {
+	if (e.err == nil) != (other.err == nil) || e.err != nil && e.err.Error() != other.err.Error() {
+		return false
+	}
+	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers)
+}
+
+// states returns the states of the servers that are peers.
+func states(servers []haproxy.Server) map[string]haproxy.State {
+	out := make(map[string]haproxy.State, len(servers))
+	for _, s := range servers {
+		if haproxy.ValidPeerID(s.Name) {
+			out[s.Name] = s.State
+		}
+	}
+	return out
+}

@@ -1,0 +1,509 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/overlay"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+const (
+	// debounce is how long a change waits for others before a plan is made
+	// for all of them together.
+	debounce = 50 * time.Millisecond
+	// planShare bounds the time spent on plans for changes: after a plan that
+	// took d, the next change waits for planShare x d.
+	planShare = 20
+	// maxSettle is how long a node that starts listens before it applies
+	// anything: what an earlier run left in the SPOA and in HAProxy is better
+	// than what one knows before the first peer was heard.
+	maxSettle = 2 * time.Second
+	// grace is how long a peer that is gone is still recognised and keeps its
+	// server, for the requests under way.
+	grace = 10 * time.Second
+	// lonely is how long bootstrap members may be out of reach before that is
+	// shown as a fault.
+	lonely = 10 * time.Second
+)
+
+// departed is a peer that is gone, within grace.
+type departed struct {
+	server  haproxy.Peer
+	until   time.Time
+	inbound map[string]float64 // what it was admitted to send
+}
+
+// loop is the state of a running node. One goroutine owns it.
+type loop struct {
+	node    *Node
+	o       Options
+	log     zerolog.Logger
+	tables  mailbox[table.Table]
+	desired mailbox[[]haproxy.Peer]
+	outbox  mailbox[federation.Announcement]
+
+	start      time.Time
+	nextPeriod time.Time
+	planTimer  *time.Timer
+	planSoon   bool // planTimer will fire within the debounce
+	planCost   time.Duration
+	speakTimer *time.Timer
+
+	spoa, haproxy, gatewayUp, overlay *component
+
+	report     *meter.Report // the last one read
+	rates      *rates
+	gateway    gateway
+	alive      []federation.Member // as of the last plan, sorted by id
+	gone       map[string]departed
+	skew       map[string]time.Duration // a peer's clock minus ours, by peer id
+	strategies map[string]string        // of peers, to warn once of another than ours
+	servers    map[string]haproxy.State // nil: never read
+	warned     map[string]string        // warning logged, by function
+
+	plan       strategy.Plan
+	announcer  *announcer
+	publishErr error        // of the last announcement
+	newcomers  bool         // somebody joined who has not heard of this node
+	applied    *table.Table // given to the SPOA last, nil before the first
+	appliedAt  time.Time
+	wanted     []haproxy.Peer // told to HAProxy's keeper last
+	version    uint64         // of the last table accepted
+}
+
+func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Peer], outbox mailbox[federation.Announcement],
+	now time.Time,
+) *loop {
+	o := n.options
+	l := &loop{
+		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
+		start: now, nextPeriod: now.Add(o.Period),
+		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
+		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
+		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
+		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
+		gone: make(map[string]departed), skew: make(map[string]time.Duration),
+		strategies: make(map[string]string), warned: make(map[string]string),
+	}
+	return l
+}
+
+// settle is how long a node that starts listens before it applies anything.
+func settle(period time.Duration) time.Duration { return min(maxSettle, 2*period) }
+
+// run observes, plans and applies until the context ends.
+func (l *loop) run(ctx context.Context, spoa <-chan spoaEvent, haproxy <-chan haproxyEvent, published <-chan publishEvent) {
+	defer l.planTimer.Stop()
+	defer l.speakTimer.Stop()
+	gateway, messages := l.o.Gateway, l.o.Overlay.Messages()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-spoa:
+			l.hear(messages)
+			l.onSPOA(e, time.Now())
+		case e := <-haproxy:
+			l.onHAProxy(e, time.Now())
+		case e := <-published:
+			l.onPublished(e, time.Now())
+		case s, open := <-gateway:
+			if !open {
+				gateway = nil // it ends with the context, like this loop
+				continue
+			}
+			l.onGateway(s, time.Now())
+		case m, open := <-messages:
+			if !open {
+				messages = nil
+				continue
+			}
+			l.onMessage(m, time.Now())
+		case <-l.planTimer.C:
+			l.replan(time.Now())
+		case <-l.speakTimer.C:
+			l.speak(time.Now())
+		}
+	}
+}
+
+// hear takes in all announcements that are waiting, so that a controller that
+// was stopped for a while does not take everybody for dead when it goes on.
+func (l *loop) hear(messages <-chan overlay.Message) {
+	for {
+		select {
+		case m, open := <-messages:
+			if !open {
+				return
+			}
+			l.onMessage(m, time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// onSPOA takes in a look at the meter. It is also the loop's clock, since the
+// SPOA's keeper looks every tick whether or not there is an answer: plans are
+// made when the counters for them are fresh.
+func (l *loop) onSPOA(e spoaEvent, now time.Time) {
+	l.note(l.spoa, now, e.err)
+	l.version = e.version
+	l.node.metrics.tableVersion.Set(float64(e.version))
+	if e.report == nil && e.err == nil {
+		return // a table was accepted between two looks
+	}
+	rise := false
+	if e.report != nil {
+		if s, ok := difference(l.report, e.report); ok {
+			rise = l.rates.add(s)
+			l.report = e.report
+		} else if l.report == nil || restarted(l.report, e.report) {
+			l.report = e.report
+		}
+	}
+	l.checkOverlay(now)
+	gone := len(l.o.Members.Expire(now)) > 0
+	switch {
+	case !now.Add(tickOf(l.o.Period) / 2).Before(l.nextPeriod):
+		l.rates.endPeriod()
+		l.nextPeriod = later(l.nextPeriod.Add(l.o.Period), now.Add(l.o.Period/2))
+		l.replan(now)
+	case rise && !plansOnMeans(l.o.Strategy.Name()), gone:
+		l.replan(now)
+	case l.applied != nil && now.Sub(l.appliedAt) >= refresh:
+		l.apply(now)
+	}
+	l.publish(now)
+}
+
+// plansOnMeans tells whether the strategy wants the plain mean of the last whole
+// period rather than an estimate of now.
+func plansOnMeans(strategy string) bool { return strategy == "recalc" }
+
+// checkOverlay notes whether announcements go out, and whether anybody can be
+// reached when members are named.
+func (l *loop) checkOverlay(now time.Time) {
+	err := l.publishErr
+	if err == nil && len(l.alive) == 0 && l.o.HasBootstrap && now.Sub(l.start) >= lonely && len(l.o.Overlay.Peers()) == 0 {
+		err = errLonely
+	}
+	l.note(l.overlay, now, err)
+}
+
+var errLonely = errors.New("connected to nobody: none of the bootstrap members can be reached; " +
+	"check their addresses, the firewall and the federation key")
+
+// note follows a component and its metric.
+func (l *loop) note(c *component, now time.Time, err error) {
+	c.report(now, err, l.log)
+	l.node.metrics.component(c)
+}
+
+func (l *loop) onHAProxy(e haproxyEvent, now time.Time) {
+	l.note(l.haproxy, now, e.err)
+	if e.servers != nil && !maps.Equal(l.servers, e.servers) {
+		l.servers = e.servers
+		l.soon()
+	}
+	l.publish(now)
+}
+
+func (l *loop) onPublished(e publishEvent, now time.Time) {
+	l.publishErr = e.err
+	l.checkOverlay(now)
+	if e.dropped > 0 {
+		l.log.Debug().Int("dropped", e.dropped).Msg("not all functions fit into the announcement")
+	}
+}
+
+func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
+	before := l.gateway
+	l.gateway.looked = true
+	if s.Err != nil {
+		l.gateway.failures++
+		l.note(l.gatewayUp, now, s.Err)
+	} else {
+		l.gateway.failures, l.gateway.read = 0, true
+		l.gateway.functions = deployed(s.Functions, l.o.DefaultMaxrate)
+		l.note(l.gatewayUp, now, nil)
+		l.warnFunctions(s.Refused)
+	}
+	if before.up() == l.gateway.up() && before.looked && slices.Equal(before.functions, l.gateway.functions) {
+		return
+	}
+	l.log.Info().Int("functions", len(l.gateway.functions)).Bool("gateway", l.gateway.up()).Msg("functions of this node")
+	l.node.metrics.functions.Set(float64(len(l.local())))
+	l.soon()
+}
+
+// warnFunctions logs what is wrong with functions, each fault once.
+func (l *loop) warnFunctions(refused []string) {
+	for _, f := range l.gateway.functions {
+		if f.warning != l.warned[f.name] && f.warning != "" {
+			l.log.Warn().Str("function", f.name).Msg(f.warning)
+		}
+		l.warned[f.name] = f.warning
+	}
+	maps.DeleteFunc(l.warned, func(name, warning string) bool { return warning == "" })
+	if text := fmt.Sprint(refused); text != l.gateway.refused {
+		l.gateway.refused = text
+		if len(refused) > 0 {
+			l.log.Warn().Strs("reasons", refused).Msg("functions of the gateway are left out")
+		}
+	}
+}
+
+// local returns the functions that this node can serve now.
+func (l *loop) local() []function {
+	if !l.gateway.up() {
+		return nil
+	}
+	return l.gateway.functions
+}
+
+func (l *loop) onMessage(m overlay.Message, now time.Time) {
+	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, m.RemoteIPs)
+	if err != nil {
+		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")
+		return
+	}
+	if !m.Announcement.Leaving {
+		l.skew[m.From] = time.UnixMilli(m.Announcement.SentAtMillis).Sub(now)
+	}
+	if changed {
+		l.soon()
+	}
+}
+
+// soon has a plan made within the debounce.
+func (l *loop) soon() {
+	if l.planSoon {
+		return
+	}
+	l.planSoon = true
+	l.planTimer.Reset(max(debounce, planShare*l.planCost))
+}
+
+// replan makes a plan from all that is known now, applies it, and sees to it
+// that it is announced.
+func (l *loop) replan(now time.Time) {
+	l.planSoon = false
+	l.planTimer.Stop()
+	begun := time.Now()
+	l.followMembers(now)
+	l.plan = l.o.Strategy.Plan(l.observation())
+	if l.settled(now) {
+		l.apply(now)
+	} else {
+		l.planTimer.Reset(l.start.Add(settle(l.o.Period)).Sub(now))
+	}
+	l.planCost = time.Since(begun)
+	l.node.metrics.planned(l.planCost)
+	l.log.Debug().Dur("took", l.planCost).Int("functions", len(l.plan.Functions)).Int("peers", len(l.alive)).Msg("planned")
+	if l.gateway.looked || l.settled(now) {
+		l.speakTimer.Reset(l.announcer.due(now, l.plan.Offers, l.newcomers).Sub(now))
+	}
+	l.publish(now)
+}
+
+// settled tells whether the node has listened long enough to apply what it
+// knows.
+func (l *loop) settled(now time.Time) bool { return now.Sub(l.start) >= settle(l.o.Period) }
+
+// followMembers takes in who is alive now and says who came and who went.
+func (l *loop) followMembers(now time.Time) {
+	before := l.alive
+	l.alive = l.o.Members.Alive()
+	for _, m := range l.alive {
+		delete(l.gone, m.ID)
+		if _, known := find(before, m.ID); !known {
+			l.newcomers = true
+			l.log.Info().Str("peer", m.ID).Stringer("http", m.HTTP).Msg("peer joined")
+		}
+		if m.Strategy != l.strategies[m.ID] && m.Strategy != l.o.Strategy.Name() {
+			l.log.Warn().Str("peer", m.ID).Str("strategy", m.Strategy).Str("ours", l.o.Strategy.Name()).
+				Msg("a peer plans by another strategy: set the same on all nodes")
+		}
+		l.strategies[m.ID] = m.Strategy
+	}
+	for _, m := range before {
+		if _, still := find(l.alive, m.ID); !still {
+			l.gone[m.ID] = departed{haproxy.Peer{ID: m.ID, Address: m.HTTP}, now.Add(grace), l.inboundOf(m.ID)}
+			delete(l.strategies, m.ID)
+			delete(l.skew, m.ID)
+			l.log.Info().Str("peer", m.ID).Msg("peer is gone")
+		}
+	}
+}
+
+// find returns the member of that id from a list sorted by id.
+func find(members []federation.Member, id string) (int, bool) {
+	return slices.BinarySearchFunc(members, id, func(m federation.Member, id string) int { return strings.Compare(m.ID, id) })
+}
+
+// inboundOf returns what the table in use admits from the peer.
+func (l *loop) inboundOf(id string) map[string]float64 {
+	if l.applied == nil {
+		return nil
+	}
+	for i := range l.applied.Peers {
+		if l.applied.Peers[i].ID == id {
+			return l.applied.Peers[i].Inbound
+		}
+	}
+	return nil
+}
+
+// observation is what the strategy gets to see.
+func (l *loop) observation() strategy.Observation {
+	o := strategy.Observation{Self: l.o.Self}
+	here := make(map[string]bool)
+	for _, f := range l.local() {
+		here[f.name] = true
+		o.Functions = append(o.Functions, strategy.Function{
+			Name: f.name, Capacity: f.capacity, Soft: f.soft, UserRate: l.userRate(f.name), TimeoutMillis: f.timeoutMillis,
+		})
+	}
+	for _, name := range l.demanded() {
+		if !here[name] {
+			o.Functions = append(o.Functions, strategy.Function{Name: name, Absent: true, UserRate: l.userRate(name)})
+		}
+	}
+	slices.SortFunc(o.Functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
+	for _, m := range l.alive {
+		o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: l.offers(m)})
+	}
+	return o
+}
+
+// userRate is the demand that plans are based on, requests/s.
+func (l *loop) userRate(name string) float64 {
+	if plansOnMeans(l.o.Strategy.Name()) {
+		return l.rates.last[name].user
+	}
+	return l.rates.smooth[name]
+}
+
+// demanded returns the functions that users asked for lately.
+func (l *loop) demanded() []string {
+	if plansOnMeans(l.o.Strategy.Name()) {
+		return slices.Collect(maps.Keys(l.rates.last))
+	}
+	return slices.Collect(maps.Keys(l.rates.smooth))
+}
+
+// offers returns what a peer offers this node: while HAProxy cannot reach it,
+// nothing but the demand of its users.
+func (l *loop) offers(m federation.Member) []strategy.Offer {
+	if l.usable(m.ID) {
+		return m.Offers
+	}
+	offers := slices.Clone(m.Offers)
+	for i := range offers {
+		offers[i].Capacity, offers[i].Limit = 0, 0
+	}
+	return offers
+}
+
+// usable tells whether HAProxy could send a request to the peer. While HAProxy
+// does not answer, what it said last is believed.
+func (l *loop) usable(id string) bool {
+	state := l.servers[id]
+	return state == haproxy.Up || state == haproxy.Drain
+}
+
+// apply hands the plan to those who act on it.
+func (l *loop) apply(now time.Time) {
+	maps.DeleteFunc(l.gone, func(_ string, d departed) bool { return now.After(d.until) })
+	l.applyTable(now)
+	l.applyServers()
+}
+
+// applyTable gives the SPOA a table if it differs from the one it has, or is
+// due.
+func (l *loop) applyTable(now time.Time) {
+	t := buildTable(tableInput{
+		self: l.o.Self, defaultNamespace: l.o.DefaultNamespace, unknownLocal: !l.gateway.read,
+		plan: l.plan, peers: l.tablePeers(), stranded: l.stranded(),
+	})
+	if l.applied != nil && now.Sub(l.appliedAt) < refresh && reflect.DeepEqual(*l.applied, t) {
+		return
+	}
+	l.applied, l.appliedAt = &t, now
+	l.tables.put(t)
+}
+
+// tablePeers lists the peers that the SPOA should know, by id.
+func (l *loop) tablePeers() []tablePeer {
+	peers := make([]tablePeer, 0, len(l.alive)+len(l.gone))
+	for _, m := range l.alive {
+		token, err := l.o.Minter.Token(m.ID)
+		if err != nil {
+			l.log.Error().Str("peer", m.ID).Err(err).Msg("no token: nothing is forwarded to this peer")
+		}
+		peers = append(peers, tablePeer{id: m.ID, token: token, usable: l.usable(m.ID)})
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.gone)) {
+		peers = append(peers, tablePeer{id: id, lingering: l.gone[id].inbound})
+	}
+	return peers
+}
+
+// stranded returns the functions of a gateway that is down.
+func (l *loop) stranded() []string {
+	if l.gateway.up() {
+		return nil
+	}
+	names := make([]string, 0, len(l.gateway.functions))
+	for _, f := range l.gateway.functions {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// applyServers tells HAProxy's keeper which servers there should be.
+func (l *loop) applyServers() {
+	wanted := make([]haproxy.Peer, 0, len(l.alive)+len(l.gone))
+	for _, m := range l.alive {
+		wanted = append(wanted, haproxy.Peer{ID: m.ID, Address: m.HTTP})
+	}
+	for _, id := range slices.Sorted(maps.Keys(l.gone)) {
+		wanted = append(wanted, l.gone[id].server)
+	}
+	if l.wanted == nil || !slices.Equal(l.wanted, wanted) {
+		l.wanted = wanted
+		l.desired.put(wanted)
+	}
+}
+
+// speak announces this node.
+func (l *loop) speak(now time.Time) {
+	a := l.announcer.next(now, l.plan.Offers)
+	a.HTTP, a.Strategy = l.o.HTTP.String(), l.o.Strategy.Name()
+	l.newcomers = false
+	l.outbox.put(a)
+	l.node.metrics.announcements.Inc()
+	l.speakTimer.Reset(l.announcer.due(now, l.plan.Offers, false).Sub(now))
+}
+
+// farewell is the last announcement.
+func (l *loop) farewell(now time.Time) federation.Announcement {
+	a := l.announcer.next(now, nil)
+	a.HTTP, a.Strategy, a.Leaving = l.o.HTTP.String(), l.o.Strategy.Name(), true
+	return a
+}

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+const publishTimeout = time.Second
+
+// publishEvent is what the loop hears of an announcement it has made.
+type publishEvent struct {
+	dropped int // offers that did not fit
+	err     error
+}
+
+// publisher sends announcements out. It has a goroutine of its own, since the
+// overlay may make it wait.
+type publisher struct {
+	overlay Overlay
+	outbox  mailbox[federation.Announcement]
+	events  chan publishEvent
+}
+
+func newPublisher(o Overlay) *publisher {
+	return &publisher{overlay: o, outbox: newMailbox[federation.Announcement](), events: make(chan publishEvent)}
+}
+
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-p.outbox:
+			e := p.publish(ctx, a)
+			select {
+			case p.events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (p *publisher) publish(ctx context.Context, a federation.Announcement) publishEvent {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	dropped, err := p.overlay.Publish(ctx, a)
+	return publishEvent{dropped, err}
+}

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+const halfSecond = 0.5
+
+// feed follows a sequence of counts, one each half second, with the constant of
+// a period of 1 s.
+func feed(estimate float64, samples ...uint64) float64 {
+	for _, n := range samples {
+		estimate, _ = follow(estimate, n, halfSecond, smoothing)
+	}
+	return estimate
+}
+
+func TestFollow(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		estimate float64
+		n        uint64
+		rise     bool
+		min, max float64
+	}{
+		{"silence stays silence", 0, 0, false, 0, 0},
+		{"first request is noise", 0, 1, false, 0.1, 1},
+		{"sudden load is followed at once", 0, 25, true, 50, 50},
+		{"doubling is followed at once", 100, 100, true, 200, 200},
+		{"a fifth more of much is followed at once", 10000, 6100, true, 12200, 12200},
+		{"Poisson noise is smoothed", 50, 32, false, 50, 55},
+		{"end of load is smoothed", 50, 0, false, 30, 40},
+		{"negligible becomes nothing", 0.012, 0, false, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, rise := follow(tc.estimate, tc.n, halfSecond, smoothing)
+			if rise != tc.rise || got < tc.min || got > tc.max {
+				t.Errorf("estimate %v, rise %v; want %v to %v, %v", got, rise, tc.min, tc.max, tc.rise)
+			}
+		})
+	}
+	if got := feed(50, 0, 0, 0, 0, 0, 0); got > 10 {
+		t.Errorf("3 s after the load ended the estimate is still %v", got)
+	}
+}
+
+// TestFollowProperties checks for random histories that the estimate stays
+// between the extremes seen, and settles on a constant rate.
+func TestFollowProperties(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		estimate, most := 0.0, 0.0
+		for range 40 {
+			n, seconds := r.Uint64N(1000), 0.02+r.Float64()
+			most = max(most, float64(n)/seconds)
+			estimate, _ = follow(estimate, n, seconds, 0.1+3*r.Float64())
+			if math.IsNaN(estimate) || estimate < 0 || estimate > most+1e-9 {
+				t.Fatalf("estimate %v after at most %v requests/s", estimate, most)
+			}
+		}
+		n := r.Uint64N(1000)
+		for range 100 {
+			estimate, _ = follow(estimate, n, halfSecond, smoothing)
+		}
+		if rate := float64(n) / halfSecond; math.Abs(estimate-rate) > 0.02 {
+			t.Fatalf("estimate %v of a constant %v requests/s", estimate, rate)
+		}
+	}
+}
+
+// TestFollowNoise bounds the error of the estimate for Poisson arrivals.
+func TestFollowNoise(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	const rate, rounds = 50.0, 4000
+	estimate, squares := rate, 0.0
+	for range rounds {
+		estimate, _ = follow(estimate, poisson(r, rate*halfSecond), halfSecond, smoothing)
+		squares += (estimate - rate) * (estimate - rate)
+	}
+	sample := math.Sqrt(rate / halfSecond)
+	if deviation := math.Sqrt(squares / rounds); deviation > 0.6*sample {
+		t.Errorf("standard deviation %.2f, that of a single sample is %.2f", deviation, sample)
+	}
+}
+
+func poisson(r *rand.Rand, mean float64) uint64 {
+	n := uint64(0)
+	for p := r.Float64(); p > math.Exp(-mean); p *= r.Float64() {
+		n++
+	}
+	return n
+}
+
+func TestRatesOverPeriod(t *testing.T) {
+	r := newRates(2 * time.Second)
+	add := func(seconds float64, user, refused, in, out uint64) {
+		r.add(sample{seconds, map[string]counts{"f": {
+			user: user, refused: refused, in: map[string]uint64{"a": in}, out: map[string]uint64{"b": out},
+		}}})
+	}
+	add(0.5, 10, 1, 2, 3)
+	add(1.5, 30, 1, 4, 7)
+	if len(r.last) != 0 {
+		t.Error("the period under way shows already")
+	}
+	r.endPeriod()
+	got := r.last["f"]
+	if got.user != 20 || got.refused != 1 || got.inRate() != 3 || got.outRate() != 5 {
+		t.Errorf("means %+v, want 20 user, 1 refused, 3 in, 5 out", got)
+	}
+	r.endPeriod()
+	if r.last["f"].user != 20 {
+		t.Error("a period without any sample forgot the rates")
+	}
+	r.add(sample{2, map[string]counts{}})
+	r.endPeriod()
+	if len(r.last) != 0 {
+		t.Errorf("after an idle period: %+v", r.last)
+	}
+}
+
+// TestRatesForget checks that functions that nobody calls any more are no
+// longer held in memory.
+func TestRatesForget(t *testing.T) {
+	r := newRates(time.Second)
+	r.add(sample{0.5, map[string]counts{"f": {user: 100}}})
+	for range 60 {
+		r.add(sample{0.5, map[string]counts{}})
+	}
+	if len(r.smooth) != 0 {
+		t.Errorf("30 s after the last request: %v", r.smooth)
+	}
+}
+
+func TestTick(t *testing.T) {
+	for period, want := range map[time.Duration]time.Duration{
+		100 * time.Millisecond: 100 * time.Millisecond,
+		500 * time.Millisecond: 500 * time.Millisecond,
+		700 * time.Millisecond: 350 * time.Millisecond,
+		time.Second:            500 * time.Millisecond,
+		10 * time.Minute:       500 * time.Millisecond,
+	} {
+		if got := tickOf(period); got != want {
+			t.Errorf("period %v: tick %v, want %v", period, got, want)
+		}
+	}
+}

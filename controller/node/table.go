@@ -1,0 +1,193 @@
+package node
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+const (
+	tableTTL = 30 * time.Second
+	// refresh is the longest time between two tables, so that neither a
+	// table's time to live nor a token's lifetime of 30 s is ever used up.
+	refresh = 5 * time.Second
+	// maxRoutes bounds what peers' announcements can make of a table: far
+	// fewer entries than the SPOA accepts, few enough for its bytes.
+	maxRoutes = 100_000
+)
+
+// tablePeer is a peer as it appears in the table.
+type tablePeer struct {
+	id     string
+	token  string // "" if nothing may be forwarded to it
+	usable bool   // HAProxy has a server for it that is not down
+	// lingering is what it was admitted to send, for a peer that is gone: its
+	// last requests may still be under way.
+	lingering map[string]float64
+}
+
+// tableInput is all that a table is made from.
+type tableInput struct {
+	self             string
+	defaultNamespace string
+	unknownLocal     bool
+	plan             strategy.Plan
+	peers            []tablePeer // each once; those gone too
+	// stranded are functions of a gateway that does not answer. Those that no
+	// peer has stay local, so that users get the gateway's own error.
+	stranded []string
+}
+
+// buildTable turns a plan into the table for the SPOA, without a version. It is
+// pure. Whatever the plan, the table is one that the SPOA accepts.
+func buildTable(in tableInput) table.Table {
+	t := table.Table{
+		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(),
+		UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
+	}
+	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: maxRoutes}
+	t.Peers = b.addPeers(in.peers)
+	plans := functionPlans(in)
+	t.Functions = make([]table.Function, 0, len(plans))
+	for i := range plans {
+		t.Functions = append(t.Functions, b.function(&plans[i]))
+	}
+	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
+	return t
+}
+
+// functionPlans returns the rows to put into the table: those deployed here
+// first, since there may be no room for all that peers announce.
+func functionPlans(in tableInput) []strategy.FunctionPlan {
+	planned := make(map[string]bool, len(in.plan.Functions))
+	var here, elsewhere []strategy.FunctionPlan
+	for _, p := range in.plan.Functions {
+		switch {
+		case !validName(p.Name, in.defaultNamespace) || planned[p.Name]:
+			continue
+		case p.Local != nil:
+			here = append(here, p)
+		default:
+			elsewhere = append(elsewhere, p)
+		}
+		planned[p.Name] = true
+	}
+	for _, name := range in.stranded {
+		if !planned[name] && validName(name, in.defaultNamespace) {
+			planned[name] = true
+			here = append(here, strategy.FunctionPlan{Name: name, Local: &table.Local{Rate: table.Unlimited, Share: 1}})
+		}
+	}
+	all := append(here, elsewhere...)
+	return all[:min(len(all), table.MaxFunctions)]
+}
+
+// validName tells whether a table may have a row of that name: functions of the
+// default namespace must be named without it.
+func validName(name, defaultNamespace string) bool {
+	_, namespace, dotted := strings.Cut(name, ".")
+	return table.ValidName(name) && !(dotted && namespace == defaultNamespace)
+}
+
+// builder keeps account of what has gone into a table.
+type builder struct {
+	peers  map[string]*table.Peer
+	usable map[string]bool
+	budget int // routes left
+}
+
+func (b *builder) addPeers(peers []tablePeer) []table.Peer {
+	out := make([]table.Peer, 0, min(len(peers), table.MaxPeers))
+	for _, p := range peers[:min(len(peers), table.MaxPeers)] {
+		out = append(out, table.Peer{ID: p.id, Token: p.token, Inbound: p.lingering})
+		b.peers[p.id] = &out[len(out)-1]
+		b.usable[p.id] = p.usable && p.token != ""
+		b.budget -= len(p.lingering)
+	}
+	return out
+}
+
+// function makes a plan's row and notes what is admitted from whom.
+func (b *builder) function(p *strategy.FunctionPlan) table.Function {
+	f := table.Function{Name: p.Name}
+	if p.Local != nil {
+		local := *p.Local
+		local.Rate = tableRate(local.Rate)
+		f.Local = &local
+	}
+	for _, flow := range p.Out {
+		if b.peers[flow.Peer] == nil || b.budget <= 0 {
+			continue
+		}
+		b.budget--
+		f.Forward = append(f.Forward, b.forward(flow))
+	}
+	for _, flow := range p.In {
+		peer, rate := b.peers[flow.Peer], tableRate(flow.Rate)
+		if peer == nil || rate == 0 || b.budget <= 0 {
+			continue
+		}
+		b.budget--
+		if peer.Inbound == nil {
+			peer.Inbound = make(map[string]float64)
+		}
+		peer.Inbound[p.Name] = rate
+	}
+	return f
+}
+
+// forward is a route to a peer; rate 0, which says "full", while HAProxy could
+// not take a request there.
+func (b *builder) forward(flow strategy.Flow) table.Forward {
+	if !b.usable[flow.Peer] {
+		return table.Forward{Peer: flow.Peer}
+	}
+	return table.Forward{Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate)}
+}
+
+// tableRate makes a rate fit for the table: thousandths of a request/s are
+// neither sent nor compared.
+func tableRate(r float64) float64 {
+	if r == table.Unlimited {
+		return r
+	}
+	return round(clamp(r, table.MaxRate))
+}
+
+func tableWeight(w float64) float64 { return round(clamp(w, table.MaxWeight)) }
+
+func clamp(x, most float64) float64 {
+	if math.IsNaN(x) || x < 0 {
+		return 0
+	}
+	return min(x, most)
+}
+
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }
+
+// finalTable is what a node that stops leaves behind: everything it has is
+// served here, nothing is forwarded, and peers' last requests are still let in.
+func finalTable(t table.Table) table.Table {
+	t.Functions = slices.Clone(t.Functions)
+	for i := range t.Functions {
+		f := &t.Functions[i]
+		f.Forward = slices.Clone(f.Forward)
+		for j := range f.Forward {
+			f.Forward[j].Rate, f.Forward[j].Weight = 0, 0
+		}
+		if f.Local != nil {
+			local := *f.Local
+			local.Share = 1
+			f.Local = &local
+		}
+	}
+	t.Peers = slices.Clone(t.Peers)
+	for i := range t.Peers {
+		t.Peers[i].Token = ""
+	}
+	return t
+}

@@ -1,0 +1,153 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// peerID returns the n-th of a series of valid peer ids.
+func peerID(n int) string {
+	seed := make([]byte, ed25519.SeedSize)
+	seed[0], seed[1] = byte(n), byte(n>>8)
+	key, err := crypto.UnmarshalEd25519PublicKey(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+	if err != nil {
+		panic(err)
+	}
+	id, err := peer.IDFromPublicKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return id.String()
+}
+
+func accepted(t *testing.T, tbl table.Table) {
+	t.Helper()
+	tbl.Version = 1
+	if err := tbl.Validate(); err != nil {
+		t.Fatalf("the SPOA would refuse the table: %v", err)
+	}
+}
+
+func TestBuildTable(t *testing.T) {
+	self, up, down, gone := peerID(0), peerID(1), peerID(2), peerID(3)
+	got := buildTable(tableInput{
+		self: self, defaultNamespace: "openfaas-fn",
+		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
+			{
+				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
+				Out: []strategy.Flow{{Peer: up, Weight: 2, Rate: 5.00049}, {Peer: down, Weight: 1, Rate: 5}, {Peer: gone, Weight: 1, Rate: 1}},
+				In:  []strategy.Flow{{Peer: up, Rate: 3}, {Peer: down, Rate: 0}},
+			},
+			{Name: "remote", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: table.Unlimited}}},
+			{Name: "alias.openfaas-fn", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
+			{Name: "BAD", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
+		}},
+		peers: []tablePeer{
+			{id: up, token: "t.o.k", usable: true}, {id: down, token: "t.o.k"},
+			{id: gone, lingering: map[string]float64{"cat": 4}},
+		},
+		stranded: []string{"alone", "cat"},
+	})
+	want := table.Table{
+		NodeID: self, TTLMillis: 30_000, DefaultNamespace: "openfaas-fn",
+		Functions: []table.Function{
+			{Name: "alone", Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+			{
+				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
+				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: 5}, {Peer: down}, {Peer: gone}},
+			},
+			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited}}},
+		},
+		Peers: []table.Peer{
+			{ID: up, Token: "t.o.k", Inbound: map[string]float64{"cat": 3}}, {ID: down, Token: "t.o.k"},
+			{ID: gone, Inbound: map[string]float64{"cat": 4}},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	accepted(t, got)
+}
+
+// TestTablesAreAccepted builds tables from random and hostile plans.
+func TestTablesAreAccepted(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	rate := func() float64 {
+		odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5, table.Unlimited, 0, 1e300, r.Float64() * 100}
+		return odd[r.IntN(len(odd))]
+	}
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = peerID(i + 1)
+	}
+	for range 300 {
+		in := tableInput{self: peerID(0), defaultNamespace: "fn"}
+		for i, id := range ids[:r.IntN(len(ids))] {
+			in.peers = append(in.peers, tablePeer{id: id, token: []string{"", "a.b.c"}[i%2], usable: r.IntN(2) == 0})
+		}
+		for range r.IntN(20) {
+			p := strategy.FunctionPlan{Name: []string{"f", "f-1", "f.fn", "g.other", "Bad", "", "x y"}[r.IntN(7)]}
+			if r.IntN(2) == 0 {
+				p.Local = &table.Local{Rate: rate(), Share: r.Float64()}
+			}
+			for _, id := range ids {
+				p.Out = append(p.Out, strategy.Flow{Peer: id, Weight: rate(), Rate: rate()})
+				p.In = append(p.In, strategy.Flow{Peer: id, Rate: rate()})
+			}
+			in.plan.Functions = append(in.plan.Functions, p)
+		}
+		in.stranded = []string{"f", "h", "h", "h.fn"}
+		built := buildTable(in)
+		accepted(t, built)
+		last := finalTable(built)
+		accepted(t, last)
+		for _, f := range last.Functions {
+			for _, w := range f.Forward {
+				if w.Rate != 0 || w.Weight != 0 {
+					t.Fatal("the final table forwards")
+				}
+			}
+		}
+	}
+}
+
+// TestTableOfManyFits builds the largest federation that peers could announce.
+func TestTableOfManyFits(t *testing.T) {
+	in := tableInput{self: peerID(0)}
+	var flows []strategy.Flow
+	for i := range 256 {
+		id := peerID(i + 1)
+		in.peers = append(in.peers, tablePeer{id: id, token: string(make([]byte, 330)), usable: true})
+		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789})
+	}
+	for i := range 6000 {
+		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: fmt.Sprintf("a-function-%d.of-a-namespace", i), Out: flows})
+	}
+	in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{
+		Name: "zz-here", Local: &table.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
+	})
+	built := buildTable(in)
+	for i := range built.Peers {
+		built.Peers[i].Token = "a.b.c"
+	}
+	accepted(t, built)
+	data, err := json.Marshal(built)
+	if err != nil || len(data) > table.MaxBytes {
+		t.Errorf("%d bytes of at most %d, error %v", len(data), table.MaxBytes, err)
+	}
+	last := built.Functions[len(built.Functions)-1]
+	if last.Name != "zz-here" || len(last.Forward) != 256 {
+		t.Errorf("the function deployed here gave way to those of peers: %s has %d routes", last.Name, len(last.Forward))
+	}
+}
