@@ -40,7 +40,9 @@ func TestExamineRealParts(t *testing.T) {
 	if err := identity.CreateFederationKey(c.FederationKey); err != nil {
 		t.Fatal(err)
 	}
-	serveAdmin(t, c.AdminSocket, api.Status{NodeID: id.String(), Version: "1.0"})
+	serveAdmin(t, c.AdminSocket, api.Status{
+		NodeID: id.String(), Version: "1.0", Components: []api.Component{{Name: "spoa", OK: true}},
+	})
 	serveUnix(t, c.SPOASocket, `{"version": "1.0", "table_version": 5, "fresh": true}`)
 	gateway := serveGateway(t)
 	proxy := haproxytest.Start(t, haproxytest.Options{Gateway: gateway, NodeID: id.String()})
