@@ -28,8 +28,8 @@ type program struct {
 	name string // for messages and the log's name
 	argv []string
 	env  []string // besides this process's own
-	// listeners are handed over, as descriptors 3, 4, ... : a port that was
-	// found free cannot be lost to somebody else.
+	// listeners are handed over, as descriptors 3, 4, ..., and closed here: a
+	// port that was found free cannot be lost to somebody else.
 	listeners []net.Listener
 }
 
@@ -48,6 +48,7 @@ func start(dir string, p program) (*process, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	for _, l := range p.listeners {
+		defer l.Close()
 		f, err := l.(*net.TCPListener).File()
 		if err != nil {
 			return nil, fmt.Errorf("starting %s: its listener: %w", p.name, err)

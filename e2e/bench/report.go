@@ -1,0 +1,188 @@
+package bench
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+// What DFaaS aims at.
+const (
+	aimDecision         = 200      // ns, and no allocation, with a large table
+	aimThroughput       = 0.68     // of HAProxy's without SPOE, everything on two cores
+	aimP50              = 100      // us more, at pacedRate
+	aimP99              = 250      // us more, at pacedRate
+	aimSPOAMemory       = 30 << 20 // bytes at rest
+	aimControllerMemory = 70 << 20 // bytes at rest
+	aimControllerCPU    = 0.01     // of a core, at rest
+)
+
+// measurements are everything that a run has measured.
+type measurements struct {
+	quick        bool
+	setting      setting
+	route, agent []goBenchmark
+	smallTable   reaction // from a PUT of a table of a small federation
+	largeTable   reaction // of the large table
+	throughput   throughput
+	latency      latency
+	rest         map[scenario.Part]rest
+	label        reaction
+}
+
+// row is a line of the report's table. Empty cells stay empty.
+type row struct {
+	what, plain, with, change, aim string
+	verdict                        verdict
+}
+
+// verdict is whether an aim was met.
+type verdict string
+
+const (
+	noAim  verdict = ""
+	met    verdict = "met"
+	missed verdict = "**missed**"
+)
+
+func verdictOf(ok bool) verdict {
+	if ok {
+		return met
+	}
+	return missed
+}
+
+// report returns the whole report in Markdown.
+func (m *measurements) report() string {
+	var b strings.Builder
+	b.WriteString("# Performance\n\n")
+	b.WriteString("Written by `make bench`. What counts are the ratios and differences: both sides of each were measured in turn, seconds apart,\n" +
+		"on the same machine. The absolute numbers belong to that machine.\n\n")
+	if m.quick {
+		b.WriteString("**A quick run: it shows that everything can be measured, its numbers are noise.**\n\n")
+	}
+	s := m.setting
+	fmt.Fprintf(&b, "%s, commit `%s`, %s, HAProxy %s, Linux %s, %d cores (%s), of which %.0f %% were in use by others when it began.\n\n",
+		s.taken.Format("2006-01-02 15:04 UTC"), s.commit, s.golang, s.haproxy, s.kernel, s.cores, s.cpu, 100*s.others)
+	b.WriteString("| what | plain | with DFaaS | ratio or difference | aim | |\n| --- | ---: | ---: | ---: | ---: | --- |\n")
+	for _, r := range m.rows() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.plain, r.with, r.change, r.aim, r.verdict)
+	}
+	b.WriteString("\n" + m.explanation())
+	return b.String()
+}
+
+func (m *measurements) rows() []row {
+	var rows []row
+	for _, b := range m.route {
+		rows = append(rows, decisionRow(b))
+	}
+	for _, b := range m.agent {
+		rows = append(rows, row{what: "agent: " + b.name, with: cost(b)})
+	}
+	rows = append(rows, m.throughputRows()...)
+	rows = append(rows, m.latencyRows()...)
+	rows = append(rows, m.restRows()...)
+	return append(rows,
+		reactionRow("table of 3 nodes: from its PUT to the first request that obeys", m.smallTable),
+		reactionRow(fmt.Sprintf("table of %d functions x %d peers: the same", manyFunctions, manyPeers), m.largeTable),
+		reactionRow("label changed at one node: to the first request at another that obeys", m.label),
+	)
+}
+
+// decisionRow has an aim for decisions with the large table.
+func decisionRow(b goBenchmark) row {
+	r := row{what: "decision: " + b.name, with: cost(b)}
+	if strings.Contains(b.name, largeTableName) {
+		r.aim = fmt.Sprintf("< %d ns, 0 allocations", aimDecision)
+		r.verdict = verdictOf(b.nanos < aimDecision && b.allocs == 0)
+	}
+	return r
+}
+
+// largeTableName is in the names of the decision's benchmarks with a table of
+// manyFunctions and manyPeers.
+const largeTableName = "1000x100"
+
+func cost(b goBenchmark) string {
+	return fmt.Sprintf("%.0f ns, %.0f B, %.0f allocations", b.nanos, b.bytes, b.allocs)
+}
+
+func (m *measurements) throughputRows() []row {
+	t := m.throughput
+	rate := func(s side) string { return fmt.Sprintf("%.0f req/s", quantile(t.perSecond[s], 0.5)) }
+	cpu := func(xs []float64) string { return fmt.Sprintf("%.1f us", quantile(xs, 0.5)) }
+	asked := spreadOf(pairwise(t.perSecond[dfaas], t.perSecond[unasked], ratio))
+	whole := spreadOf(pairwise(t.perSecond[dfaas], t.perSecond[bare], ratio))
+	more := spreadOf(pairwise(t.proxyCPU[dfaas], t.proxyCPU[unasked], difference))
+	return []row{
+		{
+			what: "throughput", plain: rate(unasked), with: rate(dfaas), change: asRatio(asked),
+			aim: fmt.Sprintf(">= %.2f", aimThroughput), verdict: verdictOf(asked.median >= aimThroughput),
+		},
+		{what: "throughput, against an HAProxy without the drop-in", plain: rate(bare), with: rate(dfaas), change: asRatio(whole)},
+		{
+			what: "CPU of HAProxy per request", plain: cpu(t.proxyCPU[unasked]), with: cpu(t.proxyCPU[dfaas]),
+			change: asDifference(more, "us", 1),
+		},
+		{what: "CPU of dfaas-spoa per request", with: cpu(t.spoaCPU)},
+	}
+}
+
+func (m *measurements) latencyRows() []row {
+	line := func(name string, xs [sides][]float64, aim float64) row {
+		more := spreadOf(pairwise(xs[dfaas], xs[unasked], difference))
+		at := func(s side) string { return fmt.Sprintf("%.0f us", quantile(xs[s], 0.5)) }
+		return row{
+			what: fmt.Sprintf("%s at %d req/s", name, pacedRate), plain: at(unasked), with: at(dfaas),
+			change: asDifference(more, "us", 0), aim: fmt.Sprintf("<= +%.0f us", aim), verdict: verdictOf(more.median <= aim),
+		}
+	}
+	return []row{line("p50", m.latency.p50, aimP50), line("p99", m.latency.p99, aimP99)}
+}
+
+func (m *measurements) restRows() []row {
+	memory := func(what string, bytes int64) row {
+		return row{what: what, with: fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20))}
+	}
+	withAim := func(r row, aim string, ok bool) row {
+		r.aim, r.verdict = aim, verdictOf(ok)
+		return r
+	}
+	cpu := func(what string, share float64) row {
+		return row{what: what, with: fmt.Sprintf("%.2f %% of a core", 100*share)}
+	}
+	spoa, controller := m.rest[scenario.SPOA], m.rest[scenario.Controller]
+	return []row{
+		withAim(memory("memory of dfaas-spoa at rest", spoa.memory), fmt.Sprintf("< %d MB", aimSPOAMemory>>20), spoa.memory < aimSPOAMemory),
+		cpu("CPU of dfaas-spoa at rest", spoa.cpu),
+		memory(fmt.Sprintf("memory of dfaas-spoa with %d functions x %d peers, after the load", manyFunctions, manyPeers), m.throughput.spoaMemory),
+		withAim(memory("memory of dfaas-controller at rest", controller.memory),
+			fmt.Sprintf("< %d MB", aimControllerMemory>>20), controller.memory < aimControllerMemory),
+		withAim(cpu("CPU of dfaas-controller at rest", controller.cpu),
+			fmt.Sprintf("< %.0f %%", 100*aimControllerCPU), controller.cpu < aimControllerCPU),
+	}
+}
+
+func reactionRow(what string, r reaction) row {
+	digits := 0
+	if quantile(r, 0.5) < 10 {
+		digits = 1
+	}
+	return row{what: what, with: fmt.Sprintf("median %.*f ms, max %.*f ms (%d times)", digits, quantile(r, 0.5), digits, quantile(r, 1), len(r))}
+}
+
+// asRatio shows the median, and between what half of the rounds lay.
+func asRatio(s spread) string { return fmt.Sprintf("**%.2f** (%.2f to %.2f)", s.median, s.low, s.high) }
+
+func asDifference(s spread, unit string, digits int) string {
+	return fmt.Sprintf("**%+.*f %s** (%+.*f to %+.*f)", digits, s.median, unit, digits, s.low, digits, s.high)
+}
+
+//go:embed explanation.md
+var explanation string
+
+// explanation is the text below the table.
+func (m *measurements) explanation() string { return explanation }

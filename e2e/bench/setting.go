@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// setting is where and when the measurements were made.
+type setting struct {
+	taken   time.Time
+	commit  string
+	cpu     string
+	cores   int
+	kernel  string
+	haproxy string
+	golang  string
+	// others is the share of the machine's CPU that was in use before anything
+	// was started.
+	others float64
+}
+
+// look describes the machine, and the checkout at root. It takes two seconds.
+func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
+	s := setting{taken: time.Now().UTC(), cores: runtime.NumCPU(), golang: runtime.Version(), commit: "unknown", cpu: "unknown CPU"}
+	version, err := exec.CommandContext(ctx, haproxyBinary, "-v").Output()
+	if err != nil {
+		return setting{}, fmt.Errorf("%s -v: %w", haproxyBinary, err)
+	}
+	s.haproxy = haproxyVersion(string(version))
+	git := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude", "*")
+	git.Dir = root
+	if commit, err := git.Output(); err == nil { // else a copy without its history
+		s.commit = strings.TrimSpace(string(commit))
+	}
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		s.cpu = cpuModel(string(text))
+	}
+	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		s.kernel = strings.TrimSpace(string(text))
+	}
+	before, err := machineCPUTime()
+	if err != nil {
+		return setting{}, err
+	}
+	if !sleep(ctx, 2*time.Second) {
+		return setting{}, ctx.Err()
+	}
+	after, err := machineCPUTime()
+	if err != nil {
+		return setting{}, err
+	}
+	s.others = float64(after.busy-before.busy) / float64(after.total-before.total)
+	return s, nil
+}
+
+// haproxyVersion finds the version in the output of `haproxy -v`.
+func haproxyVersion(output string) string {
+	line, _, _ := strings.Cut(output, "\n")
+	if fields := strings.Fields(line); len(fields) >= 3 {
+		return fields[2]
+	}
+	return "unknown"
+}
+
+// cpuModel finds the name of the first CPU in /proc/cpuinfo.
+func cpuModel(cpuinfo string) string {
+	for line := range strings.Lines(cpuinfo) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown CPU"
+}

@@ -1,0 +1,85 @@
+package bench
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
+	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// Size of the large table: a federation well beyond those that exist.
+const (
+	manyFunctions = 1000
+	manyPeers     = 100
+)
+
+// benchFunction is the function that all measurements ask for.
+const benchFunction = "function-0"
+
+// functionPath is its path.
+const functionPath = "/function/" + benchFunction
+
+// tableTTL is longer than any measurement: nothing renews the table.
+const tableTTL = time.Hour
+
+// member returns a key and the peer id in it, always the same for the same i.
+func member(i int) (ed25519.PrivateKey, string) {
+	seed := make([]byte, ed25519.SeedSize)
+	copy(seed, fmt.Sprintf("bench member %d", i))
+	key := ed25519.NewKeyFromSeed(seed)
+	return key, peerid.FromKey(key.Public().(ed25519.PublicKey))
+}
+
+// nodeID is the peer id of the node that is measured.
+func nodeID() string { _, id := member(0); return id }
+
+// peerID is the peer id of the stub that plays a peer.
+func peerID() string { _, id := member(1); return id }
+
+// newTable returns a table in which this node and all peers have all functions,
+// and everything is at home here. The local rate is one that is never reached,
+// but is counted like any other.
+func newTable(functions, peers int) (*table.Table, error) {
+	key, node := member(0)
+	ids := make([]string, peers)
+	for p := range ids {
+		_, ids[p] = member(p + 1)
+	}
+	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
+	for i := range functions {
+		f := table.Function{Name: fmt.Sprintf("function-%d", i), Local: &table.Local{Rate: table.MaxRate, Share: 1}}
+		for _, id := range ids {
+			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
+		}
+		t.Functions = append(t.Functions, f)
+	}
+	for _, id := range ids {
+		shown, err := token.Mint(key, node, id, time.Now(), token.MaxLifetime)
+		if err != nil {
+			return nil, err
+		}
+		peer := table.Peer{ID: id, Token: shown, Inbound: make(map[string]float64, functions)}
+		for _, f := range t.Functions {
+			peer.Inbound[f.Name] = 10
+		}
+		t.Peers = append(t.Peers, peer)
+	}
+	return t, nil
+}
+
+// document returns the table as JSON under that version. With away, the
+// measured function is not served here but by the stub of a peer.
+func document(t *table.Table, version uint64, away bool) ([]byte, error) {
+	versioned := *t
+	versioned.Version = version
+	if away {
+		versioned.Functions = append([]table.Function{{
+			Name: benchFunction, Forward: []table.Forward{{Peer: peerID(), Weight: 1, Rate: table.Unlimited}},
+		}}, t.Functions[1:]...)
+	}
+	return json.Marshal(versioned)
+}
