@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -86,11 +87,11 @@ func (i *Identity) Key() crypto.PrivKey { return i.key }
 // Ed25519 returns the private key for signing tokens; not to be changed.
 func (i *Identity) Ed25519() ed25519.PrivateKey { return i.signing }
 
-// String returns the peer id, so that no way of printing shows the key.
-func (i *Identity) String() string { return i.id.String() }
+// String returns the peer id.
+func (i Identity) String() string { return i.id.String() }
 
-// GoString returns the peer id, like String.
-func (i *Identity) GoString() string { return i.id.String() }
+// Format prints the peer id whatever the verb, so that none shows the key.
+func (i Identity) Format(s fmt.State, _ rune) { io.WriteString(s, i.id.String()) }
 
 func create(path string) error {
 	id, err := Generate()

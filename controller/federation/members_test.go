@@ -1,0 +1,354 @@
+package federation
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+var (
+	start    = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	peerIP   = netip.MustParseAddr("192.0.2.1")
+	directly = []netip.Addr{peerIP}
+)
+
+// announce returns a valid announcement of a node at peerIP with a period of 1 s.
+func announce(epoch time.Time, seq uint64) Announcement {
+	a := valid()
+	a.Epoch, a.Seq, a.HTTP = epoch.UnixMilli(), seq, netip.AddrPortFrom(peerIP, 8081).String()
+	return a
+}
+
+func newMembers() *Members { return NewMembers("self", nil, nil) }
+
+func aliveIDs(m *Members) []string {
+	ids := []string{}
+	for _, member := range m.Alive() {
+		ids = append(ids, member.ID)
+	}
+	return ids
+}
+
+// apply applies an announcement of node p and checks the outcome: the reason
+// for which it is refused, or else "changed" or "same".
+func apply(t *testing.T, m *Members, now time.Time, a Announcement, remote []netip.Addr, want string) {
+	t.Helper()
+	changed, err := m.Apply(now, "p", a, remote)
+	got := "same"
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		got = refused.Reason
+	case err != nil:
+		t.Fatalf("not a RefusedError: %v", err)
+	case changed:
+		got = "changed"
+	}
+	if got != want {
+		t.Errorf("got %s (%v), want %s", got, err, want)
+	}
+}
+
+func TestMemberComesAndChanges(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	apply(t, m, start.Add(time.Second), announce(start, 2), directly, "same")
+
+	a := announce(start, 3)
+	a.Offers = []strategy.Offer{{Name: "cat", Capacity: 11}}
+	apply(t, m, start.Add(2*time.Second), a, directly, "changed")
+	a.Seq, a.HTTP = 4, "192.0.2.1:9999"
+	apply(t, m, start.Add(3*time.Second), a, directly, "changed")
+
+	got := m.Alive()
+	if len(got) != 1 || got[0].HTTP.Port() != 9999 || got[0].Offers[0].Capacity != 11 ||
+		!got[0].Since.Equal(start) || !got[0].LastSeen.Equal(start.Add(3*time.Second)) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMemberExpiresAfterThreeMissedPeriods(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	if gone := m.Expire(start.Add(3500 * time.Millisecond)); len(gone) != 0 {
+		t.Fatalf("expired after 3.5 s with a period of 1 s: %v", gone)
+	}
+	if gone := m.Expire(start.Add(3501 * time.Millisecond)); !slices.Equal(gone, []string{"p"}) {
+		t.Fatalf("expired: %v", gone)
+	}
+	if gone := m.Expire(start.Add(time.Minute)); len(gone) != 0 {
+		t.Errorf("reported twice: %v", gone)
+	}
+	if len(m.Alive()) != 0 || len(m.Gone()) != 1 || m.Gone()[0].Left {
+		t.Errorf("alive %v, gone %+v", m.Alive(), m.Gone())
+	}
+	apply(t, m, start.Add(time.Minute), announce(start, 2), directly, "changed")
+}
+
+func TestReplaysAndReorderingAreRefused(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 5), directly, "changed")
+	apply(t, m, start, announce(start, 5), directly, ReasonReplay)
+	apply(t, m, start, announce(start, 4), directly, ReasonReplay)
+	apply(t, m, start, announce(start.Add(-time.Hour), 99), directly, ReasonReplay)
+	if len(m.Refused(start)) != 0 {
+		t.Error("replays are shown to the operator")
+	}
+	// A restart: the sequence begins again, the epoch is greater.
+	apply(t, m, start, announce(start.Add(time.Second), 1), directly, "same")
+	apply(t, m, start, announce(start, 6), directly, ReasonReplay)
+}
+
+func TestReplayAfterExpiryIsRefused(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 5), directly, "changed")
+	m.Expire(start.Add(10 * time.Second))
+	apply(t, m, start.Add(11*time.Second), announce(start, 5), directly, ReasonReplay)
+	apply(t, m, start.Add(11*time.Second), announce(start, 6), directly, "changed")
+}
+
+func TestLeaving(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	farewell := announce(start, 3)
+	farewell.Leaving = true
+	apply(t, m, start, farewell, nil, "changed")
+	if len(m.Alive()) != 0 || !m.Gone()[0].Left {
+		t.Errorf("alive %v, gone %+v", m.Alive(), m.Gone())
+	}
+	apply(t, m, start, announce(start, 2), directly, ReasonReplay) // overtaken by the farewell
+	if gone := m.Expire(start.Add(time.Minute)); len(gone) != 0 {
+		t.Errorf("a member that left expired: %v", gone)
+	}
+	apply(t, m, start.Add(time.Minute), announce(start.Add(time.Minute), 1), directly, "changed")
+	if m.Alive()[0].Left {
+		t.Error("a member that came back still counts as having left")
+	}
+}
+
+func TestFarewellOfAStranger(t *testing.T) {
+	m := newMembers()
+	farewell := announce(start, 3)
+	farewell.Leaving = true
+	apply(t, m, start, farewell, nil, "same")
+	apply(t, m, start, announce(start, 2), directly, ReasonReplay)
+	if len(m.Gone()) != 0 {
+		t.Errorf("shown although it was never there: %+v", m.Gone())
+	}
+}
+
+// A node whose clock ran ahead and was put right starts with a smaller epoch.
+// What its broken clock announced must not lock it out for longer than ten
+// minutes and its own expiry.
+func TestBrokenClockHeals(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start.Add(24*time.Hour), 1), directly, ReasonFuture)
+	apply(t, m, start, announce(start.Add(maxFuture+time.Millisecond), 1), directly, ReasonFuture)
+	apply(t, m, start, announce(start.Add(maxFuture), 1), directly, "changed")
+
+	mended := start.Add(time.Second)
+	healed := time.Duration(0)
+	for seq := uint64(1); healed == 0; seq++ {
+		now := mended.Add(time.Duration(seq) * time.Second)
+		m.Expire(now)
+		if _, err := m.Apply(now, "p", announce(mended, seq), directly); err == nil {
+			healed = now.Sub(start)
+		}
+		if now.Sub(start) > time.Hour {
+			t.Fatal("locked out for an hour")
+		}
+	}
+	if limit := memoryOfGone + 5*time.Second; healed > limit {
+		t.Errorf("heard again after %v, want at most %v", healed, limit)
+	}
+}
+
+func TestOurClockBehind(t *testing.T) {
+	m := newMembers()
+	ours := time.Unix(1000, 0) // no battery, no time server yet
+	apply(t, m, ours, announce(start, 1), directly, ReasonFuture)
+	apply(t, m, start.Add(time.Second), announce(start, 2), directly, "changed")
+}
+
+func TestAddresses(t *testing.T) {
+	m := newMembers()
+	elsewhere := []netip.Addr{netip.MustParseAddr("198.51.100.7")}
+	apply(t, m, start, announce(start, 1), nil, ReasonUnverified)
+	apply(t, m, start, announce(start, 1), elsewhere, ReasonAddress)
+	if list := m.Refused(start); len(list) != 1 || list[0].Peer != "p" || list[0].Count != 2 {
+		t.Errorf("refusals: %+v", list)
+	}
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	if list := m.Refused(start); len(list) != 0 {
+		t.Errorf("still shown as refused once accepted: %+v", list)
+	}
+	// Verified before, and the connection is lost: good for a while.
+	apply(t, m, start.Add(addressTrust), announce(start, 2), nil, "same")
+	apply(t, m, start.Add(addressTrust+1), announce(start, 3), nil, ReasonUnverified)
+	// A new address must be verified anew.
+	moved := announce(start, 4)
+	moved.HTTP = "192.0.2.1:1234"
+	apply(t, m, start.Add(time.Minute), moved, nil, ReasonUnverified)
+	// The same address, but its connection says otherwise.
+	apply(t, m, start.Add(time.Minute), announce(start, 5), elsewhere, ReasonAddress)
+
+	allowing := NewMembers("self", []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, nil)
+	apply(t, allowing, start, announce(start, 1), nil, "changed")
+}
+
+func TestOwnIdentityIsRefused(t *testing.T) {
+	m := NewMembers("p", nil, nil)
+	apply(t, m, start, announce(start, 1), directly, ReasonSelf)
+}
+
+func TestFullFederation(t *testing.T) {
+	m := newMembers()
+	for i := range MaxMembers {
+		if _, err := m.Apply(start, fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, m, start, announce(start, 1), directly, ReasonFull)
+	// Those that are overdue make room, and are still reported.
+	later := start.Add(time.Minute)
+	if _, err := m.Apply(later, "m000", announce(start, 2), directly); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, m, later, announce(start, 1), directly, "changed")
+	if ids := aliveIDs(m); !slices.Equal(ids, []string{"m000", "p"}) {
+		t.Errorf("alive: %v", ids)
+	}
+	if gone := m.Expire(later); len(gone) != MaxMembers-1 {
+		t.Errorf("%d expired, want %d", len(gone), MaxMembers-1)
+	}
+}
+
+func TestExpiredAndBackIsNotReported(t *testing.T) {
+	m := newMembers()
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	for i := range MaxMembers - 1 {
+		if _, err := m.Apply(start.Add(time.Minute), fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Makes room by burying p, which then comes back when another leaves.
+	if _, err := m.Apply(start.Add(time.Minute), "extra", announce(start, 1), directly); err != nil {
+		t.Fatal(err)
+	}
+	farewell := announce(start, 2)
+	farewell.Leaving = true
+	if _, err := m.Apply(start.Add(time.Minute), "extra", farewell, directly); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, m, start.Add(time.Minute), announce(start, 2), directly, "changed")
+	if gone := m.Expire(start.Add(time.Minute)); len(gone) != 0 {
+		t.Errorf("reported as expired although alive: %v", gone)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	m := NewMembers("self", nil, reg)
+	apply(t, m, start, announce(start, 1), directly, "changed")
+	apply(t, m, start, announce(start, 1), directly, ReasonReplay)
+	if got := testutil.ToFloat64(m.aliveGauge); got != 1 {
+		t.Errorf("alive: %v", got)
+	}
+	if got := testutil.ToFloat64(m.refused.WithLabelValues(ReasonReplay)); got != 1 {
+		t.Errorf("refused: %v", got)
+	}
+	m.Expire(start.Add(time.Hour))
+	if n, err := testutil.GatherAndCount(reg); err != nil || n != 2 {
+		t.Errorf("%d metrics, %v", n, err)
+	}
+	if got := testutil.ToFloat64(m.aliveGauge); got != 0 {
+		t.Errorf("alive after expiry: %v", got)
+	}
+}
+
+// Whatever comes in whatever order: memory is bounded, the alive are exactly
+// those heard in time who did not leave, accepted order grows, and an address
+// that no connection proved is never used.
+func TestMembersAlwaysHold(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		m := newMembers()
+		now := start
+		type order struct {
+			epoch int64
+			seq   uint64
+		}
+		accepted := make(map[string]order)
+		alive := make(map[string]time.Time) // when last accepted
+		for range 4000 {
+			now = now.Add(time.Duration(random.IntN(40)) * time.Millisecond)
+			id := fmt.Sprintf("n%03d", random.IntN(400))
+			a := announce(start.Add(time.Duration(random.IntN(3))*time.Second), random.Uint64N(50)+1)
+			a.Leaving = random.IntN(20) == 0
+			remote := directly
+			if random.IntN(10) == 0 {
+				a.HTTP, remote = "198.51.100.9:80", directly
+			}
+			if _, err := m.Apply(now, id, a, remote); err == nil {
+				next := order{a.Epoch, a.Seq}
+				if last, ok := accepted[id]; ok && (next.epoch < last.epoch || next.epoch == last.epoch && next.seq <= last.seq) {
+					t.Fatalf("accepted %v after %v", next, last)
+				}
+				accepted[id] = next
+				alive[id] = now
+				if a.Leaving {
+					delete(alive, id)
+				}
+			}
+			if random.IntN(50) == 0 {
+				m.Expire(now)
+			}
+			if m.alive > MaxMembers || len(m.records)-m.alive > maxGone {
+				t.Fatalf("%d alive of %d records", m.alive, len(m.records))
+			}
+		}
+		m.Expire(now)
+		want := []string{}
+		for id, seen := range alive {
+			if now.Sub(seen) <= 3500*time.Millisecond {
+				want = append(want, id)
+			}
+		}
+		slices.Sort(want)
+		if got := aliveIDs(m); !slices.Equal(got, want) {
+			t.Fatalf("seed %d: alive %v, want %v", seed, got, want)
+		}
+		for _, member := range m.Alive() {
+			if member.HTTP.Addr() != peerIP {
+				t.Fatalf("%s is used at the unproven address %v", member.ID, member.HTTP)
+			}
+		}
+	}
+}
+
+func TestMemoryOfTheGoneIsBounded(t *testing.T) {
+	m := newMembers()
+	farewell := announce(start, 1)
+	farewell.Leaving = true
+	for i := range 2 * maxGone {
+		if _, err := m.Apply(start.Add(time.Duration(i)), fmt.Sprintf("n%05d", i), farewell, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.records) != maxGone {
+		t.Errorf("%d records", len(m.records))
+	}
+	m.Expire(start.Add(time.Hour))
+	if len(m.records) != 0 {
+		t.Errorf("%d records remembered after an hour", len(m.records))
+	}
+}
