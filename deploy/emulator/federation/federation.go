@@ -211,7 +211,7 @@ func (f *Federation) Stop() {
 		for _, p := range parts {
 			p.terminate()
 		}
-		deadline := time.After(endTimeout)
+		deadline := time.After(EndTimeout)
 		for _, p := range parts {
 			p.await(deadline)
 		}

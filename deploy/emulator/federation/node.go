@@ -184,7 +184,7 @@ func (n *Node) restart(ctx context.Context, targets []*process) error {
 		n.remember(ctx, p)
 		p.terminate()
 	}
-	deadline := time.After(endTimeout)
+	deadline := time.After(EndTimeout)
 	for _, p := range targets {
 		p.await(deadline)
 	}
@@ -207,7 +207,7 @@ func (n *Node) reload(ctx context.Context, p *process) error {
 		return err
 	}
 	n.reloads.asked++
-	return until(ctx, endTimeout, func(ctx context.Context) error {
+	return until(ctx, EndTimeout, func(ctx context.Context) error {
 		count, err := masterReloads(ctx, n.files.master())
 		if err == nil && count <= before {
 			err = fmt.Errorf("haproxy of %s has not reloaded yet", n.Name)

@@ -13,8 +13,8 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
-// endTimeout is how long a process may take to end by itself.
-const endTimeout = 5 * time.Second
+// EndTimeout is how long a process may take to end by itself before it is killed.
+const EndTimeout = 5 * time.Second
 
 // process is one part of a node: a program that may be started many times, one
 // run after the other. Its methods that act are called by one goroutine at a

@@ -82,7 +82,7 @@ func (f *Federation) WaitReady(ctx context.Context) error {
 			if err := f.Crashed(); err != nil {
 				return &final{err}
 			}
-			return f.ready(ctx, n)
+			return f.Ready(ctx, n)
 		})
 		if err != nil {
 			return explain(n, err)
@@ -124,8 +124,8 @@ func (f *Federation) whole() []*Node {
 	return whole
 }
 
-// ready tells what the node still lacks.
-func (f *Federation) ready(ctx context.Context, n *Node) error {
+// Ready tells what the node still lacks; nil when it is ready. See WaitReady.
+func (f *Federation) Ready(ctx context.Context, n *Node) error {
 	if err := serves(ctx, n.URL+"/healthz"); err != nil {
 		return &lacking{scenario.HAProxy, err}
 	}

@@ -31,7 +31,7 @@ type Attack struct {
 	// Results receives every result in vegeta's JSON encoding, without the body.
 	Results io.Writer
 	// Observe is called with every sample as it arrives, by one goroutine; it
-	// must not block. Nil: nobody looks.
+	// must not block.
 	Observe func(summary.Sample)
 }
 
@@ -67,9 +67,7 @@ func collect(a Attack, results <-chan *vegeta.Result) ([]summary.Sample, error) 
 			Status: int(result.Code), Node: a.Node(result.Headers),
 		}
 		samples = append(samples, sample)
-		if a.Observe != nil {
-			a.Observe(sample)
-		}
+		a.Observe(sample)
 		result.Body = nil
 		if err := encode(result); err != nil && failed == nil {
 			failed = fmt.Errorf("writing the results of the load on %s: %w", a.Load.Target, err)

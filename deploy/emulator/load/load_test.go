@@ -20,6 +20,8 @@ import (
 
 func nodeOf(h http.Header) string { return h.Get("DFaaS-Node-ID") }
 
+func ignore(summary.Sample) {}
+
 func TestSend(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]int)
@@ -85,7 +87,7 @@ func TestSend(t *testing.T) {
 func TestSendCountsTheUnanswered(t *testing.T) {
 	samples, err := Send(t.Context(), Attack{
 		Load: scenario.Load{Function: "funca", Rate: 10, Duration: time.Second, Method: "GET"},
-		URL:  "http://127.0.0.1:1", Zero: time.Now(), Node: nodeOf, Results: io.Discard,
+		URL:  "http://127.0.0.1:1", Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -110,12 +112,12 @@ func TestSendEndsWithItsContext(t *testing.T) {
 	}))
 	defer server.Close()
 	l := scenario.Load{Function: "funca", Rate: 100, Duration: time.Hour, Method: "GET"}
-	samples, err := Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Results: io.Discard})
+	samples, err := Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
 	if err != nil || len(samples) < 5 {
 		t.Errorf("%d samples, %v", len(samples), err)
 	}
 	l.Start = time.Hour
-	samples, err = Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Results: io.Discard})
+	samples, err = Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
 	if err != nil || len(samples) != 0 {
 		t.Errorf("before its start: %d samples, %v", len(samples), err)
 	}
@@ -126,7 +128,7 @@ func TestSendReportsAFullDisk(t *testing.T) {
 	defer server.Close()
 	samples, err := Send(t.Context(), Attack{
 		Load: scenario.Load{Target: "node-1", Function: "funca", Rate: 10, Duration: time.Second, Method: "GET"},
-		URL:  server.URL, Zero: time.Now(), Node: nodeOf, Results: full{},
+		URL:  server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: full{},
 	})
 	if err == nil || len(samples) != 10 {
 		t.Errorf("%d samples, %v", len(samples), err)

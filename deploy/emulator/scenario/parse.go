@@ -17,18 +17,18 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 )
 
-// Read parses the scenario in the file of that path.
-func Read(path string) (*Scenario, error) {
+// ReadFile returns the text of the file of that path, for Parse.
+func ReadFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the scenario: %w", err)
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
+	text, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the scenario %s: %w", path, err)
 	}
-	return Parse(path, data)
+	return text, nil
 }
 
 // Parse reads a scenario strictly. An error is of type Problems: each has the

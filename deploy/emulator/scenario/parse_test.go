@@ -218,7 +218,11 @@ func TestShippedScenarios(t *testing.T) {
 		t.Fatalf("no scenarios: %v", err)
 	}
 	for _, file := range files {
-		s, err := Read(file)
+		text, err := ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Parse(file, text)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -230,12 +230,19 @@ func (s *Scenario) End() time.Duration {
 	return end
 }
 
-// StrategyOf is the strategy that the node runs.
-func (s *Scenario) StrategyOf(n Node) string {
-	if n.Strategy != "" {
-		return n.Strategy
+// PeakRate is the most requests/s that all loads together send.
+func (s *Scenario) PeakRate() float64 {
+	peak := 0.0
+	for _, at := range s.Loads {
+		sum := 0.0
+		for _, l := range s.Loads {
+			if l.Start <= at.Start && at.Start < l.End() {
+				sum += l.Rate
+			}
+		}
+		peak = max(peak, sum)
 	}
-	return s.Strategy
+	return peak
 }
 
 // Timeline lists the faults and what undoes them, in the order of their time.

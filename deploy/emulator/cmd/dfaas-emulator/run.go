@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dfaas/dfaas/deploy/emulator/demo"
+	"github.com/dfaas/dfaas/deploy/emulator/experiment"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/live"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var out string
+	var draw bool
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "run the experiment that a scenario describes",
+		Long: `run starts the federation that FILE describes, applies its load and faults and stops everything. The directory
+of the results then holds summary.json, plot.svg, the results of each load in vegeta's JSON encoding (load-N.json:
+try "vegeta report" and "vegeta plot" on them) and a log file for every part of every node.
+
+It fails (exit code 1) when something that the scenario expects did not hold, when a part ended by itself, or when an
+HAProxy was reloaded without a fault asking for it. A scenario that is not valid is refused (exit code 2).`,
+		Example:           "  dfaas-emulator run deploy/emulator/scenarios/headroom-50-0-0.yaml -o out/headroom --live",
+		Args:              arguments(cobra.ExactArgs(1)),
+		ValidArgsFunction: scenarioFiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.run(c.Context(), args[0], out, draw)
+		},
+	}
+	c.Flags().StringVarP(&out, "out", "o", "", "directory for the results (default out/NAME); an earlier experiment there is replaced")
+	c.Flags().BoolVar(&draw, "live", false, "draw, second by second, who serves how much")
+	_ = c.MarkFlagDirname("out") // the flag exists
+	return c
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "check FILE...",
+		Short:             "tell whether scenarios are valid, without running them",
+		Example:           "  dfaas-emulator check deploy/emulator/scenarios/*.yaml",
+		Args:              arguments(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: scenarioFiles,
+		RunE: func(_ *cobra.Command, args []string) error {
+			var problems scenario.Problems
+			for _, path := range args {
+				_, _, err := readScenario(path)
+				var found scenario.Problems
+				if errors.As(err, &found) {
+					problems = append(problems, found...)
+				} else if err != nil {
+					return err
+				} else {
+					fmt.Fprintf(a.out, "%s: ok\n", path)
+				}
+			}
+			if len(problems) > 0 {
+				return fmt.Errorf("not valid:\n%w", problems)
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) demoCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "show DFaaS at work: three nodes, one overloaded, a forged peer",
+		Long: `demo starts three nodes with the functions figlet, shasum and ocr, calls each once, sends one node more figlets than
+it can serve, and draws who serves them. Meanwhile a caller with a forged node id is refused. It takes about a minute
+and fails (exit code 1) when anything did not hold.`,
+		Example: "  dfaas-emulator demo -o out/demo",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			binaries, err := findBinaries()
+			if err != nil {
+				return err
+			}
+			dir, err := binDir()
+			if err != nil {
+				return err
+			}
+			dfaasctl, err := federation.FindProgram(dir, "dfaasctl")
+			if err != nil {
+				return err
+			}
+			return demo.Run(c.Context(), demo.Options{
+				Out: out, Binaries: binaries, Dfaasctl: dfaasctl, Screen: a.out, Color: isTerminal(a.out), Log: a.logger(),
+			})
+		},
+	}
+	c.Flags().StringVarP(&out, "out", "o", "out/demo", "directory for the results; an earlier experiment there is replaced")
+	_ = c.MarkFlagDirname("out")
+	return c
+}
+
+func readScenario(path string) (*scenario.Scenario, []byte, error) {
+	text, err := scenario.ReadFile(path)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	s, err := scenario.Parse(path, text)
+	return s, text, err
+}
+
+// run runs the experiment of a file. Everything that can be refused is, before
+// anything starts.
+func (a *app) run(ctx context.Context, path, out string, draw bool) error {
+	s, text, err := readScenario(path)
+	if err != nil {
+		return err
+	}
+	if len(s.Loads) == 0 {
+		return usageError{fmt.Errorf("%s has no load to apply: `dfaas-emulator up %s` starts its nodes only", path, path)}
+	}
+	if out == "" {
+		out = filepath.Join("out", s.Name)
+	}
+	binaries, err := findBinaries()
+	if err != nil {
+		return err
+	}
+	if err := experiment.PrepareOut(out, text); err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintf(a.out, "%s: %d nodes, strategy %s, %s\n", s.Name, len(s.Nodes), s.Strategy, s.End())
+	options := experiment.Options{Scenario: s, Out: out, Binaries: binaries, Log: a.logger()}
+	drawn := func() {}
+	if draw {
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		drawn = a.draw(ctx, s, &options)
+	}
+	sum, err := experiment.Run(ctx, options)
+	if err != nil {
+		return err
+	}
+	drawn()
+	if err := summary.WriteTable(a.out, sum); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "results: %s, plot: %s\n", filepath.Join(out, experiment.SummaryFile), filepath.Join(out, experiment.PlotFile))
+	return verdict(path, summary.Check(s.Expect, sum))
+}
+
+// draw adds a live drawing to the experiment; what it returns waits for it.
+func (a *app) draw(ctx context.Context, s *scenario.Scenario, o *experiment.Options) (wait func()) {
+	style := live.Style{Color: isTerminal(a.out)}
+	for _, n := range s.Nodes {
+		style.Nodes = append(style.Nodes, n.Name)
+	}
+	style.Full = s.PeakRate()
+	board := live.NewBoard(a.out, style)
+	done := make(chan struct{})
+	o.Began = func(zero time.Time) {
+		go func() {
+			board.Run(ctx, zero, s.End())
+			close(done)
+		}()
+	}
+	o.Observe = func(_ int, sample summary.Sample) { board.Observe(sample) }
+	return func() { <-done }
+}
+
+func verdict(path string, violations []summary.Violation) error {
+	if len(violations) == 0 {
+		return nil
+	}
+	errs := make([]error, len(violations))
+	for i, v := range violations {
+		errs[i] = errors.New(v.Reason)
+		if v.Line != 0 {
+			errs[i] = fmt.Errorf("%s:%d: %s", path, v.Line, v.Reason)
+		}
+	}
+	return fmt.Errorf("not as expected:\n%w", errors.Join(errs...))
+}

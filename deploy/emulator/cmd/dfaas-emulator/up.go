@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dfaas/dfaas/deploy/emulator/demo"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
+)
+
+// Fixed ports of the federation that stays up: node i (from 1) serves on
+// 8080 + i and has its statistics page on 8400 + i.
+const basePort, baseStats = 8080, 8400
+
+func dirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "dir", ".run", "directory of the federation: sockets, configuration, state and logs")
+	_ = c.MarkFlagDirname("dir") // the flag exists
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "up [FILE]",
+		Short: "start a federation and leave it running",
+		Long: `up starts the nodes of a scenario (its load and faults are left out), without FILE three nodes with the
+functions figlet, shasum and ocr, and leaves them running in the background until "down".
+
+Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http://127.0.0.1:840i.`,
+		Example: `  dfaas-emulator up
+  curl -d hello http://127.0.0.1:8081/function/figlet
+  dfaasctl --socket .run/node-1/admin.sock peers
+  dfaas-emulator down`,
+		Args:              arguments(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: scenarioFiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := upScenario(args); err != nil {
+				return err
+			}
+			if _, err := findBinaries(); err != nil {
+				return err
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("looking for this program: %w", err)
+			}
+			argv := append([]string{self, "supervise", "--dir", dir}, args...)
+			state, err := supervisor.Detach(c.Context(), dir, argv)
+			if err != nil {
+				return err
+			}
+			return a.printUp(state, dir)
+		},
+	}
+	dirFlag(c, &dir)
+	return c
+}
+
+// superviseCommand is what up starts in the background.
+func (a *app) superviseCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:    "supervise [FILE]",
+		Short:  "keep a federation running, in the foreground",
+		Args:   arguments(cobra.MaximumNArgs(1)),
+		Hidden: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := upScenario(args)
+			if err != nil {
+				return err
+			}
+			binaries, err := findBinaries()
+			if err != nil {
+				return err
+			}
+			listener, err := supervisor.Listen(dir)
+			if err != nil {
+				return err
+			}
+			a.verbose = true
+			ports := make([]federation.Ports, len(s.Nodes))
+			for i := range ports {
+				ports[i] = federation.Ports{HTTP: basePort + i + 1, Stats: baseStats + i + 1}
+			}
+			return supervisor.Serve(c.Context(), listener, federation.Options{
+				Binaries: binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate,
+				Dir: dir, Ports: ports, Log: a.logger(),
+			})
+		},
+	}
+	dirFlag(c, &dir)
+	return c
+}
+
+// upScenario reads the scenario of up: the demo's without a file.
+func upScenario(args []string) (*scenario.Scenario, error) {
+	if len(args) == 0 {
+		return demo.Scenario()
+	}
+	s, _, err := readScenario(args[0])
+	return s, err
+}
+
+func (a *app) printUp(state supervisor.State, dir string) error {
+	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tFUNCTIONS AT\tSTATISTICS\tADMIN SOCKET\tPEER ID")
+	for _, n := range state.Nodes {
+		fmt.Fprintf(t, "%s\t%s/function/NAME\t%s\t%s\t%s\n", n.Name, n.URL, n.Stats, n.AdminSocket, n.PeerID)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	first := state.Nodes[0]
+	fmt.Fprintf(a.out, `
+Try:   curl -d hello %s/function/figlet
+       dfaasctl --socket %s peers
+Look:  dfaas-emulator ps --dir %s
+Stop:  dfaas-emulator down --dir %s
+`, first.URL, first.AdminSocket, dir, dir)
+	return nil
+}
+
+func (a *app) psCommand() *cobra.Command {
+	var dir, format string
+	c := &cobra.Command{
+		Use:     "ps",
+		Short:   "show the nodes of the federation that is up, and their parts",
+		Example: "  dfaas-emulator ps\n  dfaas-emulator ps -o json",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if format != "text" && format != "json" {
+				return usageError{fmt.Errorf("unknown output format %q: use text or json", format)}
+			}
+			state, err := supervisor.NewClient(dir).State(c.Context())
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				encoder := json.NewEncoder(a.out)
+				encoder.SetIndent("", "  ")
+				return encoder.Encode(state)
+			}
+			return printState(a.out, state)
+		},
+	}
+	dirFlag(c, &dir)
+	c.Flags().StringVarP(&format, "output", "o", "text", "output format: text or json")
+	return c
+}
+
+func printState(out io.Writer, state supervisor.State) error {
+	if !state.Ready {
+		_, err := fmt.Fprintln(out, "the federation is still starting")
+		return err
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tPART\tSTATE\tPID\tADDRESS")
+	for _, n := range state.Nodes {
+		health := "healthy"
+		if !n.Healthy {
+			health = firstLine(n.Problem)
+		}
+		fmt.Fprintf(t, "%s\t\t%s\t\t%s\n", n.Name, health, n.URL)
+		for _, p := range n.Parts {
+			pid := "-"
+			if p.PID != 0 {
+				pid = strconv.Itoa(p.PID)
+			}
+			fmt.Fprintf(t, "\t%s\t%s\t%s\t%s\n", p.Part, p.State, pid, partAddress(n, p.Part))
+		}
+	}
+	return t.Flush()
+}
+
+func partAddress(n supervisor.Node, part scenario.Part) string {
+	switch part {
+	case scenario.HAProxy:
+		return n.Stats
+	case scenario.Controller:
+		return n.AdminSocket
+	case scenario.Provider:
+		return n.Gateway
+	default:
+		return ""
+	}
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+func (a *app) faultCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "fault ACTION NODE PART",
+		Short: "kill, stop, continue, restart or reload a part of the federation that is up",
+		Long: `fault does something to a part (spoa, controller, haproxy, provider) of a node, or to all of them:
+
+  kill      end it at once (SIGKILL); it stays dead until it is restarted
+  stop      make it hang (SIGSTOP)
+  continue  end that (SIGCONT)
+  restart   end it if it runs, then start it
+  reload    haproxy only: reload it, as an operator would`,
+		Example: "  dfaas-emulator fault kill node-2 spoa\n  dfaas-emulator fault restart node-2 all",
+		Args:    arguments(cobra.ExactArgs(3)),
+		RunE: func(c *cobra.Command, args []string) error {
+			action, err := scenario.ParseAction(args[0])
+			if err != nil {
+				return usageError{err}
+			}
+			part, err := scenario.ParsePart(args[2])
+			if err != nil {
+				return usageError{err}
+			}
+			return supervisor.NewClient(dir).Do(c.Context(), supervisor.Fault{Do: action, Node: args[1], Part: part})
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return faultCompletion(args), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	dirFlag(c, &dir)
+	return c
+}
+
+func faultCompletion(args []string) (words []string) {
+	switch len(args) {
+	case 0:
+		for _, action := range scenario.Actions() {
+			words = append(words, string(action))
+		}
+	case 2:
+		for _, part := range append(scenario.Parts(), scenario.All) {
+			words = append(words, string(part))
+		}
+	}
+	return words
+}
+
+func (a *app) downCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:     "down",
+		Short:   "stop the federation that is up",
+		Example: "  dfaas-emulator down",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), 2*federation.EndTimeout)
+			defer cancel()
+			err := supervisor.NewClient(dir).Stop(ctx)
+			if errors.Is(err, supervisor.ErrDown) {
+				fmt.Fprintf(a.out, "no federation is up in %s\n", dir)
+				return nil
+			}
+			return err
+		},
+	}
+	dirFlag(c, &dir)
+	return c
+}

@@ -1,0 +1,68 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Detach starts a supervisor in the background with the given command line and
+// returns the federation's state once it has formed. When ctx ends before, the
+// supervisor is stopped again.
+func Detach(ctx context.Context, dir string, argv []string) (State, error) {
+	if Running(dir) {
+		return State{}, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, dir)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return State{}, fmt.Errorf("the federation's directory: %w", err)
+	}
+	logPath := filepath.Join(dir, LogFile)
+	log, err := os.Create(logPath)
+	if err != nil {
+		return State{}, fmt.Errorf("the supervisor's log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// A session of its own, so that no terminal takes it along.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return State{}, fmt.Errorf("starting the supervisor: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	state, err := awaitReady(ctx, NewClient(dir), ended)
+	switch {
+	case ctx.Err() != nil:
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+		return State{}, context.Cause(ctx)
+	case err != nil:
+		text, _ := os.ReadFile(logPath)
+		return State{}, fmt.Errorf("the federation did not start (%w):\n%s", err, text)
+	}
+	return state, nil
+}
+
+// awaitReady polls until the federation has formed, or the supervisor ends.
+func awaitReady(ctx context.Context, client *Client, ended <-chan error) (State, error) {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return State{}, ctx.Err()
+		case err := <-ended:
+			return State{}, errors.Join(errors.New("its supervisor ended"), err)
+		case <-ticker.C:
+			if state, err := client.State(ctx); err == nil && state.Ready {
+				return state, nil
+			}
+		}
+	}
+}
