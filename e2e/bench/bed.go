@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/control"
 )
 
 // side is one of the HAProxies that are compared.
@@ -40,8 +40,8 @@ type bed struct {
 	proxies [sides]*process
 	address [sides]string
 	spoa    *process
-	control *http.Client // of the SPOA's control socket
-	stops   []func()     // last first
+	control *control.Client // of the SPOA
+	stops   []func()        // last first
 }
 
 // newBed starts everything. The SPOA has no table yet.
@@ -105,19 +105,20 @@ func (b *bed) startStub(ctx context.Context, binary string) (gateway, peer strin
 }
 
 func (b *bed) startSPOA(ctx context.Context, binary string) error {
-	control := filepath.Join(b.dir, "control.sock")
-	b.control = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", control)
-		},
-	}}
-	b.stops = append(b.stops, b.control.CloseIdleConnections)
+	socket := filepath.Join(b.dir, "control.sock")
+	b.control = control.New(socket)
+	b.stops = append(b.stops, b.control.Close)
 	var err error
 	b.spoa, err = b.start(ctx, program{
-		name: "dfaas-spoa", argv: []string{binary, "--listen", filepath.Join(b.dir, "spoa.sock"), "--control", control},
-	}, func(ctx context.Context) error { return b.controlCall(ctx, http.MethodGet, "/v1/meter", nil) })
+		name: "dfaas-spoa", argv: []string{binary, "--listen", b.spoaSocket(), "--control", socket},
+	}, func(ctx context.Context) error {
+		_, err := b.control.Health(ctx)
+		return err
+	})
 	return err
 }
+
+func (b *bed) spoaSocket() string { return filepath.Join(b.dir, "spoa.sock") }
 
 // startProxy starts one of the sides and waits until it answers for the gateway.
 func (b *bed) startProxy(ctx context.Context, binary string, s side, gateway string) error {
@@ -146,7 +147,7 @@ func (b *bed) startProxy(ctx context.Context, binary string, s side, gateway str
 			haproxy.EnvBind + "=fd@3",
 			haproxy.EnvStats + "=unix@" + filepath.Join(b.dir, name+"-stats.sock"),
 			haproxy.EnvGateway + "=" + gateway,
-			haproxy.EnvSPOA + "=unix@" + filepath.Join(b.dir, "spoa.sock"),
+			haproxy.EnvSPOA + "=unix@" + b.spoaSocket(),
 			haproxy.EnvSPOEConf + "=" + files[2],
 			haproxy.EnvNodeID + "=" + nodeID(),
 			haproxy.EnvInstance + "=" + filepath.Base(b.dir) + "-" + name,
@@ -200,34 +201,6 @@ func (b *bed) addPeer(ctx context.Context, address string) error {
 		}
 		return errors.New("the peer's server is not up")
 	})
-}
-
-// put gives the SPOA a table.
-func (b *bed) put(ctx context.Context, document []byte) error {
-	return b.controlCall(ctx, http.MethodPut, "/v1/table", document)
-}
-
-func (b *bed) controlCall(ctx context.Context, method, path string, body []byte) error {
-	request, err := http.NewRequestWithContext(ctx, method, "http://dfaas-spoa"+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := b.control.Do(request)
-	if err != nil {
-		return fmt.Errorf("the control socket of dfaas-spoa: %w", err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return fmt.Errorf("the control socket of dfaas-spoa: %w", err)
-	}
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("dfaas-spoa answers %s %s with %s: %.300s", method, path, response.Status, text)
-	}
-	return nil
 }
 
 func (b *bed) write(name, text string) (string, error) {

@@ -20,9 +20,9 @@ const patience = 30 * time.Second
 // reaction is how long changes took to be obeyed, in ms.
 type reaction []float64
 
-// tableReaction measures the last step of a change: from the moment that a
-// table, made and encoded, is put to the SPOA until a request through HAProxy
-// has been answered as it says. Local and away take turns. Requests follow one
+// tableReaction measures the last step of a change: from the moment that the
+// controller has planned and puts the table to the SPOA until a request through
+// HAProxy has been answered as it says. Local and away take turns. Requests follow one
 // another without a pause, so the answer that shows the change is late by one
 // request at most.
 func (b *bed) tableReaction(ctx context.Context, t *table.Table, repeats int) (reaction, error) {
@@ -34,12 +34,9 @@ func (b *bed) tableReaction(ctx context.Context, t *table.Table, repeats int) (r
 		if away {
 			node = peerID()
 		}
-		text, err := document(t, uint64(i)+2, away)
-		if err != nil {
-			return nil, err
-		}
+		next := variant(t, uint64(i)+1, away)
 		start, done := time.Now(), make(chan error, 1)
-		go func() { done <- b.put(ctx, text) }()
+		go func() { done <- b.control.PutTable(ctx, next) }()
 		obeyed, err := firstAnswer(ctx, client, "http://"+b.address[dfaas]+functionPath, 0, func(status int, by string) bool {
 			return status == http.StatusOK && by == node
 		})

@@ -129,11 +129,7 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 	if m.largeTable, err = b.tableReaction(ctx, large, e.largeTable); err != nil {
 		return err
 	}
-	text, err := document(large, 1_000_000, false)
-	if err != nil {
-		return err
-	}
-	if err := b.put(ctx, text); err != nil {
+	if err := b.control.PutTable(ctx, variant(large, 1_000_000, false)); err != nil {
 		return err
 	}
 

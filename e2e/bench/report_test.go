@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+// sample has numbers that meet every aim.
+func sample() *measurements {
+	bySide := func(bare, unasked, dfaas float64) [sides][]float64 {
+		return [sides][]float64{{bare}, {unasked}, {dfaas}}
+	}
+	return &measurements{
+		setting:    setting{taken: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), commit: "abc1234", cores: 2, haproxy: "2.6.12", golang: "go1.26"},
+		route:      []goBenchmark{{name: "Route/" + largeTableName, nanos: 120}, {name: "Route/small", nanos: 900, allocs: 3}},
+		agent:      []goBenchmark{{name: "Agent", nanos: 2000, bytes: 64, allocs: 2}},
+		smallTable: reaction{1, 2, 3}, largeTable: reaction{100}, label: reaction{500, 1500},
+		throughput: throughput{
+			perSecond: bySide(60000, 50000, 35000), proxyCPU: bySide(10, 12, 18.5), spoaCPU: []float64{7}, spoaMemory: 90 << 20,
+		},
+		latency: latency{p50: bySide(100, 110, 200), p99: bySide(300, 310, 500)},
+		rest: map[scenario.Part]rest{
+			scenario.SPOA: {memory: 20 << 20, cpu: 0.0001}, scenario.Controller: {memory: 60 << 20, cpu: 0.005},
+		},
+	}
+}
+
+// line returns the report's line that contains all words.
+func line(t *testing.T, report string, words ...string) string {
+	t.Helper()
+	for l := range strings.Lines(report) {
+		found := true
+		for _, w := range words {
+			found = found && strings.Contains(l, w)
+		}
+		if found {
+			return l
+		}
+	}
+	t.Errorf("no line with %q in:\n%s", words, report)
+	return ""
+}
+
+func TestReport(t *testing.T) {
+	report := sample().report()
+	line(t, report, "2026-05-04", "abc1234", "HAProxy 2.6.12", "2 cores")
+	line(t, report, "| throughput |", "50000 req/s", "35000 req/s", "0.70", ">= 0.68", "| met |")
+	line(t, report, "without the drop-in", "60000 req/s", "0.58")
+	line(t, report, "CPU of HAProxy", "12.0 us", "18.5 us", "+6.5 us")
+	line(t, report, "p50 at 2000", "110 us", "200 us", "+90 us", "| met |")
+	line(t, report, "p99 at 2000", "+190 us", "| met |")
+	line(t, report, "table of 3 nodes", "median 2.0 ms, max 3.0 ms (3 times)")
+	line(t, report, "label changed", "median 1000 ms, max 1500 ms (2 times)")
+	line(t, report, "after the load", "90.0 MB")
+	if strings.Contains(report, string(missed)) || strings.Contains(report, "quick run") {
+		t.Errorf("no aim was missed, nothing was quick:\n%s", report)
+	}
+	for l := range strings.Lines(report) {
+		if strings.HasPrefix(l, "|") && strings.Count(l, "|") != 7 {
+			t.Errorf("a row without 6 cells: %s", l)
+		}
+	}
+}
+
+// Every aim can be missed.
+func TestReportMissed(t *testing.T) {
+	for name, spoil := range map[string]func(*measurements){
+		"Route/" + largeTableName: func(m *measurements) { m.route[0].nanos = 201 },
+		largeTableName:            func(m *measurements) { m.route[0].allocs = 1 },
+		"| throughput |":          func(m *measurements) { m.throughput.perSecond[dfaas][0] = 30000 },
+		"p50":                     func(m *measurements) { m.latency.p50[dfaas][0] = 999 },
+		"p99":                     func(m *measurements) { m.latency.p99[dfaas][0] = 999 },
+		"memory of dfaas-spoa at rest": func(m *measurements) {
+			m.rest[scenario.SPOA] = rest{memory: 31 << 20}
+		},
+		"memory of dfaas-controller": func(m *measurements) { m.rest[scenario.Controller] = rest{memory: 71 << 20} },
+		"CPU of dfaas-controller":    func(m *measurements) { m.rest[scenario.Controller] = rest{cpu: 0.02} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := sample()
+			spoil(m)
+			report := m.report()
+			line(t, report, name, string(missed))
+			if n := strings.Count(report, string(missed)); n != 1 {
+				t.Errorf("%d aims missed, expected one", n)
+			}
+		})
+	}
+}
+
+func TestHAProxyVersion(t *testing.T) {
+	for output, want := range map[string]string{
+		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus": "2.6.12-1+deb12u4",
+		"": "unknown",
+	} {
+		if got := haproxyVersion(output); got != want {
+			t.Errorf("%q: got %s, want %s", output, got, want)
+		}
+	}
+}
+
+func TestCPUModel(t *testing.T) {
+	if got := cpuModel("processor\t: 0\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: other\n"); got != "AMD EPYC" {
+		t.Errorf("got %s", got)
+	}
+	if got := cpuModel("processor\t: 0\n"); got != "unknown CPU" {
+		t.Errorf("got %s", got)
+	}
+}
