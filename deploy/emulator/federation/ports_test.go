@@ -1,0 +1,70 @@
+package federation
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+func TestPortsAreFreeAndDifferent(t *testing.T) {
+	taken := make(allocator)
+	seen := make(map[int]bool)
+	for range 50 {
+		ports, err := taken.node(Ports{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range []int{ports.HTTP, ports.Stats, ports.Gateway, ports.Overlay} {
+			if seen[port] || port < lowestPort || port > highestPort {
+				t.Fatalf("port %d", port)
+			}
+			seen[port] = true
+		}
+	}
+}
+
+func TestPortsInUseAreRefused(t *testing.T) {
+	listener, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	busy := listener.Addr().(*net.TCPAddr).Port
+	_, err = make(allocator).node(Ports{HTTP: busy})
+	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(busy)+" of 127.0.0.1 is in use") {
+		t.Errorf("got %v", err)
+	}
+	taken := make(allocator)
+	ports, err := taken.node(Ports{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := taken.node(ports); err == nil {
+		t.Error("the same ports for two nodes")
+	}
+}
+
+func TestFindBinaries(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", t.TempDir())
+	if err := os.WriteFile(filepath.Join(dir, "dfaas-spoa"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "dfaas-controller"), nil, 0o644); err != nil { // not executable
+		t.Fatal(err)
+	}
+	found, err := FindBinaries(dir)
+	if found[scenario.SPOA] != filepath.Join(dir, "dfaas-spoa") {
+		t.Errorf("found %v", found)
+	}
+	for _, want := range []string{"dfaas-provider is neither in " + dir + " nor in PATH: run `make build`", "dfaas-controller is neither"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
