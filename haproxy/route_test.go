@@ -66,6 +66,38 @@ func testFailOpen(t *testing.T, a, _ *node) {
 	}
 }
 
+// TestHangingAgent: dfaas-spoa accepts connections and says nothing. No request
+// fails, and it is soon not asked any more.
+func TestHangingAgent(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			binary := version.binary(t)
+			n := startNode(t, binary, idA)
+			l, err := net.Listen("unix", n.SPOA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					defer conn.Close()
+				}
+			}()
+			eventually(t, "the agent is marked down", func() bool {
+				wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil), 200, n.Addr, idA)
+				servers, err := n.Client.Servers(t.Context(), haproxy.BackendSPOA)
+				return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down && strings.HasPrefix(servers[0].Check, "L7TOUT")
+			})
+		})
+	}
+}
+
 func testLocal(t *testing.T, a, _ *node) {
 	uri := "/function/f.ns/a%20b//c%2Fd?x=1&y=%2F&z"
 	got := call(t, "GET", "http://"+a.decided+uri, nil, "DFaaS-Token", "t", "dfaas-node-id", "n", "DFAAS-Other", "o", "DFaaS-Fallback", "503")
@@ -242,6 +274,11 @@ func testLostPeer(t *testing.T, a, b *node) {
 				t.Error("503 without Retry-After")
 			}
 			if test.addr != "" {
+				// No second attempt, and no second of waiting before it.
+				retries := `haproxy_server_retry_warnings_total{proxy="be_dfaas_peers",server="` + idC + `"} 0`
+				if metrics := call(t, "GET", "http://"+a.StatsAddr+"/metrics", nil).body; !strings.Contains(metrics, retries+"\n") {
+					t.Errorf("no %s in the metrics", retries)
+				}
 				a.waitState(t, idC, haproxy.Down)
 				wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, forward...), 200, a.decided, idA)
 			}

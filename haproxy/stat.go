@@ -30,8 +30,8 @@ type Server struct {
 	Name    string
 	Address netip.AddrPort // invalid for servers behind unix sockets
 	State   State
-	Checked bool   // health checks are on
-	Check   string // last check's result in HAProxy's words, such as "L4CON in 0ms"; for display
+	Checked bool   // health checks are on; unknown, and so false, in the state Maint
+	Check   string // last check's result in HAProxy's words, such as "L4CON in 0ms"; empty: none yet
 	Weight  int
 	// Sessions is the number of requests being served, Total of those ever
 	// served, Errors of failed connections and broken answers, since the server
@@ -93,11 +93,9 @@ func parseServer(field func(column string) string) (Server, error) {
 	// Not an address for servers behind unix sockets, which is fine.
 	s.Address, _ = netip.ParseAddrPort(field("addr"))
 	s.State, s.Checked = parseStatus(field("status"))
-	// A disabled server's status hides whether it is checked.
-	s.Check = strings.TrimPrefix(field("check_status"), "* ")
-	if s.Check != "" {
-		s.Checked = true
-		s.Check += " in " + field("check_duration") + "ms"
+	// "INI" is a check that has not run yet, a leading "* " one that runs now.
+	if check := strings.TrimPrefix(field("check_status"), "* "); check != "" && check != "INI" {
+		s.Check = check + " in " + field("check_duration") + "ms"
 	}
 	var errs []error
 	number := func(column string) int64 {
