@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/negasus/haproxy-spoe-go/action"
+	"github.com/negasus/haproxy-spoe-go/payload/kv"
+	"github.com/negasus/haproxy-spoe-go/request"
+
+	"github.com/dfaas/dfaas/spoa/route"
+)
+
+// Names of the contract with dfaas-spoe.conf: the message, its arguments, and
+// the variables that are set in answer, which HAProxy knows as txn.dfaas.NAME.
+const (
+	messageRoute = "dfaas-route"
+
+	argPath  = "path"
+	argNode  = "node"  // absent: null
+	argToken = "token" // absent: null
+	argSrc   = "src"   // optional, for the log
+
+	varAction  = "action" // unset: serve it here
+	varTarget  = "target"
+	varToken   = "token"
+	varStatus  = "status"
+	varTimeout = "timeout" // ms
+)
+
+// handle answers one frame. It runs in a goroutine of the library's, which does
+// not recover.
+func (a *Agent) handle(req *request.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			req.Actions.Reset() // nothing set: serve it here
+			a.recovered(p)
+		}
+	}()
+	m, err := req.Messages.GetByName(messageRoute)
+	if err != nil {
+		return // none of ours
+	}
+	args := m.KV.Data()
+	question, ok := readQuestion(args)
+	if !ok {
+		return
+	}
+	d := a.router.Route(time.Now(), question)
+	if d.Reason != 0 {
+		a.logForbidden(question, d, args)
+	}
+	setVariables(&req.Actions, d)
+}
+
+// readQuestion picks the arguments. It reports false if there is no path.
+func readQuestion(args []kv.Item) (route.Request, bool) {
+	var q route.Request
+	found := false
+	for i := range args {
+		text, isText := args[i].Value.(string)
+		switch args[i].Name {
+		case argPath:
+			q.Path, found = text, isText
+		case argNode:
+			q.Node, q.Claimed = text, args[i].Value != nil
+		case argToken:
+			q.Token = text
+		}
+	}
+	return q, found
+}
+
+// setVariables sets only what HAProxy needs, and only strings and small positive
+// numbers, since the library cannot encode others safely. Nothing is set to
+// serve a request here: so it is served here as well when nobody answers.
+func setVariables(vars *action.Actions, d route.Decision) {
+	set := func(name string, value any) { vars.SetVar(action.ScopeTransaction, name, value) }
+	if d.Action != route.Local {
+		set(varAction, d.Action.String())
+	}
+	if d.Action == route.Peer {
+		set(varTarget, d.Target)
+		set(varToken, d.Token)
+	}
+	if d.Status > 0 {
+		set(varStatus, d.Status)
+	}
+	if d.TimeoutMillis > 0 && d.Action != route.Deny {
+		set(varTimeout, d.TimeoutMillis)
+	}
+}
+
+func (a *Agent) logForbidden(q route.Request, d route.Decision, args []kv.Item) {
+	event := a.noise.Info()
+	if !event.Enabled() {
+		return
+	}
+	for i := range args {
+		if args[i].Name == argSrc && args[i].Value != nil {
+			event = event.Str("src", fmt.Sprintf("%.45s", fmt.Sprint(args[i].Value)))
+		}
+	}
+	const longest = 64 // of a claimed id in the log, in bytes
+	event.Str("claimed", q.Node[:min(len(q.Node), longest)]).Stringer("reason", d.Reason).Msg("claim to be a peer refused")
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dfaas/dfaas/spoa/agent"
+	"github.com/dfaas/dfaas/spoa/control"
+	"github.com/dfaas/dfaas/spoa/internal/unixsock"
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/route"
+)
+
+const (
+	controlMode     = 0o660
+	shutdownTimeout = 5 * time.Second
+	// gcPercent lets garbage grow to this percentage of what lives before it is
+	// collected. What lives is small, decisions make a kilobyte of garbage each:
+	// at Go's own 100 it would be collected dozens of times a second.
+	gcPercent = 300
+	// fewCores is up to how many the agent is better off with one of them:
+	// HAProxy needs the rest, and handing work between threads costs more than it
+	// gains.
+	fewCores = 2
+)
+
+// Run serves until the context ends, then cleans up in reverse order and
+// returns nil; or returns why it cannot serve.
+func Run(ctx context.Context, o Options) (err error) {
+	tune()
+	var cleanUps []func() error
+	defer func() {
+		for i := len(cleanUps) - 1; i >= 0; i-- {
+			err = errors.Join(err, cleanUps[i]())
+		}
+	}()
+	open := func(l net.Listener, err error) (net.Listener, error) {
+		if err == nil {
+			cleanUps = append(cleanUps, func() error { return closeListener(l) })
+		}
+		return l, err
+	}
+
+	spop, err := open(unixsock.Listen(o.Listen, o.SocketMode, o.SocketGroup))
+	if err != nil {
+		return fmt.Errorf("socket for HAProxy (--listen): %w", err)
+	}
+	ctl, err := open(unixsock.Listen(o.Control, controlMode, ""))
+	if err != nil {
+		return fmt.Errorf("control socket (--control): %w", err)
+	}
+	start := time.Now()
+	router := route.NewRouter(meter.New(start))
+	spoa := agent.New(router, o.Log)
+	server := control.NewServer(router, spoa, o.Version, start, o.Log)
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return spoa.Serve(ctx, spop) })
+	group.Go(func() error { return serveHTTP(ctx, ctl, server.Handler()) })
+	if o.Metrics != "" {
+		l, err := open(new(net.ListenConfig).Listen(ctx, "tcp", o.Metrics))
+		if err != nil {
+			return fmt.Errorf("metrics (--metrics): %w", err)
+		}
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", server.Metrics())
+		group.Go(func() error { return serveHTTP(ctx, l, mux) })
+	}
+	o.Log.Info().Str("version", o.Version).Str("listen", o.Listen).Str("control", o.Control).Msg("ready")
+	err = group.Wait()
+	o.Log.Info().Err(err).Msg("stopped")
+	return err
+}
+
+// tune sets what the environment (GOMAXPROCS, GOGC) does not.
+func tune() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.NumCPU() <= fewCores {
+		runtime.GOMAXPROCS(1)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
+// closeListener closes what may be closed already.
+func closeListener(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// serveHTTP serves until the context ends, finishes what it is doing and
+// returns nil.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		// The context is done: what is still answered needs one of its own.
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		stopped <- srv.Shutdown(grace)
+	})
+	err := srv.Serve(l)
+	if stop() || !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	return <-stopped
+}

@@ -1,0 +1,44 @@
+// Package testtable makes tables and identities for tests.
+package testtable
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// Identity returns the n-th identity, always the same one: its key and its peer id.
+func Identity(n int) (ed25519.PrivateKey, string) {
+	seed := make([]byte, ed25519.SeedSize)
+	binary.BigEndian.PutUint64(seed, uint64(n)+1)
+	key := ed25519.NewKeyFromSeed(seed)
+	return key, peerid.FromKey(key.Public().(ed25519.PublicKey))
+}
+
+// ID returns the peer id of the n-th identity.
+func ID(n int) string {
+	_, id := Identity(n)
+	return id
+}
+
+// New returns a table of identity 0 that lives for a minute, with the
+// identities 1 to peers as its peers, and functions f0, f1, ... served here at
+// rate 10 and forwarded to all peers at rate 10 with weight 1.
+func New(functions, peers int) *table.Table {
+	t := &table.Table{Version: 1, NodeID: ID(0), TTLMillis: 60_000}
+	for p := range peers {
+		t.Peers = append(t.Peers, table.Peer{ID: ID(p + 1), Token: fmt.Sprintf("token-for-%d", p+1), Inbound: map[string]float64{}})
+	}
+	for f := range functions {
+		fn := table.Function{Name: fmt.Sprintf("f%d", f), Local: &table.Local{Rate: 10, Share: 1}}
+		for p := range t.Peers {
+			fn.Forward = append(fn.Forward, table.Forward{Peer: t.Peers[p].ID, Weight: 1, Rate: 10})
+			t.Peers[p].Inbound[fn.Name] = 10
+		}
+		t.Functions = append(t.Functions, fn)
+	}
+	return t
+}

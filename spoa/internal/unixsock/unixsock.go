@@ -1,0 +1,117 @@
+// Package unixsock opens listening unix sockets with the permissions that they
+// are meant to have, in place of those that a crashed process left behind.
+package unixsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// maxPath is the longest path of a socket that Linux accepts, in bytes.
+const maxPath = 107
+
+// Listen opens a listening socket at path, with that mode and, unless it is "",
+// that group (name or number). A socket on which nobody listens any more is
+// replaced; anything else at that path is left alone. Closing the listener
+// removes the socket.
+func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
+	if path == "" || len(path) > maxPath {
+		return nil, fmt.Errorf("%q: the path of a socket has 1 to %d bytes", path, maxPath)
+	}
+	gid, err := groupID(group)
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	if err := permit(path, mode, gid); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// explain adds the mend to the errors that operators meet.
+func explain(path string, err error) error {
+	dir := filepath.Dir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: there is no directory %s: create it, writable for this user", path, dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s: this user must be allowed to write to %s: %w", path, dir, err)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s: is in use by another process", path)
+	}
+	return fmt.Errorf("listen on %s: %w", path, err)
+}
+
+// removeStale removes a socket on which nobody listens.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return explain(path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s: there is something that is not a socket: move it away or choose another path", path)
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
+		_ = conn.Close()
+		return fmt.Errorf("%s: is in use by another process: stop that one or choose another path", path)
+	case !errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s: cannot tell whether it is in use: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: remove the stale socket: %w", path, err)
+	}
+	return nil
+}
+
+// permit sets mode and group; -1 leaves the group.
+func permit(path string, mode fs.FileMode, gid int) error {
+	if err := os.Chmod(path, mode); err != nil {
+		return fmt.Errorf("set the permissions of the socket: %w", err)
+	}
+	if gid < 0 {
+		return nil
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("set the group of the socket: %w (this user must be a member of the group)", err)
+	}
+	return nil
+}
+
+// groupID returns -1 for "".
+func groupID(group string) (int, error) {
+	if group == "" {
+		return -1, nil
+	}
+	if gid, err := strconv.ParseUint(group, 10, 31); err == nil {
+		return int(gid), nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return 0, fmt.Errorf("group of the socket: %w", err)
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return 0, fmt.Errorf("group of the socket: %q has the number %q", group, g.Gid)
+	}
+	return gid, nil
+}
