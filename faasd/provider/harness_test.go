@@ -51,25 +51,24 @@ func runProviderRole() {
 
 // runFunctionRole is a function in HTTP mode.
 func runFunctionRole() {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Greeting", os.Getenv("greeting"))
-		w.WriteHeader(http.StatusCreated)
-		fmt.Fprintf(w, "%s %s host=%s forwarded=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Host,
-			r.Header.Get("X-Forwarded-For"), os.Getpid(), os.Getenv("PORT"), body)
-	})
-	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
-	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) {
-		for range 1 << 12 {
-			if _, err := w.Write(make([]byte, 1<<12)); err != nil {
-				return
-			}
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/crash":
+			os.Exit(3)
+		case "/hang":
+			<-r.Context().Done()
+		case "/huge":
+			_, _ = w.Write(make([]byte, 16<<20))
+		default:
+			body, _ := io.ReadAll(r.Body)
+			w.Header().Set("X-Greeting", os.Getenv("greeting"))
+			w.WriteHeader(http.StatusCreated)
+			fmt.Fprintf(w, "%s %s host=%s forwarded=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Host,
+				r.Header.Get("X-Forwarded-For"), os.Getpid(), os.Getenv("PORT"), body)
 		}
-	})
+	}
 	fmt.Println("listening on", os.Getenv("PORT"))
-	if err := http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux); err != nil {
+	if err := http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), http.HandlerFunc(serve)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

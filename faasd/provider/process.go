@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -125,7 +126,7 @@ func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*
 func fill(file *os.File, buffer []byte, n int, whole bool, body io.Reader) error {
 	_, err := file.Write(buffer[:n])
 	if err == nil && !whole {
-		reader := &faultyReader{r: body}
+		reader := &watchedReader{r: body}
 		// struct{io.Writer} keeps io.CopyBuffer from choosing a buffer of its own.
 		_, err = io.CopyBuffer(struct{ io.Writer }{file}, reader, buffer)
 		if reader.err != nil {
@@ -175,19 +176,24 @@ func (l *launcher) stream(out *output, r *http.Request, f *function, path string
 	if err != nil {
 		return fmt.Errorf("make a pipe to the process: %w", err)
 	}
+	body := &watchedReader{r: r.Body}
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
 		defer stdin.Close()
-		body := &faultyReader{r: r.Body}
 		if _, err := io.Copy(stdin, body); err != nil && body.err != nil {
 			out.stop(&clientError{"read the request body", body.err}) // half a body is no body
 		}
 	}()
 	err = whyEnded(ctx, run(cmd))
-	// A process may end without having read all: then the copy waits for a
-	// client that may never send the rest.
-	_ = control.SetReadDeadline(time.Unix(1, 0))
+	if !body.ended.Load() {
+		// The process wants no more, but the copy waits for a client that may
+		// never send the rest. The connection is of no use afterwards.
+		if !out.started {
+			out.w.Header().Set("Connection", "close")
+		}
+		_ = control.SetReadDeadline(time.Unix(1, 0))
+	}
 	stdin.Close()
 	<-copied
 	return err
@@ -213,16 +219,21 @@ func whyEnded(ctx context.Context, err error) error {
 	return err
 }
 
-// faultyReader remembers why reading ended, io.EOF aside.
-type faultyReader struct {
-	r   io.Reader
-	err error
+// watchedReader remembers how reading ended. ended may be asked at any time, err
+// when reading is over.
+type watchedReader struct {
+	r     io.Reader
+	ended atomic.Bool
+	err   error // io.EOF aside
 }
 
-func (f *faultyReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.err = err
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if err != nil {
+		if err != io.EOF {
+			w.err = err
+		}
+		w.ended.Store(true)
 	}
 	return n, err
 }

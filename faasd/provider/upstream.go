@@ -225,8 +225,10 @@ func (u *upstream) serve(w *recorder, r *http.Request, f *function, path string)
 		u.fail(w, f, err)
 		return
 	}
+	rest := *r.URL
+	rest.Path, rest.RawPath = path, rawRest(r.URL.RawPath, path)
 	r = r.WithContext(ctx)
-	r.URL.Path, r.URL.RawPath = path, rawRest(r.URL.RawPath, path)
+	r.URL = &rest
 	u.proxy.ServeHTTP(w, r)
 }
 
