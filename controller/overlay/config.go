@@ -39,6 +39,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
+const pskSize = 32 // bytes
+
 // settings is a Config that has been checked and parsed.
 type settings struct {
 	Config
@@ -54,6 +56,9 @@ func (c Config) parse() (settings, error) {
 	}
 	if c.Identity == nil {
 		return s, errors.New("the overlay needs an identity")
+	}
+	if c.PSK != nil && len(c.PSK) != pskSize {
+		return s, fmt.Errorf("federation key of %d bytes: it must have %d", len(c.PSK), pskSize)
 	}
 	for _, text := range c.AllowPeers {
 		id, err := peer.Decode(text)
@@ -75,6 +80,11 @@ func (c Config) parse() (settings, error) {
 	var err error
 	if s.bootstrap, err = bootstrapPeers(c.Bootstrap, c.Identity.ID()); err != nil {
 		return s, fmt.Errorf("bootstrap: %w", err)
+	}
+	for _, info := range s.bootstrap {
+		if s.allow != nil && !s.allow[info.ID] {
+			return s, fmt.Errorf("bootstrap: peer %s is not in allow_peers", info.ID)
+		}
 	}
 	return s, nil
 }

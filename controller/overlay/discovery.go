@@ -88,8 +88,15 @@ func serviceTag(name string) string {
 	return "_dfaas-" + hex.EncodeToString(sum[:4]) + "._udp"
 }
 
-// HandlePeerFound is called by mDNS for every peer that it hears of.
-func (k *keeper) HandlePeerFound(info peer.AddrInfo) { k.want(info) }
+// mdnsPeers hands the peers that mDNS hears of to the keeper.
+type mdnsPeers struct{ o *Overlay }
+
+// HandlePeerFound is called by mDNS.
+func (p mdnsPeers) HandlePeerFound(info peer.AddrInfo) {
+	if p.o.gate.check(info.ID) {
+		p.o.keeper.want(info)
+	}
+}
 
 // runMDNS announces this node on the local network and listens for others. The
 // service knows the addresses of its start only, so it is started anew when they
@@ -99,7 +106,7 @@ func (o *Overlay) runMDNS(name string) {
 	defer ticker.Stop()
 	for {
 		addrs := o.interfaceAddrs()
-		service := mdns.NewMdnsService(o.host, serviceTag(name), o.keeper)
+		service := mdns.NewMdnsService(o.host, serviceTag(name), mdnsPeers{o})
 		err := service.Start()
 		if err != nil {
 			o.log.Warn().Err(err).Msg("mDNS does not work; trying again")

@@ -26,7 +26,6 @@ const (
 type gate struct {
 	allow   map[peer.ID]bool // nil: everybody
 	refused *refusals
-	now     func() time.Time
 
 	mu sync.Mutex
 	// handshakes are the inbound connections, by remote address, that have
@@ -38,7 +37,7 @@ type gate struct {
 var _ connmgr.ConnectionGater = (*gate)(nil)
 
 func newGate(allow map[peer.ID]bool, refused *refusals) *gate {
-	return &gate{allow: allow, refused: refused, now: time.Now, handshakes: make(map[string]time.Time)}
+	return &gate{allow: allow, refused: refused, handshakes: make(map[string]time.Time)}
 }
 
 // allows says whether the allow list lets the peer take part.
@@ -55,7 +54,7 @@ func (g *gate) InterceptAccept(c network.ConnMultiaddrs) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.handshakes) < maxHandshakes {
-		g.handshakes[c.RemoteMultiaddr().String()] = g.now()
+		g.handshakes[c.RemoteMultiaddr().String()] = time.Now()
 	}
 	return true
 }
@@ -74,8 +73,7 @@ func (g *gate) InterceptSecured(direction network.Direction, id peer.ID, c netwo
 func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
 
 // sweep turns handshakes that took too long into refusals of their address.
-func (g *gate) sweep() {
-	now := g.now()
+func (g *gate) sweep(now time.Time) {
 	var failed []string
 	g.mu.Lock()
 	for addr, begun := range g.handshakes {

@@ -26,7 +26,7 @@ func (o *Overlay) startGossip(s settings) error {
 	name := "/dfaas/" + s.Federation + "/1"
 	v := &validator{
 		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
-		now: time.Now, authors: make(map[peer.ID]*author),
+		authors: make(map[peer.ID]*author),
 	}
 	ps, err := pubsub.NewGossipSub(o.ctx, o.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),

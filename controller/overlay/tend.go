@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	tendEvery   = 5 * time.Second
+	tendEvery   = time.Second
 	pingEvery   = 30 * time.Second // each peer
 	pingTimeout = 5 * time.Second
 	maxPings    = 8 // at a time
@@ -23,8 +23,9 @@ func (o *Overlay) tend() {
 	defer ticker.Stop()
 	measured := make(map[peer.ID]time.Time)
 	for {
-		o.gate.sweep()
-		o.measure(measured, time.Now())
+		now := time.Now()
+		o.gate.sweep(now)
+		o.measure(measured, now)
 		select {
 		case <-o.ctx.Done():
 			return

@@ -50,7 +50,6 @@ type validator struct {
 	gate    *gate
 	refused *refusals
 	metrics *metrics
-	now     func() time.Time
 
 	mu      sync.Mutex
 	authors map[peer.ID]*author
@@ -68,7 +67,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	if !v.gate.check(from) {
 		return v.drop(reasonAllow, pubsub.ValidationIgnore)
 	}
-	if reason := v.overRate(from); reason != "" {
+	if reason := v.overRate(time.Now(), from); reason != "" {
 		if relay == from {
 			v.refused.add(from.String(), "announces too often")
 			return v.drop(reason, pubsub.ValidationReject)
@@ -97,8 +96,7 @@ func (v *validator) drop(reason string, result pubsub.ValidationResult) pubsub.V
 }
 
 // overRate returns the reason to drop the author's message, or "".
-func (v *validator) overRate(from peer.ID) string {
-	now := v.now()
+func (v *validator) overRate(now time.Time, from peer.ID) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	a := v.authors[from]

@@ -1,0 +1,188 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rs/zerolog"
+)
+
+// world is what a keeper sees: who is connected, and whether dials succeed.
+type world struct {
+	connected map[peer.ID]bool
+	reachable bool
+	dials     []time.Duration // since the start
+	dropped   int
+	start     time.Time
+	events    chan any
+}
+
+// keep runs a keeper in fake time until the test's context ends.
+func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
+	w.connected, w.start, w.events = make(map[peer.ID]bool), time.Now(), make(chan any, 16)
+	k := &keeper{
+		self:      "self",
+		connected: func(id peer.ID) bool { return w.connected[id] },
+		dropped:   func(peer.ID) { w.dropped++ },
+		log:       zerolog.Nop(),
+		targets:   make(map[peer.ID]*target),
+		found:     make(chan peer.AddrInfo, 64),
+		done:      make(chan dialled, maxDials),
+	}
+	k.dial = func(_ context.Context, info peer.AddrInfo) error {
+		w.dials = append(w.dials, time.Since(w.start))
+		if !w.reachable {
+			return errors.New("nobody there")
+		}
+		w.connect(info.ID, true)
+		return nil
+	}
+	for _, id := range bootstrap {
+		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, bootstrap: true}
+	}
+	go k.run(ctx, w.events)
+	return k
+}
+
+func (w *world) connect(id peer.ID, is bool) {
+	w.connected[id] = is
+	w.events <- event.EvtPeerConnectednessChanged{Peer: id}
+}
+
+func after(d time.Duration) {
+	timer := time.NewTimer(d)
+	<-timer.C
+	synctest.Wait()
+}
+
+func TestBootstrapPeerIsNeverGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		keep(t.Context(), w, "boot")
+		after(24 * time.Hour)
+		for i := 1; i < len(w.dials); i++ {
+			if pause := w.dials[i] - w.dials[i-1]; pause < firstRetry*3/4 || pause > lastRetry*5/4 {
+				t.Fatalf("pause %d is %v", i, pause)
+			}
+		}
+		if n := len(w.dials); n < 24*60 || n > 24*60*3 {
+			t.Errorf("%d dials in a day", n)
+		}
+		w.reachable = true
+		after(2 * lastRetry)
+		n := len(w.dials)
+		after(time.Hour)
+		if !w.connected["boot"] || len(w.dials) != n {
+			t.Errorf("connected %v, %d more dials while connected", w.connected["boot"], len(w.dials)-n)
+		}
+		w.connect("boot", false)
+		after(2 * firstRetry)
+		if !w.connected["boot"] {
+			t.Error("not connected again after a loss")
+		}
+	})
+}
+
+func TestFoundPeerIsGivenUpAfterAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w)
+		k.want(peer.AddrInfo{ID: "p"})
+		after(time.Second / 4)
+		if len(w.dials) != 1 {
+			t.Fatalf("%d dials at first", len(w.dials))
+		}
+		after(forgetAfter + 2*lastRetry)
+		n := len(w.dials)
+		after(24 * time.Hour)
+		if len(w.dials) != n || len(k.targets) != 0 {
+			t.Errorf("%d dials after it was given up, %d targets", len(w.dials)-n, len(k.targets))
+		}
+		k.want(peer.AddrInfo{ID: "p"})
+		after(time.Second / 4)
+		if len(w.dials) != n+1 {
+			t.Error("not dialled when heard of again")
+		}
+	})
+}
+
+func TestLostPeerIsDialledSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{reachable: true}
+		keep(t.Context(), w)
+		w.connect("p", true) // it dialled us
+		after(time.Minute)
+		if len(w.dials) != 0 {
+			t.Fatal("dialled although connected")
+		}
+		w.connect("p", false)
+		after(2 * firstRetry)
+		if !w.connected["p"] || w.dropped != 0 {
+			t.Errorf("connected %v, dropped %d", w.connected["p"], w.dropped)
+		}
+	})
+}
+
+// A peer that lets this node in and turns it away at once must not be dialled
+// twice a second for ever.
+func TestPeerThatTurnsAwayIsDialledSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{reachable: true}
+		k := keep(t.Context(), w)
+		k.want(peer.AddrInfo{ID: "p"})
+		for range 600 {
+			after(time.Second)
+			if w.connected["p"] {
+				w.connect("p", false)
+			}
+		}
+		if n := len(w.dials); n < 15 || n > 60 {
+			t.Errorf("%d dials in 10 minutes", n)
+		}
+		if w.dropped == 0 {
+			t.Error("nobody was told")
+		}
+	})
+}
+
+func TestKeeperIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w)
+		k.want(peer.AddrInfo{ID: "self"})
+		for i := range 2 * maxTargets {
+			k.want(peer.AddrInfo{ID: peer.ID(fmt.Sprint(i))})
+			synctest.Wait()
+		}
+		if n := len(k.targets); n != maxTargets {
+			t.Errorf("%d targets", n)
+		}
+		if k.targets["self"] != nil {
+			t.Error("dials itself")
+		}
+	})
+}
+
+func TestKeeperEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &world{}
+		k := keep(ctx, w, "a", "b")
+		k.dial = func(ctx context.Context, _ peer.AddrInfo) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		after(time.Minute)
+		cancel()
+		synctest.Wait()
+		if k.dials != 0 {
+			t.Errorf("%d dials outlived the keeper", k.dials)
+		}
+	})
+}

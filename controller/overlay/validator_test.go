@@ -1,0 +1,116 @@
+package overlay
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+func newValidator(allow map[peer.ID]bool) *validator {
+	refused := &refusals{log: zerolog.Nop()}
+	return &validator{
+		self: "self", gate: newGate(allow, refused), refused: refused,
+		metrics: newMetrics(nil, func() int { return 0 }), authors: make(map[peer.ID]*author),
+	}
+}
+
+func message(from peer.ID, data string) *pubsub.Message {
+	return &pubsub.Message{Message: &pb.Message{From: []byte(from), Data: []byte(data)}}
+}
+
+const goodAnnouncement = `{"v":1,"epoch":1,"seq":1,"http":"192.0.2.1:80","strategy":"static","period_ms":1000,"f":[]}`
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		name        string
+		from, relay peer.ID
+		data        string
+		want        pubsub.ValidationResult
+		reason      string // counted
+	}{
+		{"good", "a", "a", goodAnnouncement, pubsub.ValidationAccept, ""},
+		{"good, relayed", "a", "b", goodAnnouncement, pubsub.ValidationAccept, ""},
+		{"own", "self", "self", "anything", pubsub.ValidationAccept, ""},
+		{"malformed", "a", "a", "{}{}", pubsub.ValidationReject, reasonMalformed},
+		{"malformed, relayed", "a", "b", "{}{}", pubsub.ValidationReject, reasonMalformed},
+		{"newer version", "a", "a", `{"v":2,"x":1}`, pubsub.ValidationIgnore, reasonVersion},
+		{"stranger", "x", "a", goodAnnouncement, pubsub.ValidationIgnore, reasonAllow},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			v := newValidator(map[peer.ID]bool{"a": true, "b": true})
+			msg := message(test.from, test.data)
+			if got := v.validate(context.Background(), test.relay, msg); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+			if _, ok := msg.ValidatorData.(federation.Announcement); ok != (test.want == pubsub.ValidationAccept && test.from != "self") {
+				t.Errorf("carries %T", msg.ValidatorData)
+			}
+			if test.reason != "" && testutil.ToFloat64(v.metrics.refused.WithLabelValues(test.reason)) != 1 {
+				t.Errorf("not counted as %s", test.reason)
+			}
+			if refused := len(v.refused.List(time.Now())); (refused > 0) != (test.reason != "") {
+				t.Errorf("%d refusals", refused)
+			}
+		})
+	}
+}
+
+func TestAcceptedAnnouncementClearsRefusals(t *testing.T) {
+	v := newValidator(nil)
+	v.validate(t.Context(), "a", message("a", "bad"))
+	v.validate(t.Context(), "b", message("a", goodAnnouncement))
+	if len(v.refused.List(time.Now())) != 1 {
+		t.Error("cleared by what another relayed")
+	}
+	v.validate(t.Context(), "a", message("a", goodAnnouncement))
+	if list := v.refused.List(time.Now()); len(list) != 0 {
+		t.Errorf("not cleared: %+v", list)
+	}
+}
+
+func TestFloodIsDropped(t *testing.T) {
+	v := newValidator(nil)
+	results := make(map[pubsub.ValidationResult]int)
+	for range 2 * authorBurst {
+		results[v.validate(t.Context(), "relay", message("flooder", goodAnnouncement))]++
+	}
+	if results[pubsub.ValidationAccept] < authorBurst || results[pubsub.ValidationReject] > 0 || results[pubsub.ValidationIgnore] == 0 {
+		t.Errorf("relayed: %v", results)
+	}
+	if v.validate(t.Context(), "relay", message("other", goodAnnouncement)) != pubsub.ValidationAccept {
+		t.Error("others suffer")
+	}
+	clear(results)
+	for range 2 * authorBurst {
+		results[v.validate(t.Context(), "flooder", message("flooder", goodAnnouncement))]++
+	}
+	if results[pubsub.ValidationReject] == 0 {
+		t.Errorf("directly: %v", results)
+	}
+}
+
+func TestAuthorsAreBounded(t *testing.T) {
+	v := newValidator(nil)
+	now := time.Unix(1000, 0)
+	for i := range maxAuthors {
+		if reason := v.overRate(now, peer.ID(fmt.Sprint(i))); reason != "" {
+			t.Fatal(reason)
+		}
+	}
+	if reason := v.overRate(now, "one more"); reason != reasonAuthors {
+		t.Errorf("one more: %q", reason)
+	}
+	if reason := v.overRate(now.Add(authorIdle+1), "later"); reason != "" || len(v.authors) != 1 {
+		t.Errorf("later: %q, %d authors", reason, len(v.authors))
+	}
+}
