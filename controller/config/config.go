@@ -70,7 +70,7 @@ type Config struct {
 	// peers could serve faster; too low and it forwards what it could serve itself.
 	// Range: 0.001 to 1000000. Default: 100.
 	DefaultMaxrate float64 `yaml:"default_maxrate"`
-	// HAProxy's runtime socket ("stats socket ... level admin"), over which peers become servers.
+	// HAProxy's runtime socket ("stats socket PATH level admin"), over which peers become servers.
 	// Range: a path of at most 107 bytes. Default: /run/haproxy/admin.sock.
 	HAProxySocket string `yaml:"haproxy_socket"`
 	// The control socket of dfaas-spoa, over which it gets its table and tells its counters.

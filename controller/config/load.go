@@ -15,15 +15,11 @@ func AddFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file, YAML (default "+DefaultFile+" if it exists)")
 	def := Default()
 	for _, o := range options() {
-		v := &flagValue{text: o.format(&def)}
+		v := &flagValue{text: o.format(&def), kind: o.kind()}
 		first, _, _ := strings.Cut(o.doc, ". ")
 		f := fs.VarPF(v, o.flag(), "", first)
-		if o.isBool() {
+		if v.kind == kindBool {
 			f.NoOptDefVal = "true"
-		}
-		v.kind = "string"
-		if o.isList() {
-			v.kind = "list"
 		}
 	}
 }
@@ -39,7 +35,7 @@ type flagValue struct {
 func (v *flagValue) String() string { return v.text }
 func (v *flagValue) Type() string   { return v.kind }
 func (v *flagValue) Set(s string) error {
-	if v.kind == "list" && v.given {
+	if v.kind == kindList && v.given {
 		s = v.text + "," + s
 	}
 	v.text, v.given = s, true

@@ -30,14 +30,28 @@ type option struct {
 func (o option) flag() string { return strings.ReplaceAll(o.key, "_", "-") }
 func (o option) env() string  { return envPrefix + strings.ToUpper(o.key) }
 
-// isList tells whether the option takes several values.
-func (o option) isList() bool {
-	return reflect.TypeFor[Config]().Field(o.field).Type.Kind() == reflect.Slice
+// Kinds of options that are treated apart from the others.
+const (
+	kindList = "list" // takes several values
+	kindBool = "bool"
+)
+
+// kind names the type of the option's value, for people.
+func (o option) kind() string {
+	switch t := reflect.TypeFor[Config]().Field(o.field).Type; {
+	case t.Kind() == reflect.Slice:
+		return kindList
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	default:
+		return t.Kind().String()
+	}
 }
 
-func (o option) isBool() bool {
-	return reflect.TypeFor[Config]().Field(o.field).Type.Kind() == reflect.Bool
-}
+// isList tells whether the option takes several values.
+func (o option) isList() bool { return o.kind() == kindList }
 
 const envPrefix = "DFAAS_"
 

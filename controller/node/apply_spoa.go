@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -12,8 +14,9 @@ import (
 // SPOA is the control interface of dfaas-spoa. Calls end with their context.
 type SPOA interface {
 	// Meter reads the counters.
-	Meter(ctx context.Context) (*meter.Report, error)
-	// PutTable replaces the table.
+	Meter(ctx context.Context) (meter.Report, error)
+	// PutTable replaces the table. The error wraps control.ErrRefused if the
+	// SPOA is there and does not want it.
 	PutTable(ctx context.Context, t *table.Table) error
 }
 
@@ -48,6 +51,8 @@ type spoaKeeper struct {
 	metrics *metrics
 
 	table    *table.Table // newest, nil before the first
+	refusal  error        // why the SPOA does not want that table
+	answers  bool         // it did at the last look; else the table waits for the next
 	versions uint64       // given to tables so far
 	accepted uint64       // version of the last that was accepted
 }
@@ -62,9 +67,11 @@ func (k *spoaKeeper) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case t := <-k.tables:
-				k.table = &t
-				err := k.put(ctx)
-				k.send(ctx, spoaEvent{version: k.accepted, err: err})
+				k.table, k.refusal = &t, nil
+				if k.answers {
+					err := k.put(ctx)
+					k.send(ctx, spoaEvent{version: k.accepted, err: err})
+				}
 			case <-ticker.C:
 				polled = true
 			}
@@ -84,13 +91,15 @@ func (k *spoaKeeper) poll(ctx context.Context) spoaEvent {
 	limited, cancel := context.WithTimeout(ctx, meterTimeout)
 	defer cancel()
 	report, err := k.spoa.Meter(limited)
+	k.answers = err == nil
 	if err != nil {
 		return spoaEvent{version: k.accepted, err: fmt.Errorf("reading the SPOA's counters: %w", err)}
 	}
-	if k.table != nil && (!report.TableFresh || report.TableVersion != k.accepted) {
+	err = k.refusal
+	if k.table != nil && err == nil && (!report.TableFresh || report.TableVersion != k.accepted) {
 		err = k.put(ctx)
 	}
-	return spoaEvent{report: report, version: k.accepted, err: err}
+	return spoaEvent{report: &report, version: k.accepted, err: err}
 }
 
 // put gives the SPOA the newest table under a version of its own.
@@ -101,7 +110,11 @@ func (k *spoaKeeper) put(ctx context.Context) error {
 	k.table.Version = k.versions
 	if err := k.spoa.PutTable(ctx, k.table); err != nil {
 		k.metrics.putsFailed.Inc()
-		return fmt.Errorf("giving the SPOA its table: %w", err)
+		err = fmt.Errorf("giving the SPOA its table: %w", err)
+		if errors.Is(err, control.ErrRefused) {
+			k.refusal = err
+		}
+		return err
 	}
 	k.accepted = k.versions
 	return nil

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -43,6 +45,14 @@ func deployed(list []faasd.Function, defaultMaxrate float64) []function {
 		out = append(out, fn)
 	}
 	return out
+}
+
+// explainGateway adds the mend to the commonest reason why there is no list.
+func explainGateway(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w; start the gateway, or set the option gateway to where it listens", err)
+	}
+	return err
 }
 
 // gateway is what is known of the gateway's functions.

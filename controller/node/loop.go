@@ -165,7 +165,8 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 	l.version = e.version
 	l.node.metrics.tableVersion.Set(float64(e.version))
 	if e.report == nil && e.err == nil {
-		return // a table was accepted between two looks
+		l.publish(now) // a table was accepted between two looks
+		return
 	}
 	rise := false
 	if e.report != nil {
@@ -236,7 +237,7 @@ func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
 	l.gateway.looked = true
 	if s.Err != nil {
 		l.gateway.failures++
-		l.note(l.gatewayUp, now, s.Err)
+		l.note(l.gatewayUp, now, explainGateway(s.Err))
 	} else {
 		l.gateway.failures, l.gateway.read = 0, true
 		l.gateway.functions = deployed(s.Functions, l.o.DefaultMaxrate)
@@ -439,7 +440,7 @@ func (l *loop) apply(now time.Time) {
 func (l *loop) applyTable(now time.Time) {
 	t := buildTable(tableInput{
 		self: l.o.Self, defaultNamespace: l.o.DefaultNamespace, unknownLocal: !l.gateway.read,
-		plan: l.plan, peers: l.tablePeers(), stranded: l.stranded(),
+		plan: l.plan, peers: l.tablePeers(now), stranded: l.stranded(),
 	})
 	if l.applied != nil && now.Sub(l.appliedAt) < refresh && reflect.DeepEqual(*l.applied, t) {
 		return
@@ -449,10 +450,10 @@ func (l *loop) applyTable(now time.Time) {
 }
 
 // tablePeers lists the peers that the SPOA should know, by id.
-func (l *loop) tablePeers() []tablePeer {
+func (l *loop) tablePeers(now time.Time) []tablePeer {
 	peers := make([]tablePeer, 0, len(l.alive)+len(l.gone))
 	for _, m := range l.alive {
-		token, err := l.o.Minter.Token(m.ID)
+		token, err := l.o.Minter.Token(now, m.ID)
 		if err != nil {
 			l.log.Error().Str("peer", m.ID).Err(err).Msg("no token: nothing is forwarded to this peer")
 		}

@@ -38,9 +38,9 @@ type Overlay interface {
 
 // Minter makes the tokens that are shown to peers.
 type Minter interface {
-	// Token returns a token for the peer that is good for at least ten more
-	// seconds. It is called often and should keep what it has made.
-	Token(peer string) (string, error)
+	// Token returns a token for the peer that is good for at least ten seconds
+	// from now. It is called often, and keeps what it has made.
+	Token(now time.Time, peer string) (string, error)
 }
 
 // Options is all that a node is made of.
@@ -123,9 +123,9 @@ func (n *Node) leave(ctx context.Context, l *loop, spoa *spoaKeeper) {
 			n.options.Log.Warn().Err(err).Msg("cannot tell the peers that this node leaves")
 			return
 		}
-		time.Sleep(leaveLinger)
+		<-time.After(leaveLinger)
 	})
-	if l.applied != nil {
+	if l.applied != nil && spoa.answers {
 		last.Go(func() {
 			t := finalTable(*l.applied)
 			spoa.table = &t

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/controller/node"
+	"github.com/dfaas/dfaas/controller/overlay"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/control"
+)
+
+// Run runs a controller with a valid configuration until the context ends, and
+// takes it down in the reverse order of its start. The error is nil when the
+// context ended it.
+func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
+	rule, err := strategy.New(conf.Strategy)
+	if err != nil {
+		return err
+	}
+	key, err := federationKey(conf)
+	if err != nil {
+		return err
+	}
+	gateway, err := newGateway(conf)
+	if err != nil {
+		return err
+	}
+	defer gateway.Close()
+	id, err := identity.LoadOrCreate(conf.Identity)
+	if err != nil {
+		return err
+	}
+	if conf.OpenFederation {
+		log.Warn().Msg("open_federation: anybody who reaches this node may become a member and have requests forwarded to it")
+	}
+
+	// The services below end with serving, after the node has left; should one
+	// of them fail, everything ends.
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	var services sync.WaitGroup
+	defer services.Wait()
+	defer stopServing()
+	serve := func(service func(context.Context) error) {
+		services.Go(func() {
+			if err := service(serving); err != nil {
+				stop(err)
+			}
+		})
+	}
+
+	registry := newRegistry()
+	if conf.Metrics != "" {
+		listener, err := net.Listen("tcp", conf.Metrics)
+		if err != nil {
+			return explainListen("metrics", err)
+		}
+		serve(func(ctx context.Context) error { return serveMetrics(ctx, listener, registry) })
+	}
+	admin, err := api.Listen(conf.AdminSocket)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	network, err := overlay.New(serving, overlay.Config{
+		Federation: conf.Federation, Identity: id, PSK: key, AllowPeers: conf.AllowPeers,
+		Listen: conf.Listen, Bootstrap: conf.Bootstrap, MDNS: conf.MDNS, DHT: conf.DHT,
+		Log: log.With().Str("part", "overlay").Logger(), Registerer: registry,
+	})
+	if err != nil {
+		return explainListen("listen", err)
+	}
+	defer network.Close()
+	spoa := control.New(conf.SPOASocket)
+	defer spoa.Close()
+
+	n := node.New(node.Options{
+		Self: id.String(), Version: version, Federation: conf.Federation, Strategy: rule,
+		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddrPort(),
+		DefaultNamespace: gateway.DefaultNamespace(), HasBootstrap: len(conf.Bootstrap) > 0,
+		SPOA: spoa, HAProxy: haproxy.New(conf.HAProxySocket), Gateway: gateway.Watch(ctx, 0), Overlay: network,
+		Members: federation.NewMembers(id.String(), conf.AllowedNetworks(), registry), Minter: identity.NewMinter(id),
+		Log: log, Registerer: registry,
+	})
+	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, log) })
+	log.Info().Str("version", version).Stringer("node_id", id).Str("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
+		Str("federation", conf.Federation).Str("strategy", conf.Strategy).Msg("dfaas-controller runs")
+	n.Run(ctx)
+	log.Info().Msg("dfaas-controller has left the federation")
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// federationKey reads the federation's key; nil if there is none.
+func federationKey(conf config.Config) (pnet.PSK, error) {
+	if conf.FederationKey == "" {
+		return nil, nil
+	}
+	return identity.LoadFederationKey(conf.FederationKey)
+}
+
+func newGateway(conf config.Config) (*faasd.Client, error) {
+	return faasd.New(faasd.Options{URL: conf.GatewayURL(), User: conf.GatewayUser, PasswordFile: conf.GatewayPasswordFile})
+}
+
+// explainListen adds the mend to the commonest reason why listening fails.
+func explainListen(key string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		return fmt.Errorf("%s: %w: another program, or another dfaas-controller, has that port; stop it or set another %s", key, err, key)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+const metricsTimeout = 10 * time.Second
+
+// serveMetrics serves /metrics until the context ends.
+func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout, MaxHeaderBytes: 8 << 10}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}
+
+// newLogger logs to w as the configuration says.
+func newLogger(conf config.Config, w io.Writer) zerolog.Logger {
+	if conf.LogFormat == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	level, err := zerolog.ParseLevel(conf.LogLevel)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
