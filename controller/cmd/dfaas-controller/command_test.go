@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dfaas/dfaas/controller/identity"
+)
+
+// run executes a command line that is expected to end by itself.
+func run(t *testing.T, environ []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = execute(t.Context(), args, environ, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// minimal is a configuration that is valid and harms nobody.
+func minimal(dir string) []string {
+	return []string{
+		"DFAAS_CONFIG=/dev/null", "DFAAS_HTTP_ADDRESS=127.0.0.1:8081", "DFAAS_OPEN_FEDERATION=true", "DFAAS_MDNS=false",
+		"DFAAS_LISTEN=/ip4/127.0.0.1/tcp/0", "DFAAS_IDENTITY=" + filepath.Join(dir, "id"),
+		"DFAAS_ADMIN_SOCKET=" + filepath.Join(dir, "a"), "DFAAS_SPOA_SOCKET=" + filepath.Join(dir, "s"),
+		"DFAAS_HAPROXY_SOCKET=" + filepath.Join(dir, "h"), "DFAAS_GATEWAY=127.0.0.1:1",
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	if err := identity.CreateFederationKey(key); err != nil {
+		t.Fatal(err)
+	}
+	env := minimal(dir)
+	broken := filepath.Join(dir, "broken.yaml")
+	if err := os.WriteFile(broken, []byte("federation: x\nperoid: 1s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		env    []string
+		args   []string
+		status int
+		want   string // in what it prints
+	}{
+		{"help", nil, []string{"--help"}, 0, "Examples:"},
+		{"version", nil, []string{"version"}, 0, "dfaas-controller unknown"},
+		{"completion", nil, []string{"completion", "bash"}, 0, "bash completion"},
+		{"documentation", nil, []string{"config", "--docs"}, 0, "| `http_address` |"},
+		{"effective configuration", env, []string{"config", "--period=2s"}, 0, "period: 2s"},
+		{"check", env, []string{"--check"}, 0, "the configuration is valid"},
+		{"unknown flag", env, []string{"--perod=1s"}, exitUsage, "unknown flag: --perod"},
+		{"unknown command", env, []string{"start"}, exitUsage, `unknown command "start"`},
+		{"bad value", env, []string{"--check", "--period=1"}, exitUsage, `--period: "1" is not a duration`},
+		{"bad file", env, []string{"--config", broken}, exitUsage, "broken.yaml:2: peroid: no such option: did you mean period?"},
+		{"nobody may join", env, []string{"--check", "--open-federation=false"}, exitUsage, "nobody said who may join"},
+		{"key", env, []string{"--check", "--open-federation=false", "--federation-key", key}, 0, "valid"},
+		{"key missing", env, []string{"--check", "--open-federation=false", "--federation-key", key + "x"}, exitUsage, "federation_key: "},
+		{
+			"password missing", env, []string{"--check", "--gateway-user=a", "--gateway-password-file=" + key + "x"},
+			exitUsage, "gateway: read the gateway's password",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			status, stdout, stderr := run(t, tc.env, tc.args...)
+			if status != tc.status || !strings.Contains(stdout+stderr, tc.want) {
+				t.Errorf("status %d, want %d and %q in:\n%s%s", status, tc.status, tc.want, stdout, stderr)
+			}
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "id")); err == nil {
+		t.Error("checking created an identity")
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, _ := net.SplitHostPort(taken.Addr().String())
+	for _, flag := range []string{"--listen=/ip4/127.0.0.1/tcp/" + port, "--metrics=127.0.0.1:" + port} {
+		status, _, stderr := run(t, minimal(t.TempDir()), flag)
+		if status != exitFailure || !strings.Contains(stderr, "has that port; stop it or set another") {
+			t.Errorf("%s: status %d: %s", flag, status, stderr)
+		}
+	}
+}
+
+func TestSocketInUse(t *testing.T) {
+	dir := t.TempDir()
+	taken, err := net.Listen("unix", filepath.Join(dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if status, _, stderr := run(t, minimal(dir)); status != exitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
