@@ -12,7 +12,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 )
 
-const defaultFederationKey = "/var/lib/dfaas/federation.key"
+const defaultFederationKey = "/etc/dfaas/federation.key"
 
 // generated is the output of keygen.
 type generated struct {

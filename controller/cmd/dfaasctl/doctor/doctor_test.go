@@ -39,7 +39,7 @@ func healthy() *Facts {
 			info:  haproxy.Info{Version: "2.6.12-1+deb12u1", PID: 4711},
 			local: up("gateway"), peers: up("local", peerA, peerB), spoa: up("spoa"),
 		},
-		HTTP:    httpFacts{status: 200, nodeID: self},
+		HTTP:    httpFacts{status: 200, nodeID: self, forged: 403},
 		Gateway: gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: "figlet", Labels: faasd.Labels{HasMaxRate: true}}}}},
 		Trust:   trustFacts{identityID: self, identityOwner: 990, keyOwner: 990},
 		Clock:   clockFacts{synchronised: true},
@@ -105,7 +105,7 @@ func TestVerdicts(t *testing.T) {
 		{"spoa table", Fail, "no table yet", "controller", func(f *Facts) { f.SPOA.health = control.Health{} }},
 		{"spoa table", Fail, "version 7 is out of date", "controller", func(f *Facts) { f.SPOA.health.Fresh = false }},
 
-		{"spoa refusals", Warn, "3 tables", "same version", func(f *Facts) { f.SPOA.health.TablesRefused = 3 }},
+		{"spoa refusals", Warn, "not accept 3 tables", "same version", func(f *Facts) { f.SPOA.health.TablesRefused = 3 }},
 
 		{"haproxy", Fail, "broken", "stats socket /run/haproxy/admin.sock", func(f *Facts) { f.HAProxy.err = broken }},
 		{"haproxy", Warn, "not checked", "as root", func(f *Facts) { f.HAProxy.err = haproxy.ErrPermission }},
@@ -134,6 +134,9 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{"node id", Fail, "no header DFaaS-Node-ID", "be_dfaas_local", func(f *Facts) { f.HTTP.nodeID = "" }},
 		{"node id", "", "", "", func(f *Facts) { f.HTTP.err = broken }},
+		{"forged peer", Fail, "got 200 instead of 403", "send-spoe-group", func(f *Facts) { f.HTTP.forged = 200 }},
+		{"forged peer", "", "", "", func(f *Facts) { f.HTTP.forged, f.SPOA.health.Fresh = 200, false }},
+		{"forged peer", "", "", "", func(f *Facts) { f.HTTP.forged, f.HAProxy.spoa = 200, down }},
 
 		{"gateway", Fail, "broken", "gateway_password_file", func(f *Facts) { f.Gateway.err = broken }},
 		{"gateway", Warn, "not checked", "as root", func(f *Facts) { f.Gateway.err = denied }},
@@ -157,8 +160,8 @@ func TestVerdicts(t *testing.T) {
 		{"federation key", Fail, "broken", "0600", func(f *Facts) { f.Trust.keyErr = broken }},
 		{"federation key", Warn, "different owners", "chown", func(f *Facts) { f.Trust.keyOwner = 0 }},
 		{"who may join", Warn, "anybody", "federation_key", func(f *Facts) { f.Config.OpenFederation = true }},
-		{"who may join", OK, "2 listed peers", "", func(f *Facts) { f.Config.FederationKey, f.Config.AllowPeers = "", []string{peerA, peerB} }},
-		{"who may join", OK, "1 listed peers that have the federation key", "", func(f *Facts) { f.Config.AllowPeers = []string{peerA} }},
+		{"who may join", OK, "2 peers, listed", "", func(f *Facts) { f.Config.FederationKey, f.Config.AllowPeers = "", []string{peerA, peerB} }},
+		{"who may join", OK, "1 peer, listed, with the federation key", "", func(f *Facts) { f.Config.AllowPeers = []string{peerA} }},
 		{"who may join", "", "", "", func(f *Facts) { f.Config.FederationKey = "" }},
 
 		{"clock", Warn, "nobody synchronises it", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},

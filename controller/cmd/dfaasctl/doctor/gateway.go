@@ -38,7 +38,7 @@ func judgeGateway(f *Facts) Verdict {
 	if len(f.Gateway.list.Functions) == 0 {
 		return warn("deploy functions with faas-cli", "%s has no functions", f.Config.Gateway)
 	}
-	return ok("%s has %d functions", f.Config.Gateway, len(f.Gateway.list.Functions))
+	return ok("%s has %s", f.Config.Gateway, count(len(f.Gateway.list.Functions), "function"))
 }
 
 func judgeLabels(f *Facts) Verdict {

@@ -125,7 +125,7 @@ func judgeDropIn(f *Facts) Verdict {
 		return fail("use the dfaas.cfg of this version", "%s has no server %s: calls whose peer is gone would be lost",
 			haproxy.BackendPeers, haproxy.ServerLocal)
 	}
-	return ok("loaded, %d peers are servers", len(f.HAProxy.peers.servers)-1)
+	return ok("loaded, with %s of peers", count(len(f.HAProxy.peers.servers)-1, "server"))
 }
 
 func (b backendFacts) has(name string) bool {

@@ -60,7 +60,7 @@ func judgeTable(f *Facts) Verdict {
 func judgeTableRefusals(f *Facts) Verdict {
 	if n := f.SPOA.health.TablesRefused; n > 0 {
 		return warn("run dfaas-spoa and dfaas-controller of the same version; journalctl -u dfaas-spoa says what was wrong",
-			"%d tables were not accepted since its start", n)
+			"since its start it did not accept %s", count(int(n), "table"))
 	}
 	return skip()
 }

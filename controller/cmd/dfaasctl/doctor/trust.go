@@ -94,11 +94,11 @@ func judgeMembership(f *Facts) Verdict {
 		return warn("set federation_key (dfaasctl keygen makes one) or allow_peers instead of open_federation",
 			"anybody who reaches this node may join the federation")
 	case c.FederationKey != "" && len(c.AllowPeers) > 0:
-		return ok("%d listed peers that have the federation key", len(c.AllowPeers))
+		return ok("%s, listed, with the federation key", count(len(c.AllowPeers), "peer"))
 	case c.FederationKey != "":
 		return ok("whoever has the federation key")
 	case len(c.AllowPeers) > 0:
-		return ok("%d listed peers", len(c.AllowPeers))
+		return ok("%s, listed", count(len(c.AllowPeers), "peer"))
 	default:
 		return skip() // the configuration is not valid, which is said already
 	}

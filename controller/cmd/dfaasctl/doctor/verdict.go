@@ -43,3 +43,11 @@ func few(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// count is a number with its noun, which takes an s.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
