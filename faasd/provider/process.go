@@ -28,6 +28,9 @@ const (
 	// pipeGrace is how long the pipes of an ended process are still read, when
 	// something that it started holds them open.
 	pipeGrace = 250 * time.Millisecond
+	// drainTime is how long the rest of a request is still read when the process
+	// of a call did not want it.
+	drainTime = 500 * time.Millisecond
 )
 
 // Why a call was ended early.
@@ -68,13 +71,12 @@ func (l *launcher) serve(w *recorder, r *http.Request, f *function, path string)
 	defer l.buffers.Put(buffer)
 	out := &output{w: w, buffer: (*buffer)[:0], left: l.maxOutput, streaming: f.spec.mode == modeStreaming}
 	out.contentType = answerType(f.spec, r)
-	var err error
 	if out.streaming {
-		err = l.stream(out, r, f, path)
-	} else {
-		err = l.serialize(out, r, f, path)
+		defer l.drain(out)
+		finish(w, f, out, l.stream(out, r, f, path))
+		return
 	}
-	finish(w, f, out, err)
+	finish(w, f, out, l.serialize(out, r, f, path))
 }
 
 // serialize reads the request body to its end before it starts the process.
@@ -172,31 +174,35 @@ func (l *launcher) stream(out *output, r *http.Request, f *function, path string
 	cmd := f.spec.processCommand(ctx, f.book.writer)
 	cmd.Env = requestEnvironment(cmd.Env, r, path)
 	cmd.Stdout = out
+	if r.ContentLength == 0 {
+		cmd.Stdin = l.devNull
+		return whyEnded(ctx, run(cmd))
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe to the process: %w", err)
 	}
-	body := &watchedReader{r: r.Body}
-	copied := make(chan struct{})
-	go func() {
-		defer close(copied)
-		defer stdin.Close()
-		if _, err := io.Copy(stdin, body); err != nil && body.err != nil {
-			out.stop(&clientError{"read the request body", body.err}) // half a body is no body
-		}
-	}()
+	out.body = &watchedReader{r: r.Body, done: make(chan struct{})}
+	go out.body.copyTo(stdin, out.stop)
 	err = whyEnded(ctx, run(cmd))
-	if !body.ended.Load() {
-		// The process wants no more, but the copy waits for a client that may
-		// never send the rest. The connection is of no use afterwards.
-		if !out.started {
-			out.w.Header().Set("Connection", "close")
-		}
-		_ = control.SetReadDeadline(time.Unix(1, 0))
+	if !out.body.ended.Load() {
+		out.w.Header().Set("Connection", "close") // as in send, should nothing be sent yet
 	}
-	stdin.Close()
-	<-copied
 	return err
+}
+
+// drain reads what a process left of the request body, for a little while: a
+// connection closed with something unread would take the response with it.
+func (l *launcher) drain(out *output) {
+	if out.body == nil {
+		return
+	}
+	if !out.body.ended.Load() {
+		control := http.NewResponseController(out.w)
+		_ = control.Flush()
+		_ = control.SetReadDeadline(time.Now().Add(drainTime))
+	}
+	<-out.body.done
 }
 
 // limit returns the context of the process behind o: it ends after timeout and
@@ -224,7 +230,23 @@ func whyEnded(ctx context.Context, err error) error {
 type watchedReader struct {
 	r     io.Reader
 	ended atomic.Bool
-	err   error // io.EOF aside
+	err   error         // io.EOF aside
+	done  chan struct{} // closed by copyTo
+}
+
+// copyTo gives the whole to a process and what that does not take to nobody.
+// When reading fails it stops the process, which must be killed before it sees
+// the end of its input: half a body is no body.
+func (w *watchedReader) copyTo(stdin io.WriteCloser, stop context.CancelCauseFunc) {
+	defer close(w.done)
+	if _, err := io.Copy(stdin, w); err != nil && w.err == nil {
+		_, _ = io.Copy(io.Discard, w)
+	}
+	if w.err != nil {
+		stop(&clientError{"read the request body", w.err})
+		return
+	}
+	stdin.Close()
 }
 
 func (w *watchedReader) Read(p []byte) (int, error) {
@@ -283,9 +305,10 @@ type output struct {
 	w           *recorder
 	contentType string
 	streaming   bool
-	buffer      []byte // held back
-	left        int64  // bytes that may still come
-	started     bool   // the response's header is sent
+	buffer      []byte         // held back
+	left        int64          // bytes that may still come
+	body        *watchedReader // the request body that is read meanwhile, or nil
+	started     bool           // the response's header is sent
 	stop        context.CancelCauseFunc
 }
 
@@ -326,6 +349,10 @@ func (o *output) ReadFrom(r io.Reader) (int64, error) {
 func (o *output) send() error {
 	if !o.started {
 		o.started = true
+		if o.body != nil && !o.body.ended.Load() {
+			// It may never be read to its end: then nothing can follow it.
+			o.w.Header().Set("Connection", "close")
+		}
 		o.w.Header().Set("Content-Type", o.contentType)
 		o.w.WriteHeader(http.StatusOK)
 	}
