@@ -114,7 +114,7 @@ func TestVerdicts(t *testing.T) {
 		{"haproxy version", Warn, "newer than any that was tested", "3.2", func(f *Facts) { f.HAProxy.info.Version = "3.3-dev1" }},
 		{"haproxy version", Warn, "not a version", "", func(f *Facts) { f.HAProxy.info.Version = "unknown" }},
 		{"haproxy version", OK, "3.2.0", "", func(f *Facts) { f.HAProxy.info.Version = "3.2.0" }},
-		{"haproxy drop-in", Fail, "no backend be_dfaas_peers", "-f /etc/haproxy/dfaas.cfg",
+		{"haproxy drop-in", Fail, "no backend be_dfaas_peers", "EXTRAOPTS",
 			func(f *Facts) { f.HAProxy.peers.err = haproxy.ErrNotLoaded }},
 		{"haproxy drop-in", Fail, "broken", "log", func(f *Facts) { f.HAProxy.spoa.err = broken }},
 		{"haproxy drop-in", Fail, "has no server local", "dfaas.cfg", func(f *Facts) { f.HAProxy.peers.servers = nil }},

@@ -115,7 +115,7 @@ func judgeDropIn(f *Facts) Verdict {
 	}{{haproxy.BackendLocal, f.HAProxy.local}, {haproxy.BackendPeers, f.HAProxy.peers}, {haproxy.BackendSPOA, f.HAProxy.spoa}} {
 		switch {
 		case errors.Is(b.facts.err, haproxy.ErrNotLoaded):
-			return fail("start HAProxy with dfaas.cfg after your own file: haproxy -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg",
+			return fail("load it after your own file: EXTRAOPTS in /etc/default/haproxy, as docs/install.md says, then restart HAProxy",
 				"there is no backend %s", b.name)
 		case b.facts.err != nil:
 			return fail("see HAProxy's log", "%s", oneLine(b.facts.err))
