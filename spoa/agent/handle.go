@@ -14,7 +14,7 @@ import (
 // Names of the contract with dfaas-spoe.conf: the message, its arguments, and
 // the variables that are set in answer, which HAProxy knows as txn.dfaas.NAME.
 const (
-	messageRoute = "dfaas-route"
+	messageRoute = "route"
 
 	argPath  = "path"
 	argNode  = "node"  // absent: null
