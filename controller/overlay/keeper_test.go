@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +17,15 @@ import (
 
 // world is what a keeper sees: who is connected, and whether dials succeed.
 type world struct {
-	connected map[peer.ID]bool
+	dial   func(context.Context) error // replaces the answer to dials, if set
+	start  time.Time
+	events chan any
+
+	mu        sync.Mutex
 	reachable bool
+	connected map[peer.ID]bool
 	dials     []time.Duration // since the start
 	dropped   int
-	start     time.Time
-	events    chan any
 }
 
 // keep runs a keeper in fake time until the test's context ends.
@@ -28,20 +33,13 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 	w.connected, w.start, w.events = make(map[peer.ID]bool), time.Now(), make(chan any, 16)
 	k := &keeper{
 		self:      "self",
-		connected: func(id peer.ID) bool { return w.connected[id] },
-		dropped:   func(peer.ID) { w.dropped++ },
+		connected: w.isConnected,
+		dropped:   w.drop,
 		log:       zerolog.Nop(),
 		targets:   make(map[peer.ID]*target),
 		found:     make(chan peer.AddrInfo, 64),
 		done:      make(chan dialled, maxDials),
-	}
-	k.dial = func(_ context.Context, info peer.AddrInfo) error {
-		w.dials = append(w.dials, time.Since(w.start))
-		if !w.reachable {
-			return errors.New("nobody there")
-		}
-		w.connect(info.ID, true)
-		return nil
+		dial:      w.answer,
 	}
 	for _, id := range bootstrap {
 		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, bootstrap: true}
@@ -50,9 +48,56 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 	return k
 }
 
+func (w *world) answer(ctx context.Context, info peer.AddrInfo) error {
+	if w.dial != nil {
+		return w.dial(ctx)
+	}
+	w.mu.Lock()
+	w.dials = append(w.dials, time.Since(w.start))
+	reachable := w.reachable
+	w.mu.Unlock()
+	if !reachable {
+		return errors.New("nobody there")
+	}
+	w.connect(info.ID, true)
+	return nil
+}
+
 func (w *world) connect(id peer.ID, is bool) {
+	w.mu.Lock()
 	w.connected[id] = is
+	w.mu.Unlock()
 	w.events <- event.EvtPeerConnectednessChanged{Peer: id}
+}
+
+func (w *world) isConnected(id peer.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.connected[id]
+}
+
+func (w *world) drop(peer.ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dropped++
+}
+
+func (w *world) allDials() []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.dials)
+}
+
+func (w *world) allDropped() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dropped
+}
+
+func (w *world) reach() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reachable = true
 }
 
 func after(d time.Duration) {
@@ -66,24 +111,25 @@ func TestBootstrapPeerIsNeverGivenUp(t *testing.T) {
 		w := &world{}
 		keep(t.Context(), w, "boot")
 		after(24 * time.Hour)
-		for i := 1; i < len(w.dials); i++ {
-			if pause := w.dials[i] - w.dials[i-1]; pause < firstRetry*3/4 || pause > lastRetry*5/4 {
+		dials := w.allDials()
+		for i := 1; i < len(dials); i++ {
+			if pause := dials[i] - dials[i-1]; pause < firstRetry*3/4 || pause > lastRetry*5/4 {
 				t.Fatalf("pause %d is %v", i, pause)
 			}
 		}
-		if n := len(w.dials); n < 24*60 || n > 24*60*3 {
+		if n := len(w.allDials()); n < 24*60 || n > 24*60*3 {
 			t.Errorf("%d dials in a day", n)
 		}
-		w.reachable = true
+		w.reach()
 		after(2 * lastRetry)
-		n := len(w.dials)
+		n := len(w.allDials())
 		after(time.Hour)
-		if !w.connected["boot"] || len(w.dials) != n {
-			t.Errorf("connected %v, %d more dials while connected", w.connected["boot"], len(w.dials)-n)
+		if !w.isConnected("boot") || len(w.allDials()) != n {
+			t.Errorf("connected %v, %d more dials while connected", w.isConnected("boot"), len(w.allDials())-n)
 		}
 		w.connect("boot", false)
 		after(2 * firstRetry)
-		if !w.connected["boot"] {
+		if !w.isConnected("boot") {
 			t.Error("not connected again after a loss")
 		}
 	})
@@ -95,18 +141,18 @@ func TestFoundPeerIsGivenUpAfterAnHour(t *testing.T) {
 		k := keep(t.Context(), w)
 		k.want(peer.AddrInfo{ID: "p"})
 		after(time.Second / 4)
-		if len(w.dials) != 1 {
-			t.Fatalf("%d dials at first", len(w.dials))
+		if len(w.allDials()) != 1 {
+			t.Fatalf("%d dials at first", len(w.allDials()))
 		}
 		after(forgetAfter + 2*lastRetry)
-		n := len(w.dials)
+		n := len(w.allDials())
 		after(24 * time.Hour)
-		if len(w.dials) != n || len(k.targets) != 0 {
-			t.Errorf("%d dials after it was given up, %d targets", len(w.dials)-n, len(k.targets))
+		if len(w.allDials()) != n || len(k.targets) != 0 {
+			t.Errorf("%d dials after it was given up, %d targets", len(w.allDials())-n, len(k.targets))
 		}
 		k.want(peer.AddrInfo{ID: "p"})
 		after(time.Second / 4)
-		if len(w.dials) != n+1 {
+		if len(w.allDials()) != n+1 {
 			t.Error("not dialled when heard of again")
 		}
 	})
@@ -118,13 +164,13 @@ func TestLostPeerIsDialledSoon(t *testing.T) {
 		keep(t.Context(), w)
 		w.connect("p", true) // it dialled us
 		after(time.Minute)
-		if len(w.dials) != 0 {
+		if len(w.allDials()) != 0 {
 			t.Fatal("dialled although connected")
 		}
 		w.connect("p", false)
 		after(2 * firstRetry)
-		if !w.connected["p"] || w.dropped != 0 {
-			t.Errorf("connected %v, dropped %d", w.connected["p"], w.dropped)
+		if !w.isConnected("p") || w.allDropped() != 0 {
+			t.Errorf("connected %v, dropped %d", w.isConnected("p"), w.allDropped())
 		}
 	})
 }
@@ -138,14 +184,14 @@ func TestPeerThatTurnsAwayIsDialledSeldom(t *testing.T) {
 		k.want(peer.AddrInfo{ID: "p"})
 		for range 600 {
 			after(time.Second)
-			if w.connected["p"] {
+			if w.isConnected("p") {
 				w.connect("p", false)
 			}
 		}
-		if n := len(w.dials); n < 15 || n > 60 {
+		if n := len(w.allDials()); n < 15 || n > 60 {
 			t.Errorf("%d dials in 10 minutes", n)
 		}
-		if w.dropped == 0 {
+		if w.allDropped() == 0 {
 			t.Error("nobody was told")
 		}
 	})
@@ -172,12 +218,11 @@ func TestKeeperIsBounded(t *testing.T) {
 func TestKeeperEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		w := &world{}
-		k := keep(ctx, w, "a", "b")
-		k.dial = func(ctx context.Context, _ peer.AddrInfo) error {
+		w := &world{dial: func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
-		}
+		}}
+		k := keep(ctx, w, "a", "b")
 		after(time.Minute)
 		cancel()
 		synctest.Wait()
