@@ -91,6 +91,27 @@ func (s *fakeSPOA) hang(hung bool) {
 	s.hung = hung
 }
 
+// count returns how many tables were put.
+func (s *fakeSPOA) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.puts
+}
+
+// open tells whether there is a table, and one that lets unknown functions
+// through.
+func (s *fakeSPOA) open() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table != nil && s.table.UnknownLocal
+}
+
+func (s *fakeSPOA) setPicky(picky bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.picky = picky
+}
+
 func (s *fakeSPOA) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,6 +230,13 @@ func (h *fakeHAProxy) set(change func(*fakeHAProxy)) {
 	change(h)
 }
 
+// deleted returns how many servers were deleted.
+func (h *fakeHAProxy) deleted() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.deletes
+}
+
 // state returns what HAProxy has for a peer, "" for nothing.
 func (h *fakeHAProxy) state(id string) haproxy.State {
 	h.mu.Lock()
@@ -298,6 +326,13 @@ func (o *fakeOverlay) setMute(mute bool) {
 	o.mute = mute
 }
 
+// said returns how many announcements were made.
+func (o *fakeOverlay) said() int {
+	o.net.mu.Lock()
+	defer o.net.mu.Unlock()
+	return len(o.sent)
+}
+
 func (o *fakeOverlay) last() federation.Announcement {
 	o.net.mu.Lock()
 	defer o.net.mu.Unlock()
@@ -375,13 +410,9 @@ type testNode struct {
 func startNode(t *testing.T, net *fakeNet, n int, change ...func(*Options, *testNode)) *testNode {
 	t.Helper()
 	id := peerID(n)
-	rule, err := strategy.New("headroom")
-	if err != nil {
-		t.Fatal(err)
-	}
 	node := &testNode{id: id, spoa: newFakeSPOA(), haproxy: &fakeHAProxy{}, gateway: &fakeGateway{}, overlay: net.join(id)}
 	o := Options{
-		Self: id, Version: "test", Federation: "test", Strategy: rule, Period: time.Second, DefaultMaxrate: 100,
+		Self: id, Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
 		HTTP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(8000+n)), DefaultNamespace: "openfaas-fn",
 		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: federation.NewMembers(id, nil, nil),
 		Minter: fakeMinter{}, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
@@ -424,11 +455,13 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) t
 // pass lets the bubble's time pass.
 func pass(d time.Duration) { <-time.After(d) }
 
-// useStrategy makes a node plan by another strategy than headroom.
-func useStrategy(t *testing.T, name string) func(*Options, *testNode) {
+func headroom(t *testing.T) strategy.Strategy { return strategyOf(t, "headroom") }
+
+func strategyOf(t *testing.T, name string) strategy.Strategy {
+	t.Helper()
 	rule, err := strategy.New(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(o *Options, _ *testNode) { o.Strategy = rule }
+	return rule
 }

@@ -35,6 +35,9 @@ const (
 	// grace is how long a peer that is gone is still recognised and keeps its
 	// server, for the requests under way.
 	grace = 10 * time.Second
+	// stall is a time between two ticks that even a SPOA that hangs does not
+	// explain.
+	stall = 2 * (meterTimeout + putTimeout)
 	// lonely is how long bootstrap members may be out of reach before that is
 	// shown as a fault.
 	lonely = 10 * time.Second
@@ -57,6 +60,7 @@ type loop struct {
 	outbox  mailbox[federation.Announcement]
 
 	start      time.Time
+	ticked     time.Time // last look at the SPOA
 	nextPeriod time.Time
 	planTimer  *time.Timer
 	planSoon   bool // planTimer will fire within the debounce
@@ -89,17 +93,16 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 	now time.Time,
 ) *loop {
 	o := n.options
-	l := &loop{
+	return &loop{
 		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
-		start: now, nextPeriod: now.Add(o.Period),
+		start: now, ticked: now, nextPeriod: now.Add(o.Period),
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
 		gone: make(map[string]departed), skew: make(map[string]time.Duration),
-		strategies: make(map[string]string), warned: make(map[string]string),
+		strategies: make(map[string]string),
 	}
-	return l
 }
 
 // settle is how long a node that starts listens before it applies anything.
@@ -178,7 +181,7 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		}
 	}
 	l.checkOverlay(now)
-	gone := len(l.o.Members.Expire(now)) > 0
+	gone := l.expire(now)
 	switch {
 	case !now.Add(tickOf(l.o.Period) / 2).Before(l.nextPeriod):
 		l.rates.endPeriod()
@@ -190,6 +193,15 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		l.apply(now)
 	}
 	l.publish(now)
+}
+
+// expire lets go of members that fell silent and tells whether there were any.
+// A gap in the ticks means that it was this process that stood still: whoever
+// seems silent is given until the next tick to be heard.
+func (l *loop) expire(now time.Time) bool {
+	stoodStill := now.Sub(l.ticked) > stall
+	l.ticked = now
+	return !stoodStill && len(l.o.Members.Expire(now)) > 0
 }
 
 // plansOnMeans tells whether the strategy wants the plain mean of the last whole
@@ -254,13 +266,17 @@ func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
 
 // warnFunctions logs what is wrong with functions, each fault once.
 func (l *loop) warnFunctions(refused []string) {
+	warned := make(map[string]string)
 	for _, f := range l.gateway.functions {
-		if f.warning != l.warned[f.name] && f.warning != "" {
+		if f.warning == "" {
+			continue
+		}
+		if f.warning != l.warned[f.name] {
 			l.log.Warn().Str("function", f.name).Msg(f.warning)
 		}
-		l.warned[f.name] = f.warning
+		warned[f.name] = f.warning
 	}
-	maps.DeleteFunc(l.warned, func(name, warning string) bool { return warning == "" })
+	l.warned = warned
 	if text := fmt.Sprint(refused); text != l.gateway.refused {
 		l.gateway.refused = text
 		if len(refused) > 0 {
@@ -421,12 +437,10 @@ func (l *loop) offers(m federation.Member) []strategy.Offer {
 	return offers
 }
 
-// usable tells whether HAProxy could send a request to the peer. While HAProxy
+// usable tells whether HAProxy could and may send requests to the peer: not if
+// its server is missing or down, nor if the operator drains it. While HAProxy
 // does not answer, what it said last is believed.
-func (l *loop) usable(id string) bool {
-	state := l.servers[id]
-	return state == haproxy.Up || state == haproxy.Drain
-}
+func (l *loop) usable(id string) bool { return l.servers[id] == haproxy.Up }
 
 // apply hands the plan to those who act on it.
 func (l *loop) apply(now time.Time) {

@@ -2,12 +2,15 @@ package node
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -70,7 +73,7 @@ func TestPairForwards(t *testing.T) {
 
 		b.spoa.restart() // its counters begin with the load
 		b.spoa.load("cat", 50)
-		took := within(t, time.Second, "b's surplus claimed", func() bool { return a.overlay.net.nodes[b.id].last().Offers[0].UserRate > 45 })
+		took := within(t, time.Second, "b's surplus claimed", func() bool { return b.overlay.last().Offers[0].UserRate > 45 })
 		t.Logf("announced after %v", took)
 		within(t, time.Second, "b without spare for a", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
 
@@ -122,8 +125,38 @@ func TestMemberFallsSilentAndComesBack(t *testing.T) {
 		within(t, 4*time.Second+tickOf(time.Second), "no route to a silent peer", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
 		b.overlay.setMute(false)
 		within(t, 2*time.Second, "a route again", func() bool { return a.spoa.forwards("cat", b.id) > 0 })
-		if a.haproxy.deletes > 0 {
+		if a.haproxy.deleted() > 0 {
 			t.Error("a blink made HAProxy lose the server")
+		}
+	})
+}
+
+// TestStandingStill gives the loop a gap in its ticks, as when the process was
+// stopped and goes on.
+func TestStandingStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, now := newFakeNet(), time.Now()
+		n := New(Options{
+			Self: peerID(1), Strategy: headroom(t), Period: time.Second, Overlay: net.join(peerID(1)),
+			Members: federation.NewMembers(peerID(1), nil, nil),
+		})
+		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[federation.Announcement](), now)
+		tick := func(after time.Duration) int {
+			l.onSPOA(spoaEvent{err: errNotReached}, now.Add(after))
+			return len(l.o.Members.Alive())
+		}
+		l.onMessage(overlay.Message{
+			From: peerID(2), RemoteIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+			Announcement: federation.Announcement{V: 1, Epoch: 1, Seq: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000},
+		}, now)
+		if alive := tick(maxTick); alive != 1 {
+			t.Fatalf("%d members", alive)
+		}
+		if alive := tick(time.Minute); alive != 1 {
+			t.Error("a member was taken for dead while it was this node that stood still")
+		}
+		if alive := tick(time.Minute + maxTick); alive != 0 {
+			t.Error("a silent member stays")
 		}
 	})
 }
@@ -162,10 +195,8 @@ func TestSPOAHangs(t *testing.T) {
 func TestSPOARefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t)
-		a.spoa.mu.Lock()
-		a.spoa.picky = true
-		before := a.spoa.puts
-		a.spoa.mu.Unlock()
+		a.spoa.setPicky(true)
+		before := a.spoa.count()
 		within(t, 2*refresh, "failing", func() bool { return !a.component("spoa").OK })
 		for range 40 {
 			pass(250 * time.Millisecond)
@@ -174,12 +205,10 @@ func TestSPOARefuses(t *testing.T) {
 				t.Fatal("the fault is hidden")
 			}
 		}
-		a.spoa.mu.Lock()
-		a.spoa.picky = false
-		if n := a.spoa.puts - before; n > 5 {
+		if n := a.spoa.count() - before; n > 5 {
 			t.Errorf("%d tables", n)
 		}
-		a.spoa.mu.Unlock()
+		a.spoa.setPicky(false)
 		within(t, 2*refresh, "well again", func() bool { return a.component("spoa").OK })
 	})
 }
@@ -191,10 +220,10 @@ func TestTableIsRefreshed(t *testing.T) {
 		a := startNode(t, newFakeNet(), 1, func(o *Options, _ *testNode) { o.Period = 10 * time.Minute })
 		a.gateway.set(nil, fn("cat", "10"))
 		within(t, formed, "a table", func() bool { return a.serves("cat") })
-		before := a.spoa.puts
+		before := a.spoa.count()
 		pass(time.Minute)
 		synctest.Wait()
-		if puts := a.spoa.puts - before; puts < 10 || puts > 13 {
+		if puts := a.spoa.count() - before; puts < 10 || puts > 13 {
 			t.Errorf("%d tables in a quiet minute, want one every %v", puts, refresh)
 		}
 	})
@@ -279,10 +308,10 @@ func TestRestartTouchesNothingTooSoon(t *testing.T) {
 		within(t, formed, "one server kept and one removed", func() bool {
 			return a.spoa.forwards("cat", b.id) > 0 && a.haproxy.state(peerID(9)) == ""
 		})
-		if a.haproxy.deletes != 1 {
-			t.Errorf("%d servers were deleted, want the stale one only", a.haproxy.deletes)
+		if a.haproxy.deleted() != 1 {
+			t.Errorf("%d servers were deleted, want the stale one only", a.haproxy.deleted())
 		}
-		if first := a.spoa.puts; first > 3 {
+		if first := a.spoa.count(); first > 3 {
 			t.Errorf("%d tables while it still listened", first)
 		}
 	})
@@ -310,7 +339,7 @@ func TestGatewayDown(t *testing.T) {
 		if f := a.spoa.row("own"); f == nil || f.Local == nil {
 			t.Errorf("a function that nobody else has: %+v", f)
 		}
-		if a.spoa.table.UnknownLocal {
+		if a.spoa.open() {
 			t.Error("the functions are known, yet unknown ones are served")
 		}
 		within(t, time.Second, "nothing offered", func() bool { return b.spoa.forwards("cat", a.id) == 0 })
@@ -324,10 +353,10 @@ func TestGatewayNeverSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := startNode(t, newFakeNet(), 1, func(_ *Options, n *testNode) { n.gateway.err = errors.New("connection refused") })
 		within(t, formed, "a table that lets everything through", func() bool {
-			return a.spoa.puts > 0 && a.spoa.table.UnknownLocal
+			return a.spoa.open()
 		})
 		a.gateway.set(nil, fn("cat", "10"))
-		within(t, 2*time.Second, "the list known", func() bool { return a.serves("cat") && !a.spoa.table.UnknownLocal })
+		within(t, 2*time.Second, "the list known", func() bool { return a.serves("cat") && !a.spoa.open() })
 	})
 }
 
@@ -365,13 +394,13 @@ func TestQuietWhenNothingChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := pair(t)
 		pass(3 * time.Second)
-		said, put := len(a.overlay.sent), a.spoa.puts
+		said, put := a.overlay.said(), a.spoa.count()
 		pass(time.Minute)
 		synctest.Wait()
-		if n := len(a.overlay.sent) - said; n < 58 || n > 76 {
+		if n := a.overlay.said() - said; n < 58 || n > 76 {
 			t.Errorf("%d announcements in an idle minute", n)
 		}
-		if n := a.spoa.puts - put; n > 14 {
+		if n := a.spoa.count() - put; n > 14 {
 			t.Errorf("%d tables in an idle minute", n)
 		}
 	})
@@ -381,7 +410,9 @@ func TestQuietWhenNothingChanges(t *testing.T) {
 // the mean over exactly that period.
 func TestRecalcPlansOnMeans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := startNode(t, newFakeNet(), 1, useStrategy(t, "recalc"), func(o *Options, _ *testNode) { o.Period = 2 * time.Second })
+		n := startNode(t, newFakeNet(), 1, func(o *Options, _ *testNode) {
+			o.Strategy, o.Period = strategyOf(t, "recalc"), 2*time.Second
+		})
 		n.gateway.set(nil, fn("cat", "10"))
 		pass(4100 * time.Millisecond) // 100 ms into a period
 		n.spoa.restart()

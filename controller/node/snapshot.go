@@ -107,11 +107,7 @@ func (s *snapshot) member(m federation.Member, state string) api.Peer {
 	if m.Left {
 		p.Reason = "has left"
 	}
-	switch state := s.servers[m.ID]; state {
-	case "":
-	case haproxy.Drain:
-		p.Server = string(haproxy.Up)
-	default:
+	if state, there := s.servers[m.ID]; there {
 		p.Server = string(state)
 	}
 	for _, o := range m.Offers {
