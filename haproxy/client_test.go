@@ -296,7 +296,9 @@ func TestApplyGoesOnAfterAFailure(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, part := range []string{"is not a peer id", `"local" is not a peer id`, "enable server of peer " + idB, `unknown operation "steal"`} {
+	for _, part := range []string{
+		"is not a peer id", `"local" is not a peer id`, "enable server of peer " + idB, `unknown operation "steal"`,
+	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %q:\n%v", part, err)
 		}

@@ -91,7 +91,8 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 // name, and the global section sets nothing but our environment.
 func TestConfigLeavesTheOperatorAlone(t *testing.T) {
 	t.Parallel()
-	section := regexp.MustCompile(`^(global|defaults dfaas|defaults dfaas_backend from dfaas|(frontend fe|backend be)_dfaas\w* from dfaas\w*)$`)
+	section := regexp.MustCompile(`^(global|defaults dfaas|defaults dfaas_backend from dfaas|` +
+		`(frontend fe|backend be)_dfaas\w* from dfaas\w*)$`)
 	global := false
 	for i, line := range strings.Split(haproxy.Config(), "\n") {
 		switch {

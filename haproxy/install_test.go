@@ -35,7 +35,8 @@ func TestInstallPage(t *testing.T) {
 		return "echo '== " + chapter + "'\n" + chapters[chapter].sh
 	}
 	dir := t.TempDir()
-	site := chapters["Your own frontend"].haproxy + "\nbackend site\n    http-request return status 200 content-type text/plain string the-site\n"
+	site := chapters["Your own frontend"].haproxy +
+		"\nbackend site\n    http-request return status 200 content-type text/plain string the-site\n"
 	for name, text := range map[string]string{
 		"bin/systemctl": systemctlStandIn,
 		"bin/dfaasctl":  "#!/bin/sh\necho " + idA + "\n",

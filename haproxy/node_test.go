@@ -199,7 +199,8 @@ func peerAt(t *testing.T, id, addr string) haproxy.Peer {
 // tokenOf is a JWT of that issuer, as far as HAProxy looks at it.
 func tokenOf(id string) string {
 	enc := base64.RawURLEncoding.EncodeToString
-	return enc([]byte(`{"alg":"EdDSA","typ":"JWT"}`)) + "." + enc([]byte(`{"iss":"`+id+`","aud":"x","exp":1}`)) + "." + enc([]byte("signature"))
+	claims := `{"iss":"` + id + `","aud":"x","exp":1}`
+	return enc([]byte(`{"alg":"EdDSA","typ":"JWT"}`)) + "." + enc([]byte(claims)) + "." + enc([]byte("signature"))
 }
 
 // reply is a response, read to its end.
