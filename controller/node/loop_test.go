@@ -138,7 +138,7 @@ func TestStandingStill(t *testing.T) {
 		net, now := newFakeNet(), time.Now()
 		n := New(Options{
 			Self: peerID(1), Strategy: headroom(t), Period: time.Second, Overlay: net.join(peerID(1)),
-			Members: federation.NewMembers(peerID(1), nil, nil),
+			Members: federation.NewMembers(peerID(1), nil, nil), Minter: fakeMinter{},
 		})
 		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[federation.Announcement](), now)
 		tick := func(after time.Duration) int {
@@ -461,7 +461,9 @@ func TestUnlimitedStaysHere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
 		a.gateway.set(nil, fn("cat", "10"), fn("odd", "lots"))
-		within(t, 2*time.Second, "served without limit", func() bool { return a.serves("odd") && a.spoa.row("odd").Local.Rate == table.Unlimited })
+		within(t, 2*time.Second, "served without limit", func() bool {
+			return a.serves("odd") && a.spoa.row("odd").Local.Rate == table.Unlimited
+		})
 		pass(2 * time.Second)
 		synctest.Wait()
 		if got := b.spoa.forwards("odd", a.id); got != 0 {

@@ -56,7 +56,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown flag", env, []string{"--perod=1s"}, exitUsage, "unknown flag: --perod"},
 		{"unknown command", env, []string{"start"}, exitUsage, `unknown command "start"`},
 		{"bad value", env, []string{"--check", "--period=1"}, exitUsage, `--period: "1" is not a duration`},
-		{"bad file", env, []string{"--config", broken}, exitUsage, "broken.yaml:2: peroid: no such option: did you mean period?"},
+		{"bad file", env, []string{"--config", broken}, exitUsage, "broken.yaml:2: peroid: no such option: did you mean"},
 		{"nobody may join", env, []string{"--check", "--open-federation=false"}, exitUsage, "nobody said who may join"},
 		{"key", env, []string{"--check", "--open-federation=false", "--federation-key", key}, 0, "valid"},
 		{"key missing", env, []string{"--check", "--open-federation=false", "--federation-key", key + "x"}, exitUsage, "federation_key: "},
