@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,10 +38,9 @@ func runGoBenchmarks(ctx context.Context, root, pkg string, count int, each time
 }
 
 // parseGoBenchmarks reads what `go test -bench -benchmem` prints, and reduces
-// the repetitions of each benchmark to their medians.
+// the repetitions of each benchmark to their medians, in the order of the names.
 func parseGoBenchmarks(output string) ([]goBenchmark, error) {
 	type figures struct{ nanos, bytes, allocs []float64 }
-	var names []string
 	all := make(map[string]*figures)
 	lines := bufio.NewScanner(strings.NewReader(output))
 	for lines.Scan() {
@@ -51,7 +52,7 @@ func parseGoBenchmarks(output string) ([]goBenchmark, error) {
 		f := all[name]
 		if f == nil {
 			f = new(figures)
-			all[name], names = f, append(names, name)
+			all[name] = f
 		}
 		for i := 2; i+1 < len(fields); i += 2 { // after name and iterations: value, unit
 			value, err := strconv.ParseFloat(fields[i], 64)
@@ -69,7 +70,7 @@ func parseGoBenchmarks(output string) ([]goBenchmark, error) {
 		}
 	}
 	var benchmarks []goBenchmark
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		f := all[name]
 		benchmarks = append(benchmarks, goBenchmark{
 			name: name, repeats: len(f.nanos),
