@@ -114,7 +114,7 @@ func (s *Snapshot) fromUser(at int64, f *function) Decision {
 	if fw := f.draw(at); fw != nil {
 		return f.send(fw)
 	}
-	if f.local && (f.soft || !hereFirst && f.user.take(at)) {
+	if f.local && (!hereFirst && f.user.take(at) || f.soft) {
 		return f.serve(at)
 	}
 	return f.refuse()
@@ -168,15 +168,17 @@ func (f *function) draw(at int64) *forward {
 	if f.weight == 0 || at < f.dryUntil.Load() {
 		return nil
 	}
-	mark := f.sequences.peer.next() * f.weight
-	i := sort.Search(len(f.forwards)-1, func(i int) bool { return mark < f.forwards[i].upTo })
-	if fw := &f.forwards[i]; fw.weight > 0 && fw.take(at) {
-		return fw
+	for try := range f.sequences.peer {
+		mark := f.sequences.peer[try].next() * f.weight
+		i := sort.Search(len(f.forwards)-1, func(i int) bool { return mark < f.forwards[i].upTo })
+		if fw := &f.forwards[i]; fw.weight > 0 && fw.take(at) {
+			return fw
+		}
 	}
 	return f.drawOpen(at)
 }
 
-// drawOpen looks at all peers.
+// drawOpen looks at all peers and draws among those that are open.
 func (f *function) drawOpen(at int64) *forward {
 	left, dryUntil := 0.0, int64(math.MaxInt64)
 	for i := range f.forwards {
@@ -195,7 +197,7 @@ func (f *function) drawOpen(at int64) *forward {
 		f.dryUntil.Store(dryUntil)
 		return nil
 	}
-	mark := f.sequences.second.next() * left
+	mark := f.sequences.open.next() * left
 	for i := range f.forwards {
 		fw := &f.forwards[i]
 		if fw.weight == 0 || fw.opensAt() > at {

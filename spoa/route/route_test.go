@@ -1,33 +1,634 @@
 package route
 
-import "testing"
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
 
-func TestFunctionName(t *testing.T) {
-	for path, want := range map[string]string{
-		"/function/foo":                "foo",
-		"/function/foo/":               "foo",
-		"/function/foo/bar/../baz":     "foo",
-		"/function/foo?x=/function/y":  "foo",
-		"/function/foo-bar.ns/x":       "foo-bar.ns",
-		"/async-function/foo":          "foo",
-		"/function/":                   "",
-		"/function//foo":               "",
-		"/function/%66oo":              "%66oo",
-		"/function/foo%2fbar":          "foo%2fbar",
-		"/function/FOO":                "FOO",
-		"/function/foo\x00":            "foo\x00",
-		"/function/foo#x":              "foo#x",
-		"/function/function/foo":       "function",
-		"/async-function/function/foo": "function",
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// t0 has a monotonic reading as the times of the running program do.
+var t0 = time.Now()
+
+func compile(t testing.TB, tab *table.Table, prev *Snapshot, now time.Time) *Snapshot {
+	t.Helper()
+	m := meter.New(t0)
+	if prev != nil {
+		m = prev.meter
+	}
+	s, err := Compile(tab, prev, m, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func call(name string) Request { return Request{Path: "/function/" + name} }
+
+// callFrom is a call by identity n with a good token.
+func callFrom(t testing.TB, n int, name string, now time.Time) Request {
+	t.Helper()
+	key, id := testtable.Identity(n)
+	tok, err := token.Mint(key, id, testtable.ID(0), now, token.MaxLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Request{Path: "/function/" + name, Claimed: true, Node: id, Token: tok}
+}
+
+func TestUserStatuses(t *testing.T) {
+	local := func(l table.Local) *table.Local { l.Share = 1; return &l }
+	to := func(rate float64) []table.Forward {
+		return []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: rate}, {Peer: testtable.ID(2), Weight: 1, Rate: rate}}
+	}
+	noToken := []table.Forward{{Peer: testtable.ID(3), Weight: 1, Rate: 10}}
+	weightless := []table.Forward{{Peer: testtable.ID(1), Weight: 0, Rate: 10}}
+	deny := func(status int32) Decision { return Decision{Action: Deny, Status: status} }
+	for name, test := range map[string]struct {
+		f     table.Function
+		calls int // of which the last counts
+		want  Decision
+	}{
+		"within the rate":                 {table.Function{Local: local(table.Local{Rate: 2, TimeoutMillis: 9})}, 1, Decision{TimeoutMillis: 9}},
+		"unlimited":                       {table.Function{Local: local(table.Local{Rate: table.Unlimited})}, 1000, Decision{}},
+		"over the rate, alone":            {table.Function{Local: local(table.Local{Rate: 2})}, 2, deny(429)},
+		"rate 0, alone":                   {table.Function{Local: local(table.Local{})}, 1, deny(429)},
+		"soft, alone":                     {table.Function{Local: local(table.Local{Rate: 2, Soft: true})}, 50, Decision{}},
+		"over the rate, peers full":       {table.Function{Local: local(table.Local{Rate: 2}), Forward: to(0)}, 2, deny(503)},
+		"over the rate, no token":         {table.Function{Local: local(table.Local{Rate: 2}), Forward: noToken}, 2, deny(503)},
+		"over the rate, peers exhausted":  {table.Function{Local: local(table.Local{Rate: 2}), Forward: to(2)}, 4, deny(429)},
+		"over the rate, weight 0":         {table.Function{Local: local(table.Local{Rate: 2}), Forward: weightless}, 2, deny(429)},
+		"soft, peers full":                {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(0)}, 9, Decision{}},
+		"soft, peers exhausted":           {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(2)}, 9, Decision{}},
+		"not here, nobody":                {table.Function{}, 1, deny(404)},
+		"not here, peers full":            {table.Function{Forward: to(0)}, 1, deny(503)},
+		"not here, no token":              {table.Function{Forward: noToken}, 1, deny(503)},
+		"not here, peers exhausted":       {table.Function{Forward: to(2)}, 3, deny(429)},
+		"share 0, nobody else":            {table.Function{Local: &table.Local{Rate: 2}}, 1, Decision{}},
+		"share 0, nobody else, exhausted": {table.Function{Local: &table.Local{Rate: 2}}, 2, deny(429)},
 	} {
-		if got, ours := functionName(path); !ours || got != want {
-			t.Errorf("functionName(%q) = %q, %v, want %q", path, got, ours, want)
+		tab := testtable.New(0, 3)
+		tab.Peers[2].Token = ""
+		test.f.Name = "f"
+		tab.Functions = []table.Function{test.f}
+		s := compile(t, tab, nil, t0)
+		var got Decision
+		for range test.calls {
+			got = s.Route(t0, call("f"))
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
 	}
-	for _, path := range []string{"", "/", "/function", "/functions/foo", "function/foo", "//function/foo", "/Function/foo",
-		"/./function/foo", "/%66unction/foo", "/async-function", "/system/functions", "/function\x00/foo", "*"} {
-		if got, ours := functionName(path); ours {
-			t.Errorf("functionName(%q) = %q, want it not to be a function call", path, got)
+}
+
+func TestForwarding(t *testing.T) {
+	tab := testtable.New(2, 1)
+	tab.Functions[0].Local = nil
+	tab.Functions[1].Local = &table.Local{Rate: 0, Share: 1, TimeoutMillis: 7}
+	s := compile(t, tab, nil, t0)
+	peer := testtable.ID(1)
+	for name, want := range map[string]Decision{
+		"f0": {Action: Peer, Target: peer, Token: "token-for-1", Status: 503},
+		"f1": {Action: Peer, Target: peer, Token: "token-for-1", TimeoutMillis: 7},
+	} {
+		if diff := cmp.Diff(want, s.Route(t0, call(name))); diff != "" {
+			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+func TestShareTriesPeersFirst(t *testing.T) {
+	tab := testtable.New(1, 2)
+	tab.Functions[0].Local = &table.Local{Rate: table.Unlimited, Share: 0.6}
+	for i := range tab.Functions[0].Forward {
+		tab.Functions[0].Forward[i].Rate = table.Unlimited
+	}
+	s := compile(t, tab, nil, t0)
+	got := map[string]int{}
+	for range 1000 {
+		got[s.Route(t0, call("f0")).Target]++
+	}
+	for target, want := range map[string]int{"": 600, testtable.ID(1): 200, testtable.ID(2): 200} {
+		if n := got[target]; n < want-10 || n > want+10 {
+			t.Errorf("%d of 1000 to %q, want about %d", n, target, want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	tab := testtable.New(0, 0)
+	tab.DefaultNamespace = "main"
+	limited := &table.Local{Rate: 0, Share: 1}
+	tab.Functions = []table.Function{{Name: "foo", Local: limited}, {Name: "foo.other", Local: limited}}
+	s := compile(t, tab, nil, t0)
+	for name, want := range map[string]int32{
+		"foo": 429, "foo.main": 429, "foo.other": 429, "foo.main/x": 429,
+		"foo.": 404, "foo.main.main": 404, "foo.mai": 404, "fo": 404, "foobar": 404, "foo.other.main": 404, "FOO": 404, "%66oo": 404, "": 404,
+	} {
+		if got := s.Route(t0, call(name)); got.Status != want {
+			t.Errorf("%q: status %d, want %d", name, got.Status, want)
+		}
+	}
+	if got := s.Route(t0, Request{Path: "/healthz"}); got != (Decision{}) {
+		t.Errorf("a path that is not ours: %v", got)
+	}
+	tab.DefaultNamespace = ""
+	if got := compile(t, tab, nil, t0).Route(t0, call("foo.main")); got.Status != 404 {
+		t.Errorf("foo.main without a default namespace: status %d, want 404", got.Status)
+	}
+	tab.UnknownLocal = true
+	s = compile(t, tab, nil, t0)
+	if got := s.Route(t0, call("bar")); got != (Decision{}) {
+		t.Errorf("an unknown function while unknown ones are served: %v", got)
+	}
+	if got := s.Route(t0, call("foo")); got.Status != 429 {
+		t.Errorf("a known function while unknown ones are served: status %d, want 429", got.Status)
+	}
+}
+
+// TestAliasIsNotTheFunction: what was an alias in the last table may be a
+// function of its own in the next; their states are not the same.
+func TestAliasIsNotTheFunction(t *testing.T) {
+	tab := testtable.New(0, 0)
+	tab.DefaultNamespace = "main"
+	tab.Functions = []table.Function{{Name: "foo", Local: &table.Local{Rate: 2, Share: 1}}}
+	s := compile(t, tab, nil, t0)
+	s.Route(t0, call("foo"))
+	next := *tab
+	next.DefaultNamespace = "other"
+	next.Functions = []table.Function{{Name: "foo.main", Local: &table.Local{Rate: 2, Share: 1}}}
+	s = compile(t, &next, s, t0)
+	if got := s.Route(t0, call("foo.main")); got.Action != Local {
+		t.Errorf("foo.main: %v, want it served: it has not been called yet", got)
+	}
+}
+
+func TestPeers(t *testing.T) {
+	tab := testtable.New(3, 2)
+	tab.Functions[0].Local.TimeoutMillis = 77
+	tab.Functions[1].Local = nil // only at peers
+	delete(tab.Peers[0].Inbound, "f2")
+	s := compile(t, tab, nil, t0)
+	forbidden := func(r token.Reason) Decision { return Decision{Action: Deny, Status: 403, Reason: r} }
+	stranger := callFrom(t, 9, "f0", t0)
+	posing := stranger
+	posing.Node = testtable.ID(1)
+	for name, test := range map[string]struct {
+		req  Request
+		want Decision
+	}{
+		"good":                 {callFrom(t, 1, "f0", t0), Decision{TimeoutMillis: 77}},
+		"unknown function":     {callFrom(t, 1, "nope", t0), Decision{Action: Deny, Status: 404}},
+		"not deployed here":    {callFrom(t, 1, "f1", t0), Decision{Action: Deny, Status: 404}},
+		"not admitted":         {callFrom(t, 1, "f2", t0), Decision{Action: Deny, Status: 429}},
+		"unknown peer":         {stranger, forbidden(token.UnknownPeer)},
+		"another's token":      {posing, forbidden(token.WrongIssuer)},
+		"empty claim":          {Request{Path: "/function/f0", Claimed: true}, forbidden(token.UnknownPeer)},
+		"this node's own id":   {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(0)}, forbidden(token.UnknownPeer)},
+		"no token":             {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1)}, forbidden(token.MissingToken)},
+		"forged, no function":  {Request{Path: "/function/nope", Claimed: true, Node: "x"}, forbidden(token.UnknownPeer)},
+		"token of a user":      {Request{Path: "/function/f0", Token: stranger.Token}, Decision{TimeoutMillis: 77}},
+		"forged, not our path": {Request{Path: "/healthz", Claimed: true, Node: "x"}, Decision{}},
+	} {
+		if diff := cmp.Diff(test.want, s.Route(t0, test.req)); diff != "" {
+			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestPeersAreNeverForwarded offers every way out and sends peers' requests
+// over all limits.
+func TestPeersAreNeverForwarded(t *testing.T) {
+	tab := testtable.New(2, 3)
+	tab.Functions[0].Local = &table.Local{Rate: 1, Soft: true}
+	tab.Functions[1].Local = nil
+	tab.UnknownLocal = true
+	for i := range tab.Functions {
+		for j := range tab.Functions[i].Forward {
+			tab.Functions[i].Forward[j].Rate = table.Unlimited
+		}
+	}
+	s := compile(t, tab, nil, t0)
+	for _, name := range []string{"f0", "f1", "f2"} {
+		req := callFrom(t, 1, name, t0)
+		for range 100 {
+			if got := s.Route(t0, req); got.Action == Peer {
+				t.Fatalf("%s: a peer's request was forwarded: %v", name, got)
+			}
+		}
+	}
+}
+
+func TestNoFreshTable(t *testing.T) {
+	router := NewRouter(meter.New(t0))
+	forged := Request{Path: "/function/f0", Claimed: true, Node: "x"}
+	if got := router.Route(t0, forged); got != (Decision{}) {
+		t.Errorf("no table: %v", got)
+	}
+	tab := testtable.New(1, 1)
+	tab.TTLMillis = 30_000
+	tab.Functions[0].Local.Rate = 0
+	tab.Functions[0].Forward = nil
+	if err := router.Swap(tab, t0); err != nil {
+		t.Fatal(err)
+	}
+	last := t0.Add(30*time.Second - 1)
+	if got := router.Route(last, call("f0")); got.Status != 429 {
+		t.Errorf("just before the end: %v, want 429", got)
+	}
+	if !router.Status(last).Fresh || router.Status(last.Add(1)).Fresh {
+		t.Error("fresh until the end, and not after it")
+	}
+	for _, req := range []Request{call("f0"), call("nope"), forged} {
+		if got := router.Route(last.Add(1), req); got != (Decision{}) {
+			t.Errorf("expired: %v for %v", got, req)
+		}
+	}
+	if totals := router.Totals(); totals.Open != 4 {
+		t.Errorf("%d counted as let through, want 4", totals.Open)
+	}
+	next := *tab
+	next.Version++
+	if err := router.Swap(&next, last.Add(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := router.Route(last.Add(2), call("f0")); got.Status != 429 {
+		t.Errorf("renewed: %v, want 429", got)
+	}
+}
+
+func TestInvalidTableChangesNothing(t *testing.T) {
+	router := NewRouter(meter.New(t0))
+	good := testtable.New(1, 1)
+	if err := router.Swap(good, t0); err != nil {
+		t.Fatal(err)
+	}
+	bad := testtable.New(2, 1)
+	bad.Functions[1].Forward[0].Peer = testtable.ID(7)
+	if err := router.Swap(bad, t0); err == nil {
+		t.Fatal("an invalid table was accepted")
+	}
+	if router.Status(t0).Table != good {
+		t.Error("the current table was replaced")
+	}
+}
+
+// TestSharesFollowWeights draws from random weights; then with some peers
+// exhausted, from the others' weights.
+func TestSharesFollowWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 30 {
+		const draws = 3000
+		peers := 2 + r.IntN(20)
+		tab := testtable.New(1, peers)
+		f := &tab.Functions[0]
+		f.Local = nil
+		open := 0.0
+		for i := range f.Forward {
+			fw := &f.Forward[i]
+			fw.Weight, fw.Rate = r.ExpFloat64(), table.Unlimited
+			if i > 0 && r.IntN(3) == 0 {
+				fw.Rate = 0.001 // one request, then none
+				continue
+			}
+			open += fw.Weight
+		}
+		s := compile(t, tab, nil, t0)
+		got := map[string]float64{}
+		for range draws {
+			got[s.Route(t0, call("f0")).Target]++
+		}
+		for _, fw := range f.Forward {
+			want := fw.Weight / open * draws
+			if fw.Rate != table.Unlimited {
+				want = min(1, got[fw.Peer])
+			}
+			if math.Abs(got[fw.Peer]-want) > 0.01*draws {
+				t.Errorf("%d peers: %v of %d draws for weight %v of %v, want %v", peers, got[fw.Peer], draws, fw.Weight, open, want)
+			}
+		}
+	}
+}
+
+// TestFewDrawsAreEven: a new table every few requests must not start the
+// sequence again.
+func TestFewDrawsAreEven(t *testing.T) {
+	tab := testtable.New(1, 2)
+	tab.Functions[0].Local = nil
+	s := compile(t, tab, nil, t0)
+	got := map[string]int{}
+	for i := range 50 {
+		now := t0.Add(time.Duration(i) * time.Second)
+		next := *tab
+		s = compile(t, &next, s, now)
+		got[s.Route(now, call("f0")).Target]++
+	}
+	if n := got[testtable.ID(1)]; n < 22 || n > 28 {
+		t.Errorf("%d of 50 to the first of two equal peers", n)
+	}
+}
+
+// TestUsersBeforePeers: at a capacity of 10/s, peers get what 4 users/s leave,
+// and nothing once users take all.
+func TestUsersBeforePeers(t *testing.T) {
+	for _, test := range []struct{ users, usersServed, peersMost, peersLeast int }{
+		{users: 4, usersServed: 4, peersMost: 6, peersLeast: 5},
+		{users: 10, usersServed: 10, peersMost: 0, peersLeast: 0},
+		{users: 30, usersServed: 10, peersMost: 0, peersLeast: 0},
+		{users: 0, usersServed: 0, peersMost: 10, peersLeast: 9},
+	} {
+		tab := testtable.New(1, 2)
+		tab.TTLMillis = 600_000
+		tab.Functions[0].Forward = nil
+		s := compile(t, tab, nil, t0)
+		const seconds, warm = 20, 5
+		users, peers := 0, 0
+		for ms := range (seconds + warm) * 1000 {
+			now := t0.Add(time.Duration(ms) * time.Millisecond)
+			if test.users > 0 && ms%(1000/test.users) == 0 {
+				if s.Route(now, call("f0")).Action == Local && ms >= warm*1000 {
+					users++
+				}
+			}
+			if ms%25 == 0 { // 40/s from each peer
+				for n := 1; n <= 2; n++ {
+					if s.Route(now, callFromCached(t, n, now)).Action == Local && ms >= warm*1000 {
+						peers++
+					}
+				}
+			}
+		}
+		// What a bucket holds may be used up once in the time measured.
+		if users < test.usersServed*seconds || users > test.usersServed*seconds+5 {
+			t.Errorf("%+v: %d users served in %d s", test, users, seconds)
+		}
+		if peers < test.peersLeast*seconds || peers > test.peersMost*seconds+5 {
+			t.Errorf("%+v: %d peers' requests served in %d s", test, peers, seconds)
+		}
+	}
+}
+
+var tokenCache = map[string]Request{}
+
+// callFromCached is callFrom for f0 with a token that is up to 10 s old.
+func callFromCached(t testing.TB, n int, now time.Time) Request {
+	t.Helper()
+	key := fmt.Sprint(n, now.Truncate(10*time.Second))
+	if _, ok := tokenCache[key]; !ok {
+		tokenCache[key] = callFrom(t, n, "f0", now)
+	}
+	return tokenCache[key]
+}
+
+// model is the decision written down once more, dumbly: float token buckets and
+// lists, no sharing of state between tables.
+type model struct {
+	tab      *table.Table
+	user     map[string]*tokens // by function
+	capacity map[string]*tokens
+	out, in  map[[2]string]*tokens // by function and peer
+}
+
+func newModel(tab *table.Table) *model {
+	m := &model{tab, map[string]*tokens{}, map[string]*tokens{}, map[[2]string]*tokens{}, map[[2]string]*tokens{}}
+	for _, f := range tab.Functions {
+		if f.Local != nil {
+			m.user[f.Name], m.capacity[f.Name] = newTokens(f.Local.Rate), newTokens(f.Local.Rate)
+		}
+		for _, fw := range f.Forward {
+			m.out[[2]string{f.Name, fw.Peer}] = newTokens(fw.Rate)
+		}
+	}
+	for _, p := range tab.Peers {
+		for name, rate := range p.Inbound {
+			m.in[[2]string{name, p.ID}] = newTokens(rate)
+		}
+	}
+	return m
+}
+
+// check tells whether the model allows the decision on a user's request, and
+// takes from its buckets accordingly.
+func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
+	available, hopeful := map[string]bool{}, false
+	for _, fw := range f.Forward {
+		sendable := fw.Rate != 0 && m.token(fw.Peer) != ""
+		hopeful = hopeful || sendable
+		if sendable && fw.Weight > 0 && m.out[[2]string{f.Name, fw.Peer}].has(now) {
+			available[fw.Peer] = true
+		}
+	}
+	room := f.Local != nil && m.user[f.Name].has(now)
+	switch d.Action {
+	case Local:
+		switch {
+		case f.Local == nil:
+			return fmt.Errorf("served although not deployed here")
+		case room:
+			m.user[f.Name].take()
+		case !f.Local.Soft:
+			return fmt.Errorf("served over the rate")
+		case len(available) > 0:
+			return fmt.Errorf("served over the rate while a peer has room")
+		}
+		m.capacity[f.Name].debit(now)
+	case Peer:
+		if room && f.Local.Share == 1 {
+			return fmt.Errorf("forwarded although there is room here")
+		}
+		if !available[d.Target] {
+			return fmt.Errorf("forwarded to %s, which has no room", d.Target)
+		}
+		m.out[[2]string{f.Name, d.Target}].take()
+	case Deny:
+		want := int32(http.StatusTooManyRequests)
+		if len(f.Forward) > 0 && !hopeful {
+			want = http.StatusServiceUnavailable
+		} else if len(f.Forward) == 0 && f.Local == nil {
+			want = http.StatusNotFound
+		}
+		if room || len(available) > 0 || f.Local != nil && f.Local.Soft || d.Status != want {
+			return fmt.Errorf("refused with %d, want %d if at all; room here %v, at peers %v", d.Status, want, room, available)
+		}
+	}
+	return nil
+}
+
+func (m *model) checkPeer(f *table.Function, peer string, now int64, d Decision) error {
+	if f.Local == nil {
+		if d.Status != http.StatusNotFound {
+			return fmt.Errorf("%v for a function that is not here", d)
+		}
+		return nil
+	}
+	in := m.in[[2]string{f.Name, peer}]
+	room := m.capacity[f.Name].has(now) && in != nil && in.has(now)
+	if room != (d.Action == Local) || !room && d.Status != http.StatusTooManyRequests {
+		return fmt.Errorf("%v, room %v", d, room)
+	}
+	if room {
+		in.take()
+		m.capacity[f.Name].take()
+	}
+	return nil
+}
+
+func (m *model) token(peer string) string {
+	for _, p := range m.tab.Peers {
+		if p.ID == peer {
+			return p.Token
+		}
+	}
+	return ""
+}
+
+// randomTable has rates whose intervals are whole ms, so that model and bucket
+// agree exactly at times of whole ms.
+func randomTable(r *rand.Rand) *table.Table {
+	rate := func() float64 { return []float64{0, 1, 2, 4, 5, 10, 20, table.Unlimited}[r.IntN(8)] }
+	tab := testtable.New(0, r.IntN(4))
+	tab.TTLMillis = 600_000
+	for i := range tab.Peers {
+		if r.IntN(5) == 0 {
+			tab.Peers[i].Token = ""
+		}
+	}
+	for n := range 1 + r.IntN(2) {
+		f := table.Function{Name: fmt.Sprintf("f%d", n)}
+		if r.IntN(4) > 0 {
+			f.Local = &table.Local{Rate: rate(), Soft: r.IntN(4) == 0, Share: []float64{0, 0.5, 1, 1}[r.IntN(4)]}
+		}
+		for i := range tab.Peers {
+			if r.IntN(3) > 0 {
+				f.Forward = append(f.Forward, table.Forward{Peer: tab.Peers[i].ID, Weight: float64(r.IntN(4)), Rate: rate()})
+			}
+			if r.IntN(3) > 0 {
+				tab.Peers[i].Inbound[f.Name] = rate()
+			}
+		}
+		tab.Functions = append(tab.Functions, f)
+	}
+	return tab
+}
+
+// TestAgainstModel replays random requests against random tables. Now and then
+// the table is replaced by one that says the same in another order: nothing may
+// be forgotten.
+func TestAgainstModel(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		tab := randomTable(r)
+		m, s := newModel(tab), compile(t, tab, nil, t0)
+		ms := int64(0)
+		for step := range 400 {
+			ms += int64(r.IntN(4) * r.IntN(100))
+			now := t0.Add(time.Duration(ms) * time.Millisecond)
+			if r.IntN(20) == 0 {
+				s = compile(t, shuffled(r, tab), s, now)
+			}
+			f := &tab.Functions[r.IntN(len(tab.Functions))]
+			var err error
+			if n := len(tab.Peers); n > 0 && r.IntN(3) == 0 {
+				i := r.IntN(n)
+				req := callFromCached(t, i+1, now)
+				req.Path = "/function/" + f.Name
+				err = m.checkPeer(f, tab.Peers[i].ID, ms*1e6, s.Route(now, req))
+			} else {
+				err = m.checkUser(f, ms*1e6, s.Route(now, call(f.Name)))
+			}
+			if err != nil {
+				t.Fatalf("seed %d, step %d, function %s at %d ms: %v", seed, step, f.Name, ms, err)
+			}
+		}
+	}
+}
+
+func shuffled(r *rand.Rand, tab *table.Table) *table.Table {
+	c := *tab
+	c.Version++
+	c.Functions = append([]table.Function(nil), tab.Functions...)
+	for i := range c.Functions {
+		fws := append([]table.Forward(nil), c.Functions[i].Forward...)
+		r.Shuffle(len(fws), func(a, b int) { fws[a], fws[b] = fws[b], fws[a] })
+		c.Functions[i].Forward = fws
+	}
+	r.Shuffle(len(c.Functions), func(a, b int) { c.Functions[a], c.Functions[b] = c.Functions[b], c.Functions[a] })
+	return &c
+}
+
+// TestConcurrently routes from many goroutines while tables come and go: every
+// request is counted, and none is admitted beyond the limits.
+func TestConcurrently(t *testing.T) {
+	tab := testtable.New(1, 5)
+	m := meter.New(t0)
+	router := NewRouter(m)
+	if err := router.Swap(tab, t0); err != nil {
+		t.Fatal(err)
+	}
+	const workers, each = 8, 5000
+	var clock atomic.Int64
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for range each {
+				router.Route(t0.Add(time.Duration(clock.Add(int64(100*time.Microsecond)))), call("f0"))
+			}
+		})
+	}
+	all.Go(func() {
+		for i := range 50 {
+			next := *tab
+			next.Version = uint64(i + 2)
+			if err := router.Swap(&next, t0.Add(time.Duration(clock.Load()))); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	all.Wait()
+	end := t0.Add(time.Duration(clock.Load()))
+	f := router.Report(end).Functions[0]
+	if f.User.Total() != workers*each {
+		t.Errorf("%d requests counted, want %d", f.User.Total(), workers*each)
+	}
+	most := uint64(10*end.Sub(t0).Seconds()) + 5 + 1
+	if f.User.Local > most {
+		t.Errorf("%d served here, want at most %d", f.User.Local, most)
+	}
+	sum := uint64(0)
+	for id, n := range f.Out {
+		if sum += n; n > most {
+			t.Errorf("%d sent to %s, want at most %d", n, id, most)
+		}
+	}
+	if sum != f.User.Forwarded {
+		t.Errorf("%d forwarded in all, but %d to the peers", f.User.Forwarded, sum)
+	}
+}
+
+// TestCountersSurvive: counters survive a table that lacks them.
+func TestCountersSurvive(t *testing.T) {
+	router := NewRouter(meter.New(t0))
+	full, none := testtable.New(1, 1), testtable.New(0, 0)
+	for _, tab := range []*table.Table{full, none, full} {
+		if err := router.Swap(tab, t0); err != nil {
+			t.Fatal(err)
+		}
+		router.Route(t0, call("f0"))
+	}
+	rep := router.Report(t0)
+	if len(rep.Functions) != 1 || rep.Functions[0].User.Local != 2 || rep.NotFound != 1 {
+		t.Errorf("report %+v, want 2 served here and 1 not found", rep)
 	}
 }

@@ -1,0 +1,90 @@
+package route
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// large is 1,000 functions and 100 peers, each of them having every function.
+func large(local, forward float64) *table.Table {
+	tab := testtable.New(1000, 100)
+	tab.TTLMillis = table.MaxTTL.Milliseconds()
+	for i := range tab.Functions {
+		tab.Functions[i].Local.Rate = local
+		for j := range tab.Functions[i].Forward {
+			tab.Functions[i].Forward[j].Rate = forward
+		}
+	}
+	for i := range tab.Peers {
+		for name := range tab.Peers[i].Inbound {
+			tab.Peers[i].Inbound[name] = forward
+		}
+	}
+	return tab
+}
+
+// decisions are the cases worth measuring.
+func decisions(t testing.TB) map[string]func() Decision {
+	now := t0
+	user := func(s *Snapshot) func() Decision {
+		return func() Decision {
+			now = now.Add(10 * time.Microsecond)
+			return s.Route(now, Request{Path: "/function/f500/some/path"})
+		}
+	}
+	half := large(0, table.Unlimited)
+	for i := range half.Functions {
+		for j := range half.Functions[i].Forward {
+			if j%2 == 0 {
+				half.Functions[i].Forward[j].Rate = 0.01
+			}
+		}
+	}
+	unlimited := compile(t, large(table.Unlimited, table.Unlimited), nil, t0)
+	peer := callFrom(t, 50, "f500", t0)
+	return map[string]func() Decision{
+		"local":        user(unlimited),
+		"localLimited": user(compile(t, large(table.MaxRate, 0), nil, t0)),
+		"forward":      user(compile(t, large(0, table.MaxRate), nil, t0)),
+		"forwardHalf":  user(compile(t, half, nil, t0)),
+		"exhausted":    user(compile(t, large(0, 10), nil, t0)),
+		"full":         user(compile(t, large(0, 0), nil, t0)),
+		"unknown":      func() Decision { return unlimited.Route(t0, Request{Path: "/function/nope"}) },
+		"peer":         func() Decision { return unlimited.Route(t0, peer) },
+		"peerForged":   func() Decision { return unlimited.Route(t0, Request{Path: peer.Path, Claimed: true, Node: "12D3KooW"}) },
+		"peerSameForge": func() Decision {
+			return unlimited.Route(t0, Request{Path: peer.Path, Claimed: true, Node: peer.Node, Token: "x.y.z"})
+		},
+	}
+}
+
+func BenchmarkRoute(b *testing.B) {
+	for name, decide := range decisions(b) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				decide()
+			}
+		})
+	}
+}
+
+func TestRouteDoesNotAllocate(t *testing.T) {
+	for name, decide := range decisions(t) {
+		if n := testing.AllocsPerRun(1000, func() { decide() }); n != 0 {
+			t.Errorf("%s: %v allocations a decision", name, n)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	tab := large(10, 10)
+	s := compile(b, tab, nil, t0)
+	b.ReportAllocs()
+	for b.Loop() {
+		s = compile(b, tab, s, t0)
+	}
+}

@@ -1,0 +1,53 @@
+package route
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFunctionName(t *testing.T) {
+	for path, want := range map[string]string{
+		"/function/foo":                "foo",
+		"/function/foo/":               "foo",
+		"/function/foo/bar/../baz":     "foo",
+		"/function/foo?x=/function/y":  "foo",
+		"/function/foo-bar.ns/x":       "foo-bar.ns",
+		"/async-function/foo":          "foo",
+		"/function/":                   "",
+		"/function//foo":               "",
+		"/function/%66oo":              "%66oo",
+		"/function/foo%2fbar":          "foo%2fbar",
+		"/function/FOO":                "FOO",
+		"/function/foo\x00":            "foo\x00",
+		"/function/foo#x":              "foo#x",
+		"/function/function/foo":       "function",
+		"/async-function/function/foo": "function",
+	} {
+		if got, ours := functionName(path); !ours || got != want {
+			t.Errorf("functionName(%q) = %q, %v, want %q", path, got, ours, want)
+		}
+	}
+	for _, path := range []string{"", "/", "/function", "/functions/foo", "function/foo", "//function/foo", "/Function/foo",
+		"/./function/foo", "/%66unction/foo", "/async-function", "/system/functions", "/function\x00/foo", "*"} {
+		if got, ours := functionName(path); ours {
+			t.Errorf("functionName(%q) = %q, want it not to be a function call", path, got)
+		}
+	}
+}
+
+func FuzzFunctionName(f *testing.F) {
+	for _, path := range []string{"/function/foo", "/async-function/foo.ns/x?y", "/function/%66oo", "/function//", "//function/x"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		name, ours := functionName(path)
+		switch {
+		case !ours && (strings.HasPrefix(path, "/function/") || strings.HasPrefix(path, "/async-function/")):
+			t.Errorf("functionName(%q) is not ours", path)
+		case ours && strings.ContainsAny(name, "/?"):
+			t.Errorf("functionName(%q) = %q", path, name)
+		case ours && !strings.HasPrefix(path, "/function/"+name) && !strings.HasPrefix(path, "/async-function/"+name):
+			t.Errorf("functionName(%q) = %q, which is not in it literally", path, name)
+		}
+	})
+}
