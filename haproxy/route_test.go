@@ -35,6 +35,7 @@ func TestRouting(t *testing.T) {
 				{"local", testLocal},
 				{"refused", testRefused},
 				{"ambiguous claims", testAmbiguousClaims},
+				{"impossible claims", testImpossibleClaims},
 				{"other paths", testOtherPaths},
 				{"health", testHealth},
 				{"to a peer", testToPeer},
@@ -100,7 +101,7 @@ func TestHangingAgent(t *testing.T) {
 
 func testLocal(t *testing.T, a, _ *node) {
 	uri := "/function/f.ns/a%20b//c%2Fd?x=1&y=%2F&z"
-	got := call(t, "GET", "http://"+a.decided+uri, nil, "DFaaS-Token", "t", "dfaas-node-id", "n", "DFAAS-Other", "o", "DFaaS-Fallback", "503")
+	got := call(t, "GET", "http://"+a.decided+uri, nil, "DFaaS-Token", tokenOf(idB), "dfaas-node-id", idB, "DFAAS-Other", "o", "DFaaS-Fallback", "503")
 	wantReply(t, got, 200, a.decided, idA)
 	seen := a.gateway.lastRequest()
 	wantNoClaims(t, seen)
@@ -138,6 +139,24 @@ func testAmbiguousClaims(t *testing.T, a, _ *node) {
 		headers = append(headers, "Test-Action", "peer", "Test-Target", idB)
 		wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, headers...), 403, a.decided, idA)
 	}
+}
+
+// testImpossibleClaims: no agent answers here, and yet nobody gets in who could
+// not be a peer.
+func testImpossibleClaims(t *testing.T, a, _ *node) {
+	for _, claim := range [][]string{
+		{"DFaaS-Node-ID", "malicious-id"},
+		{"DFaaS-Node-ID", "malicious-id", "DFaaS-Token", tokenOf(idB)},
+		{"DFaaS-Node-ID", ""},
+		{"DFaaS-Node-ID", idB},
+		{"DFaaS-Node-ID", idB + "x", "DFaaS-Token", tokenOf(idB)},
+		{"DFaaS-Node-ID", idB, "DFaaS-Token", ""},
+		{"DFaaS-Node-ID", idB, "DFaaS-Token", "two.parts"},
+		{"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB) + ".four"},
+	} {
+		wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/f", nil, claim...), 403, a.Addr, idA)
+	}
+	wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/f", nil, "DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)), 200, a.Addr, idA)
 }
 
 func testOtherPaths(t *testing.T, a, _ *node) {
@@ -230,7 +249,7 @@ func testWhatPeerSees(t *testing.T, a, b *node) {
 	defer peer.Close()
 	a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, peer.Listener.Addr().String()))
 	call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA),
-		"DFaaS-Node-ID", "user", "DFaaS-Token", "user", "DFaaS-Other", "user")
+		"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB), "DFaaS-Other", "user")
 	seen := *header.Load()
 	for name, want := range map[string]string{haproxy.HeaderNodeID: idA, haproxy.HeaderToken: tokenOf(idA)} {
 		if v := seen.Values(name); len(v) != 1 || v[0] != want {
