@@ -30,6 +30,7 @@ func (o *Overlay) startGossip(s settings) error {
 	}
 	ps, err := pubsub.NewGossipSub(o.ctx, o.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
+		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithMaxMessageSize(maxRPC),
 		pubsub.WithSeenMessagesTTL(seenTTL),
 		pubsub.WithValidateQueueSize(validationQueue),
@@ -87,6 +88,16 @@ func (o *Overlay) remoteIPs(id peer.ID) []netip.Addr {
 		}
 	}
 	return ips
+}
+
+// gossipParams makes the mesh thinner than gossipsub's own. Nearly every member is
+// connected to every other and sends its announcements to all of them directly
+// (flood publishing), so the mesh only helps those without a direct connection,
+// and every duplicate it makes costs all nodes processor time.
+func gossipParams() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout, p.Dlazy = 4, 3, 6, 2, 1, 3
+	return p
 }
 
 // scoreParams punishes nothing but invalid messages: four within a minute and

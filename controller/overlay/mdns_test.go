@@ -29,6 +29,7 @@ func TestMDNS(t *testing.T) {
 		return
 	}
 	loopbackWithMulticast(t)
+	before := len(stacks())
 	nodes := runEach(t, 3, func(i int, c *Config) {
 		c.MDNS = true
 		c.Federation = []string{"one", "one", "two"}[i]
@@ -39,6 +40,10 @@ func TestMDNS(t *testing.T) {
 	}
 	nodes[0] = nodes[0].restart()
 	waitMesh(t, nodes[:2]...)
+	for _, n := range nodes {
+		n.Close()
+	}
+	waitFor(t, "goroutines end", func() bool { return len(stacks()) <= before })
 }
 
 // loopbackWithMulticast brings the loopback interface up, able to multicast.
