@@ -101,7 +101,8 @@ func TestHangingAgent(t *testing.T) {
 
 func testLocal(t *testing.T, a, _ *node) {
 	uri := "/function/f.ns/a%20b//c%2Fd?x=1&y=%2F&z"
-	got := call(t, "GET", "http://"+a.decided+uri, nil, "DFaaS-Token", tokenOf(idB), "dfaas-node-id", idB, "DFAAS-Other", "o", "DFaaS-Fallback", "503")
+	got := call(t, "GET", "http://"+a.decided+uri, nil,
+		"DFaaS-Token", tokenOf(idB), "dfaas-node-id", idB, "DFAAS-Other", "o", "DFaaS-Fallback", "503")
 	wantReply(t, got, 200, a.decided, idA)
 	seen := a.gateway.lastRequest()
 	wantNoClaims(t, seen)
