@@ -134,8 +134,8 @@ func (m *Members) Apply(now time.Time, from string, a Announcement, remoteIPs []
 	return changed, nil
 }
 
-// Expire makes members gone that have missed three announcements, and returns
-// the ids of all that expired since the last call, sorted.
+// Expire makes members gone that have been silent for almost three periods, in
+// which at least three announcements were due, and returns the ids of all that expired since the last call, sorted.
 func (m *Members) Expire(now time.Time) []string {
 	m.sweep(now)
 	expired := slices.DeleteFunc(m.expired, m.isAlive)
@@ -236,9 +236,9 @@ func (m *Members) bury(now time.Time, r *record) bool {
 // sweep buries the members that are overdue and forgets those long gone.
 func (m *Members) sweep(now time.Time) {
 	for id, r := range m.records {
-		// The third announcement is missed for certain half a period after
-		// it was due.
-		overdue := 3*r.Period + r.Period/2
+		// A quarter early, so that a node that died right after it announced
+		// is out of everybody's table within three periods, planning included.
+		overdue := 3*r.Period - r.Period/4
 		switch {
 		case r.gone.IsZero() && now.Sub(r.LastSeen) > overdue:
 			m.bury(now, r)
