@@ -72,7 +72,7 @@ func (l *launcher) serve(w *recorder, r *http.Request, f *function, path string)
 	out := &output{w: w, buffer: (*buffer)[:0], left: l.maxOutput, streaming: f.spec.mode == modeStreaming}
 	out.contentType = answerType(f.spec, r)
 	if out.streaming {
-		defer l.drain(out)
+		defer drain(out)
 		finish(w, f, out, l.stream(out, r, f, path))
 		return
 	}
@@ -193,7 +193,7 @@ func (l *launcher) stream(out *output, r *http.Request, f *function, path string
 
 // drain reads what a process left of the request body, for a little while: a
 // connection closed with something unread would take the response with it.
-func (l *launcher) drain(out *output) {
+func drain(out *output) {
 	if out.body == nil {
 		return
 	}

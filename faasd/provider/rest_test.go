@@ -3,11 +3,14 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/openfaas/faas-provider/logs"
@@ -385,4 +388,55 @@ func TestMetrics(t *testing.T) {
 	if text := p.want(200, "", "GET", "/metrics", nil); strings.Contains(text, "bad.openfaas-fn") {
 		t.Error("a removed function is still in the metrics")
 	}
+}
+
+// The controller's view of the provider.
+func TestClientWatchesProvider(t *testing.T) {
+	p := startNew(t)
+	client, err := faasd.New(faasd.Options{URL: p.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	snapshots := client.Watch(ctx, 10*time.Millisecond)
+	see := func(want string) {
+		t.Helper()
+		var got []string
+		eventually(t, want, func() bool {
+			got = nil
+			s := <-snapshots
+			for _, f := range s.Functions {
+				got = append(got, fmt.Sprintf("%s %g %d", f.Name, f.Labels.MaxRate, f.Status.AvailableReplicas))
+			}
+			return s.Err == nil && strings.Join(got, ", ") == want
+		})
+	}
+	see("")
+	cat := types.FunctionDeployment{Service: "cat", Image: "cat", Labels: &map[string]string{"dfaas.maxrate": "10"}}
+	inDev := types.FunctionDeployment{Service: "cat", Image: "cat", Namespace: "dev"}
+	if err := errors.Join(client.Deploy(ctx, cat), client.Deploy(ctx, inDev)); err != nil {
+		t.Fatal(err)
+	}
+	see("cat 10 1, cat.dev 0 1")
+	cat.Labels = &map[string]string{"dfaas.maxrate": "20"}
+	if err := errors.Join(client.Update(ctx, cat), client.Scale(ctx, "cat.dev", 0)); err != nil {
+		t.Fatal(err)
+	}
+	see("cat 20 1, cat.dev 0 0")
+	if err := client.Remove(ctx, "cat.dev"); err != nil {
+		t.Fatal(err)
+	}
+	see("cat 20 1")
+	info, err := client.Info(ctx)
+	if err != nil || info.Provider.Name != "dfaas-provider" || info.Provider.Orchestration != "processes" {
+		t.Errorf("info: %+v, %v", info, err)
+	}
+	if err := client.Healthy(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an error", func() bool { return (<-snapshots).Err != nil })
 }
