@@ -60,8 +60,8 @@ type show struct {
 
 // views is what the tools say while the load is on.
 type views struct {
-	refusal, peers, routes string
-	err                    error
+	call, refusal, peers, routes string
+	err                          error
 }
 
 // Run shows the demo. It is an error when anything did not hold.
@@ -186,6 +186,7 @@ func (d *show) look(ctx context.Context, f *federation.Federation, when time.Tim
 	if err == nil && refused.status != http.StatusForbidden {
 		err = fmt.Errorf("the forged node id was answered %d, not 403", refused.status)
 	}
+	v.call = fmt.Sprintf("curl -d hello -H '%s: malicious-id' %s/function/figlet", haproxy.HeaderNodeID, first.URL)
 	v.refusal = fmt.Sprintf("%d %s", refused.status, strings.TrimSpace(refused.body))
 	var peersErr, routesErr error
 	v.peers, peersErr = d.dfaasctl(ctx, first, "peers")
@@ -209,7 +210,7 @@ func (d *show) conclude(sum summary.Summary, v views) error {
 	if v.err != nil {
 		return v.err
 	}
-	d.say("\n$ curl -d hello -H 'DFaaS-Node-ID: malicious-id' %s\n%s", "http://NODE-1/function/figlet", v.refusal)
+	d.say("\n$ %s\n%s", v.call, v.refusal)
 	d.say("\nWhile the load was on, on node-1:\n\n$ dfaasctl peers\n%s\n\n$ dfaasctl routes\n%s\n", v.peers, v.routes)
 	if err := summary.WriteTable(d.Screen, sum); err != nil {
 		return err

@@ -116,7 +116,7 @@ func send(ctx context.Context, o Options, f *federation.Federation, zero time.Ti
 			o.Observe(i, s)
 		}
 	}
-	samples, err := load.Send(ctx, load.Attack{
+	sent, err := load.Send(ctx, load.Attack{
 		Load: l, URL: f.Node(l.Target).URL, Zero: zero, Results: results, Observe: observe,
 		Node: func(h http.Header) string { return f.NameOf(h.Get(haproxy.HeaderNodeID)) },
 	})
@@ -126,7 +126,11 @@ func send(ctx context.Context, o Options, f *federation.Federation, zero time.Ti
 	if ctx.Err() != nil {
 		return summary.Load{}, context.Cause(ctx)
 	}
-	return summary.OfLoad(l, samples), nil
+	if sent.Delay > load.Late {
+		o.Log.Warn().Int("load", i+1).Dur("late_ms", sent.Delay).
+			Msg("requests were sent late: this machine was too busy for the experiment, do not trust its results")
+	}
+	return summary.OfLoad(l, sent.Samples), nil
 }
 
 // afflict does the faults, each at its time.

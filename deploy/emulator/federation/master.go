@@ -26,6 +26,10 @@ func masterReloads(ctx context.Context, socket string) (int, error) {
 	if _, err := io.WriteString(conn, "show proc\n"); err != nil {
 		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
 	}
+	// The master would wait for further commands.
+	if half, ok := conn.(*net.UnixConn); ok {
+		_ = half.CloseWrite()
+	}
 	answer, err := io.ReadAll(io.LimitReader(conn, 1<<16))
 	if err != nil {
 		return 0, fmt.Errorf("asking HAProxy's master: %w", err)

@@ -76,9 +76,14 @@ func (p *process) state() (State, int) {
 	}
 }
 
-// start starts the program; it must not be running.
+// start starts the program; it must not be running. The first start begins the
+// log anew.
 func (p *process) start() error {
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	mode := os.O_CREATE | os.O_APPEND | os.O_WRONLY
+	if p.current.Load() == nil {
+		mode |= os.O_TRUNC
+	}
+	log, err := os.OpenFile(p.log, mode, 0o644)
 	if err != nil {
 		return fmt.Errorf("starting %s of %s: %w", p.part, p.node, err)
 	}

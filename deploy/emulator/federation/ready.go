@@ -55,22 +55,35 @@ type final struct{ error }
 
 func (f *final) Unwrap() error { return f.error }
 
-// start starts the parts of all nodes, deploys the functions and waits.
+// start starts the nodes at the same time and waits.
 func (f *Federation) start(ctx context.Context) error {
 	var group errgroup.Group
 	for _, n := range f.nodes {
-		for _, p := range n.parts {
-			if err := p.start(); err != nil {
-				return err
-			}
-		}
-		group.Go(func() error { return f.deploy(ctx, n) })
+		group.Go(func() error { return f.startNode(ctx, n) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	f.log.Debug().Int("nodes", len(f.nodes)).Msg("all parts started, functions deployed")
+	f.log.Debug().Int("nodes", len(f.nodes)).Msg("functions deployed, all parts started")
 	return f.WaitReady(ctx)
+}
+
+// startNode starts the node's parts, the provider first: once the functions are
+// deployed, the controller reads the right ones at its first look.
+func (f *Federation) startNode(ctx context.Context, n *Node) error {
+	deployed := false
+	for _, p := range n.parts {
+		if p.part != scenario.Provider && !deployed {
+			if err := f.deploy(ctx, n); err != nil {
+				return err
+			}
+			deployed = true
+		}
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WaitReady waits until all nodes serve, know the functions deployed on them
@@ -129,10 +142,7 @@ func (f *Federation) Ready(ctx context.Context, n *Node) error {
 	if err := serves(ctx, n.URL+"/healthz"); err != nil {
 		return &lacking{scenario.HAProxy, err}
 	}
-	if err := f.planned(ctx, n); err != nil {
-		return &lacking{scenario.Controller, err}
-	}
-	return nil
+	return f.planned(ctx, n)
 }
 
 func serves(ctx context.Context, url string) error {
@@ -153,18 +163,41 @@ func serves(ctx context.Context, url string) error {
 	return nil
 }
 
-// planned tells what the node's controller does not know yet.
+// planned tells what the node's controller lacks to plan as it should.
 func (f *Federation) planned(ctx context.Context, n *Node) error {
-	admin := n.Admin()
-	status, err := admin.Status(ctx)
+	status, err := n.Admin().Status(ctx)
 	if err != nil {
-		return err
+		return &lacking{scenario.Controller, err}
 	}
 	for _, c := range status.Components {
 		if !c.OK {
-			return fmt.Errorf("it cannot use %s: %s", c.Name, c.Error)
+			return &lacking{partOf(c), fmt.Errorf("the controller cannot use %s: %s", c.Name, c.Error)}
 		}
 	}
+	if err := f.informed(ctx, n); err != nil {
+		return &lacking{scenario.Controller, err}
+	}
+	return nil
+}
+
+// partOf is the part whose log may tell why the controller cannot use a
+// component.
+func partOf(c api.Component) scenario.Part {
+	switch c.Name {
+	case "spoa":
+		return scenario.SPOA
+	case "haproxy":
+		return scenario.HAProxy
+	case "gateway":
+		return scenario.Provider
+	default:
+		return scenario.Controller
+	}
+}
+
+// informed tells what the node's controller does not know yet.
+func (f *Federation) informed(ctx context.Context, n *Node) error {
+	admin := n.Admin()
 	functions, err := admin.Functions(ctx)
 	if err != nil {
 		return err

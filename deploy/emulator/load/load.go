@@ -17,6 +17,10 @@ import (
 // Timeout is how long a request may take before it counts as unanswered.
 const Timeout = 10 * time.Second
 
+// Late is from when on a request counts as not sent in time: what follows from
+// it is a matter of this machine, not of the federation.
+const Late = 250 * time.Millisecond
+
 // maxWorkers bounds the requests in flight of one load.
 const maxWorkers = 10_000
 
@@ -35,14 +39,21 @@ type Attack struct {
 	Observe func(summary.Sample)
 }
 
+// Sent is a load that was sent.
+type Sent struct {
+	Samples []summary.Sample
+	// Delay is how late the latest request was sent.
+	Delay time.Duration
+}
+
 // Send waits for the load's start, sends it and returns when the last request
-// was answered. It returns the samples so far when ctx ends, without an error.
-func Send(ctx context.Context, a Attack) ([]summary.Sample, error) {
+// was answered. It returns what was sent so far when ctx ends, without an error.
+func Send(ctx context.Context, a Attack) (Sent, error) {
 	start := time.NewTimer(time.Until(a.Zero.Add(a.Load.Start)))
 	defer start.Stop()
 	select {
 	case <-ctx.Done():
-		return nil, nil
+		return Sent{}, nil
 	case <-start.C:
 	}
 	attacker := vegeta.NewAttacker(
@@ -53,27 +64,28 @@ func Send(ctx context.Context, a Attack) ([]summary.Sample, error) {
 	results := attacker.Attack(vegeta.NewStaticTargeter(target(a)), pace, 0, "")
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
 	defer stop()
-	return collect(a, results)
+	return collect(a, pace, results)
 }
 
 // collect drains the results even when they cannot be written any more.
-func collect(a Attack, results <-chan *vegeta.Result) ([]summary.Sample, error) {
+func collect(a Attack, pace pacer, results <-chan *vegeta.Result) (Sent, error) {
 	encode := vegeta.NewJSONEncoder(a.Results)
-	samples := make([]summary.Sample, 0, a.Load.Requests())
+	sent := Sent{Samples: make([]summary.Sample, 0, a.Load.Requests())}
 	var failed error
 	for result := range results {
 		sample := summary.Sample{
 			At: result.Timestamp.Sub(a.Zero), Latency: result.Latency,
 			Status: int(result.Code), Node: a.Node(result.Headers),
 		}
-		samples = append(samples, sample)
+		sent.Samples = append(sent.Samples, sample)
+		sent.Delay = max(sent.Delay, sample.At-a.Load.Start-pace.due(result.Seq))
 		a.Observe(sample)
 		result.Body = nil
 		if err := encode(result); err != nil && failed == nil {
 			failed = fmt.Errorf("writing the results of the load on %s: %w", a.Load.Target, err)
 		}
 	}
-	return samples, failed
+	return sent, failed
 }
 
 func target(a Attack) vegeta.Target {
@@ -102,8 +114,11 @@ func (p pacer) Pace(elapsed time.Duration, sent uint64) (wait time.Duration, sto
 	if sent >= p.requests {
 		return 0, true
 	}
-	return max(0, time.Duration(sent)*p.interval-elapsed), false
+	return max(0, p.due(sent)-elapsed), false
 }
+
+// due is when request k, from 0, is to be sent.
+func (p pacer) due(k uint64) time.Duration { return time.Duration(k) * p.interval }
 
 // Rate implements vegeta.Pacer.
 func (p pacer) Rate(time.Duration) float64 { return float64(time.Second) / float64(p.interval) }

@@ -45,18 +45,18 @@ func TestSend(t *testing.T) {
 		Target: "node-1", Function: "funca", Rate: 40, Duration: time.Second, Method: "PUT", Path: "/x", Query: "a=b", Body: "hello",
 		Headers: map[string]string{"A": "c"},
 	}
-	samples, err := Send(t.Context(), Attack{
+	sent, err := Send(t.Context(), Attack{
 		Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Results: &results,
 		Observe: func(summary.Sample) { observed++ },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(samples) != 40 || observed != 40 || seen["PUT /function/funca/x?a=b c hello"] != 40 {
-		t.Errorf("%d samples, %d observed, requests %v", len(samples), observed, seen)
+	if len(sent.Samples) != 40 || observed != 40 || seen["PUT /function/funca/x?a=b c hello"] != 40 {
+		t.Errorf("%d samples, %d observed, requests %v", len(sent.Samples), observed, seen)
 	}
 	status := map[int]int{}
-	for _, s := range samples {
+	for _, s := range sent.Samples {
 		status[s.Status]++
 		if (s.Status == 200) != (s.Node == "node-1") || s.At < 0 {
 			t.Errorf("sample %+v", s)
@@ -85,20 +85,20 @@ func TestSend(t *testing.T) {
 }
 
 func TestSendCountsTheUnanswered(t *testing.T) {
-	samples, err := Send(t.Context(), Attack{
+	sent, err := Send(t.Context(), Attack{
 		Load: scenario.Load{Function: "funca", Rate: 10, Duration: time.Second, Method: "GET"},
 		URL:  "http://127.0.0.1:1", Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range samples {
+	for _, s := range sent.Samples {
 		if s.Status != 0 {
 			t.Errorf("sample %+v", s)
 		}
 	}
-	if len(samples) != 10 {
-		t.Errorf("%d samples", len(samples))
+	if len(sent.Samples) != 10 {
+		t.Errorf("%d samples", len(sent.Samples))
 	}
 }
 
@@ -112,26 +112,26 @@ func TestSendEndsWithItsContext(t *testing.T) {
 	}))
 	defer server.Close()
 	l := scenario.Load{Function: "funca", Rate: 100, Duration: time.Hour, Method: "GET"}
-	samples, err := Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
-	if err != nil || len(samples) < 5 {
-		t.Errorf("%d samples, %v", len(samples), err)
+	sent, err := Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
+	if err != nil || len(sent.Samples) < 5 {
+		t.Errorf("%d samples, %v", len(sent.Samples), err)
 	}
 	l.Start = time.Hour
-	samples, err = Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
-	if err != nil || len(samples) != 0 {
-		t.Errorf("before its start: %d samples, %v", len(samples), err)
+	sent, err = Send(ctx, Attack{Load: l, URL: server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: io.Discard})
+	if err != nil || len(sent.Samples) != 0 {
+		t.Errorf("before its start: %d samples, %v", len(sent.Samples), err)
 	}
 }
 
 func TestSendReportsAFullDisk(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	samples, err := Send(t.Context(), Attack{
+	sent, err := Send(t.Context(), Attack{
 		Load: scenario.Load{Target: "node-1", Function: "funca", Rate: 10, Duration: time.Second, Method: "GET"},
 		URL:  server.URL, Zero: time.Now(), Node: nodeOf, Observe: ignore, Results: full{},
 	})
-	if err == nil || len(samples) != 10 {
-		t.Errorf("%d samples, %v", len(samples), err)
+	if err == nil || len(sent.Samples) != 10 {
+		t.Errorf("%d samples, %v", len(sent.Samples), err)
 	}
 }
 

@@ -1,8 +1,8 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,7 +44,7 @@ func Detach(ctx context.Context, dir string, argv []string) (State, error) {
 		return State{}, context.Cause(ctx)
 	case err != nil:
 		text, _ := os.ReadFile(logPath)
-		return State{}, fmt.Errorf("the federation did not start (%w):\n%s", err, text)
+		return State{}, fmt.Errorf("the federation did not start: %w\n%s", err, bytes.TrimSpace(text))
 	}
 	return state, nil
 }
@@ -58,7 +58,7 @@ func awaitReady(ctx context.Context, client *Client, ended <-chan error) (State,
 		case <-ctx.Done():
 			return State{}, ctx.Err()
 		case err := <-ended:
-			return State{}, errors.Join(errors.New("its supervisor ended"), err)
+			return State{}, fmt.Errorf("its supervisor ended (%v), which had said:", err)
 		case <-ticker.C:
 			if state, err := client.State(ctx); err == nil && state.Ready {
 				return state, nil

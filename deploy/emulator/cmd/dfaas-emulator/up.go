@@ -166,11 +166,11 @@ func printState(out io.Writer, state supervisor.State) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tPART\tSTATE\tPID\tADDRESS")
 	for _, n := range state.Nodes {
-		health := "healthy"
+		health, problem := "healthy", ""
 		if !n.Healthy {
-			health = firstLine(n.Problem)
+			health, problem = "unhealthy", "  "+firstLine(n.Problem)
 		}
-		fmt.Fprintf(t, "%s\t\t%s\t\t%s\n", n.Name, health, n.URL)
+		fmt.Fprintf(t, "%s\t\t%s\t\t%s%s\n", n.Name, health, n.URL, problem)
 		for _, p := range n.Parts {
 			pid := "-"
 			if p.PID != 0 {
