@@ -287,7 +287,8 @@ func TestDocumentation(t *testing.T) {
 
 func FuzzFile(f *testing.F) {
 	for _, seed := range []string{
-		"", "federation: x\n", "listen: [a, b]\nperiod: 1s\n", "period: [1s", "a: &x [*x]\n", "? {a: b}\n: c\n", "mdns: !!binary gg\n", "---\n...\n",
+		"", "federation: x\n", "listen: [a, b]\nperiod: 1s\n", "period: [1s", "a: &x [*x]\n", "? {a: b}\n: c\n",
+		"mdns: !!binary gg\n", "---\n...\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -99,7 +99,8 @@ func TestSocketInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	if status, _, stderr := run(t, minimal(dir)); status != exitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
+	status, _, stderr := run(t, minimal(dir))
+	if status != exitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
