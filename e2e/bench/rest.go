@@ -47,8 +47,14 @@ type rest struct {
 	cpu    float64 // share of one core
 }
 
+// settling is how long a new federation needs to come to rest.
+const settling = 5 * time.Second
+
 // atRest watches all parts for a while.
 func atRest(ctx context.Context, f *federation.Federation, watch time.Duration) (map[scenario.Part]rest, error) {
+	if !sleep(ctx, settling) {
+		return nil, ctx.Err()
+	}
 	before, start := make(map[int]time.Duration), time.Now()
 	parts := running(f)
 	for _, p := range parts {

@@ -48,7 +48,7 @@ func (o Options) effort() effort {
 		}
 	}
 	return effort{
-		goCount: 5, goEach: 500 * time.Millisecond, rounds: 8, wrkEach: 3 * time.Second, pacedEach: 3 * time.Second,
+		goCount: 5, goEach: 500 * time.Millisecond, rounds: 12, wrkEach: 2 * time.Second, pacedEach: 2 * time.Second,
 		rest: 20 * time.Second, tables: 50, largeTable: 6, labels: 10,
 	}
 }
