@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 	}
 	for i := range t.Functions {
 		s.addFunction(&t.Functions[i], prev, at)
+		runtime.Gosched() // a large table takes long: requests must not wait for it, not even on one core
 	}
 	for i := range t.Peers {
 		s.addAdmissions(&t.Peers[i], prev, at)
@@ -99,8 +101,9 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 	if len(tf.Forward) == 0 {
 		return nil
 	}
-	known := make(map[string]*forward)
+	var known map[string]*forward
 	if old != nil {
+		known = make(map[string]*forward, len(old.forwards))
 		for i := range old.forwards {
 			known[old.forwards[i].peer.id] = &old.forwards[i]
 		}

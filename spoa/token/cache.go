@@ -59,7 +59,7 @@ type refusals struct {
 type refusal struct {
 	tag    uint64
 	reason Reason
-	until  time.Time
+	at     time.Time
 }
 
 func (r *refusals) init() { r.seed = maphash.MakeSeed() }
@@ -69,14 +69,18 @@ func (r *refusals) tag(peer, token string) uint64 {
 }
 
 func (r *refusals) lookup(now time.Time, tag uint64) Reason {
-	if e := r.slots[tag%keptRefusals].Load(); e != nil && e.tag == tag && now.Before(e.until) {
-		return e.reason
+	e := r.slots[tag%keptRefusals].Load()
+	if e == nil || e.tag != tag {
+		return OK
 	}
-	return OK
+	if age := now.Sub(e.at); age < 0 || age >= refusedFor {
+		return OK
+	}
+	return e.reason
 }
 
 func (r *refusals) add(now time.Time, tag uint64, reason Reason) {
-	r.slots[tag%keptRefusals].Store(&refusal{tag: tag, reason: reason, until: now.Add(refusedFor)})
+	r.slots[tag%keptRefusals].Store(&refusal{tag: tag, reason: reason, at: now})
 }
 
 // budget bounds how often something is done, with one second's worth of burst.

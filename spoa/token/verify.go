@@ -89,12 +89,14 @@ func (i *Issuer) Check(now time.Time, token string) Reason {
 // verify checks everything that costs little before the signature, which
 // costs most.
 func (i *Issuer) verify(now time.Time, token string) (verdict, Reason) {
-	if header, _, _ := strings.Cut(token, "."); !i.verifier.plainHeader(header) {
+	header, _, _ := strings.Cut(token, ".")
+	if !i.verifier.plainHeader(header) || strings.ContainsAny(token, "\r\n") { // which base64 would skip
 		return verdict{}, Malformed
 	}
 	var c claims
-	reason := Malformed
+	reason, parsed := Malformed, false
 	_, err := i.verifier.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		parsed = true
 		if reason = i.admissible(now, t.Method, &c); reason != OK {
 			return nil, errRefused
 		}
@@ -109,7 +111,7 @@ func (i *Issuer) verify(now time.Time, token string) (verdict, Reason) {
 		return verdict{token: strings.Clone(token), from: c.validFrom(), until: c.ExpiresAt.Add(Leeway)}, OK
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return verdict{}, BadSignature
-	case errors.Is(err, jwt.ErrTokenUnverifiable) && reason == Malformed:
+	case errors.Is(err, jwt.ErrTokenUnverifiable) && !parsed:
 		return verdict{}, BadAlgorithm // none that the library knows
 	}
 	return verdict{}, reason

@@ -58,24 +58,28 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("control socket (--control): %w", err)
 	}
+	var metrics net.Listener
+	if o.Metrics != "" {
+		if metrics, err = open(new(net.ListenConfig).Listen(ctx, "tcp", o.Metrics)); err != nil {
+			return fmt.Errorf("metrics (--metrics): %w", err)
+		}
+	}
+
 	start := time.Now()
 	router := route.NewRouter(meter.New(start))
 	spoa := agent.New(router, o.Log)
 	server := control.NewServer(router, spoa, o.Version, start, o.Log)
-
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return spoa.Serve(ctx, spop) })
 	group.Go(func() error { return serveHTTP(ctx, ctl, server.Handler()) })
-	if o.Metrics != "" {
-		l, err := open(new(net.ListenConfig).Listen(ctx, "tcp", o.Metrics))
-		if err != nil {
-			return fmt.Errorf("metrics (--metrics): %w", err)
-		}
+	ready := o.Log.Info().Str("version", o.Version).Str("listen", o.Listen).Str("control", o.Control)
+	if metrics != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", server.Metrics())
-		group.Go(func() error { return serveHTTP(ctx, l, mux) })
+		group.Go(func() error { return serveHTTP(ctx, metrics, mux) })
+		ready = ready.Stringer("metrics", metrics.Addr())
 	}
-	o.Log.Info().Str("version", o.Version).Str("listen", o.Listen).Str("control", o.Control).Msg("ready")
+	ready.Msg("ready")
 	err = group.Wait()
 	o.Log.Info().Err(err).Msg("stopped")
 	return err

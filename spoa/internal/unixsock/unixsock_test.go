@@ -1,0 +1,80 @@
+package unixsock
+
+import (
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestListen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, 0o640, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != fs.ModeSocket|0o640 {
+		t.Errorf("mode %v, %v, want a socket of 0640", info.Mode(), err)
+	}
+	if _, err := Listen(path, 0o640, ""); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second listener: %v", err)
+	}
+	if _, err := net.Dial("unix", path); err != nil {
+		t.Errorf("after the attempt to take it over: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func TestStaleSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	crashed, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crashed.(*net.UnixListener).SetUnlinkOnClose(false)
+	crashed.Close()
+	l, err := Listen(path, 0o600, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+}
+
+func TestListenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for want, test := range map[string]struct{ path, group string }{
+		"has 1 to 107 bytes":    {path: ""},
+		"1 to 107 bytes":        {path: "/" + strings.Repeat("x", 107)},
+		"there is no directory": {path: filepath.Join(dir, "none", "s")},
+		"not a socket":          {path: file},
+		"that is not a socket":  {path: filepath.Join(dir, "link")},
+		"group of the socket":   {path: filepath.Join(dir, "s"), group: "no-such-group-here"},
+		"not a directory":       {path: filepath.Join(file, "s")},
+	} {
+		l, err := Listen(test.path, 0o600, test.group)
+		if err == nil {
+			l.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Listen(%q, %q): error %v, want one with %q", test.path, test.group, err, want)
+		}
+	}
+	if content, err := os.ReadFile(file); err != nil || string(content) != "precious" {
+		t.Errorf("the file is now %q, %v", content, err)
+	}
+}

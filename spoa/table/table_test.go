@@ -1,0 +1,183 @@
+package table_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+func encode(t testing.TB, tab *table.Table) []byte {
+	t.Helper()
+	data, err := json.Marshal(tab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestDecode(t *testing.T) {
+	want := testtable.New(3, 2)
+	want.DefaultNamespace, want.UnknownLocal = "openfaas-fn", true
+	want.Functions[0].Name = "f0.other"
+	want.Functions[1].Local = &table.Local{Rate: table.Unlimited, Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
+	got, err := table.Decode(encode(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("table differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	good := string(encode(t, testtable.New(1, 1)))
+	replace := func(old, with string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("the table has no %s: %s", old, good)
+		}
+		return strings.Replace(good, old, with, 1)
+	}
+	for why, doc := range map[string]string{
+		"at most":                strings.Repeat(" ", table.MaxBytes) + good,
+		"cut short":              good[:len(good)-1],
+		"after the end":          good + "{}",
+		`"surprise"`:             replace(`"version"`, `"surprise"`),
+		"names are made of":      replace(`"version"`, `"Version"`),
+		"twice":                  replace(`"version":1`, `"version":1,"version":2`),
+		`"version"`:              replace(`"version":1`, `"version":-1`),
+		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
+		`"functions.local.rate"`: replace(`"rate":10`, `"rate":"10"`),
+		"node_id":                "null",
+	} {
+		if _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("error %v, want one with %s", err, why)
+		}
+	}
+}
+
+// TestValidateNamesTheCulprit changes one thing each of a valid table.
+func TestValidateNamesTheCulprit(t *testing.T) {
+	id := testtable.ID
+	type tab = table.Table
+	for want, change := range map[string]func(*tab){
+		"version":                                           func(t *tab) { t.Version = 0 },
+		"node_id":                                           func(t *tab) { t.NodeID = "node-1" },
+		"ttl_ms: 86400001":                                  func(t *tab) { t.TTLMillis = 86_400_001 },
+		"default_namespace":                                 func(t *tab) { t.DefaultNamespace = "a.b" },
+		"functions: 4097":                                   func(t *tab) { t.Functions = make([]table.Function, 4097) },
+		"peers: 513":                                        func(t *tab) { t.Peers = make([]table.Peer, 513) },
+		"peer number 2: id":                                 func(t *tab) { t.Peers[1].ID = "12D3KooW" },
+		id(1) + ": id: listed":                              func(t *tab) { t.Peers[1].ID = id(1) },
+		id(0) + ": id: is this":                             func(t *tab) { t.Peers[1].ID = id(0) },
+		id(2) + ": token: 1025":                             func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
+		id(2) + ": token: has":                              func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
+		id(1) + `: inbound: "F`:                             func(t *tab) { t.Peers[0].Inbound["F"] = 1 },
+		id(1) + ": inbound: f0":                             func(t *tab) { t.Peers[0].Inbound["f0"] = math.Inf(1) },
+		id(1) + ": inbound: f9":                             func(t *tab) { t.DefaultNamespace, t.Peers[0].Inbound["f9.main"] = "main", 1 },
+		"function number 2: name":                           func(t *tab) { t.Functions[1].Name = "f/../1" },
+		"function f0: name: listed":                         func(t *tab) { t.Functions[1].Name = "f0" },
+		"function f1.main: name: functions of":              func(t *tab) { t.DefaultNamespace, t.Functions[1].Name = "main", "f1.main" },
+		"function f1: local: rate: NaN":                     func(t *tab) { t.Functions[1].Local.Rate = math.NaN() },
+		"function f1: local: rate: -2":                      func(t *tab) { t.Functions[1].Local.Rate = -2 },
+		"function f1: local: rate: 1.000001e+06":            func(t *tab) { t.Functions[1].Local.Rate = 1_000_001 },
+		"function f1: local: share: 1.5":                    func(t *tab) { t.Functions[1].Local.Share = 1.5 },
+		"function f1: local: share: NaN":                    func(t *tab) { t.Functions[1].Local.Share = math.NaN() },
+		"function f1: local: timeout_ms: -1":                func(t *tab) { t.Functions[1].Local.TimeoutMillis = -1 },
+		"function f1: local: timeout_ms: 3600001":           func(t *tab) { t.Functions[1].Local.TimeoutMillis = 3_600_001 },
+		"function f0: forward: peer":                        func(t *tab) { t.Functions[0].Forward[1].Peer = id(3) },
+		"function f0: forward: " + id(1) + ": peer: listed": func(t *tab) { t.Functions[0].Forward[1].Peer = id(1) },
+		"function f0: forward: " + id(2) + ": weight: -1":   func(t *tab) { t.Functions[0].Forward[1].Weight = -1 },
+		"function f0: forward: " + id(2) + ": weight: NaN":  func(t *tab) { t.Functions[0].Forward[1].Weight = math.NaN() },
+		"function f0: forward: " + id(2) + ": weight: +Inf": func(t *tab) { t.Functions[0].Forward[1].Weight = math.Inf(1) },
+		"function f0: forward: " + id(2) + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
+	} {
+		tab := testtable.New(2, 2)
+		if err := tab.Validate(); err != nil {
+			t.Fatalf("the table is not valid to begin with: %v", err)
+		}
+		change(tab)
+		if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestTooManyEntries(t *testing.T) {
+	tab := testtable.New(0, 512)
+	for f := range 513 {
+		fn := table.Function{Name: fmt.Sprintf("f%d", f)}
+		for i := range tab.Peers {
+			fn.Forward = append(fn.Forward, table.Forward{Peer: tab.Peers[i].ID})
+		}
+		tab.Functions = append(tab.Functions, fn)
+	}
+	if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), "function f512: forward: over 262144") {
+		t.Errorf("error %v for 513 * 512 forwards", err)
+	}
+	tab.Functions = tab.Functions[:512]
+	if err := tab.Validate(); err != nil {
+		t.Errorf("512 * 512 forwards: %v", err)
+	}
+	for i := range tab.Peers {
+		for f := range 513 {
+			tab.Peers[i].Inbound[fmt.Sprintf("f%d", f)] = 1
+		}
+	}
+	if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), "inbound: over 262144") {
+		t.Errorf("error %v for 513 * 512 inbound rates", err)
+	}
+}
+
+func TestValidName(t *testing.T) {
+	label63 := strings.Repeat("a", 63)
+	for _, name := range []string{"a", "a-b", "0", "x.y", "a--b", label63 + "." + label63} {
+		if !table.ValidName(name) {
+			t.Errorf("%q refused", name)
+		}
+	}
+	for _, name := range []string{"", ".", "a.", ".a", "a.b.c", "-a", "a-", "a.-b", "A", "a_b", "a/b", "ä", "a b", "a\n", label63 + "a", "%61"} {
+		if table.ValidName(name) {
+			t.Errorf("%q accepted", name)
+		}
+	}
+}
+
+// FuzzDecode: whatever is accepted is valid, and survives being written and
+// read again.
+func FuzzDecode(f *testing.F) {
+	full := testtable.New(2, 2)
+	full.DefaultNamespace = "main"
+	f.Add(encode(f, full))
+	f.Add(encode(f, testtable.New(0, 0)))
+	f.Add([]byte(`{"version":1,"node_id":"x","ttl_ms":1,"functions":null,"peers":[{"id":"y","inbound":{"a":-1}}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tab, err := table.Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := table.Decode(encode(t, tab))
+		if err != nil {
+			t.Fatalf("accepted, but not again: %v", err)
+		}
+		if diff := cmp.Diff(encode(t, tab), encode(t, again)); diff != "" {
+			t.Errorf("read differently the second time:\n%s", diff)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	data := encode(b, testtable.New(1000, 100))
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := table.Decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
