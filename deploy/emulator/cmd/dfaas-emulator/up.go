@@ -19,9 +19,26 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
 )
 
-// Fixed ports of the federation that stays up: node i (from 1) serves on
-// 8080 + i and has its statistics page on 8400 + i.
-const basePort, baseStats = 8080, 8400
+// bases are the ports that the federation that stays up counts from: node i,
+// from 1, serves on http + i and has its statistics page on stats + i.
+type bases struct{ http, stats int }
+
+func (b *bases) flags(c *cobra.Command) {
+	c.Flags().IntVar(&b.http, "base-port", 8080, "node i serves on this port + i")
+	c.Flags().IntVar(&b.stats, "base-stats", 8400, "node i has its statistics page on this port + i")
+}
+
+// ports gives n nodes their ports.
+func (b *bases) ports(n int) ([]federation.Ports, error) {
+	if b.http < 1 || b.stats < 1 || max(b.http, b.stats)+n > 65535 {
+		return nil, usageError{fmt.Errorf("the ports of %d nodes from %d and %d on are not all between 1 and 65535", n, b.http, b.stats)}
+	}
+	ports := make([]federation.Ports, n)
+	for i := range ports {
+		ports[i] = federation.Ports{HTTP: b.http + i + 1, Stats: b.stats + i + 1}
+	}
+	return ports, nil
+}
 
 func dirFlag(c *cobra.Command, dir *string) {
 	c.Flags().StringVar(dir, "dir", ".run", "directory of the federation: sockets, configuration, state and logs")
@@ -30,13 +47,15 @@ func dirFlag(c *cobra.Command, dir *string) {
 
 func (a *app) upCommand() *cobra.Command {
 	var dir string
+	var base bases
 	c := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "start a federation and leave it running",
 		Long: `up starts the nodes of a scenario (its load and faults are left out), without FILE three nodes with the
 functions figlet, shasum and ocr, and leaves them running in the background until "down".
 
-Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http://127.0.0.1:840i.`,
+Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http://127.0.0.1:840i, unless --base-port
+and --base-stats say otherwise.`,
 		Example: `  dfaas-emulator up
   curl -d hello http://127.0.0.1:8081/function/figlet
   dfaasctl --socket .run/node-1/admin.sock peers
@@ -44,7 +63,11 @@ Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http
 		Args:              arguments(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := upScenario(args); err != nil {
+			s, err := upScenario(args)
+			if err != nil {
+				return err
+			}
+			if _, err := base.ports(len(s.Nodes)); err != nil {
 				return err
 			}
 			if _, err := findBinaries(); err != nil {
@@ -54,7 +77,9 @@ Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http
 			if err != nil {
 				return fmt.Errorf("looking for this program: %w", err)
 			}
-			argv := append([]string{self, "supervise", "--dir", dir}, args...)
+			argv := append([]string{
+				self, "supervise", "--dir", dir, "--base-port", strconv.Itoa(base.http), "--base-stats", strconv.Itoa(base.stats), "--",
+			}, args...)
 			state, err := supervisor.Detach(c.Context(), dir, argv)
 			if err != nil {
 				return err
@@ -63,12 +88,14 @@ Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http
 		},
 	}
 	dirFlag(c, &dir)
+	base.flags(c)
 	return c
 }
 
 // superviseCommand is what up starts in the background.
 func (a *app) superviseCommand() *cobra.Command {
 	var dir string
+	var base bases
 	c := &cobra.Command{
 		Use:    "supervise [FILE]",
 		Short:  "keep a federation running, in the foreground",
@@ -87,11 +114,11 @@ func (a *app) superviseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.verbose = true
-			ports := make([]federation.Ports, len(s.Nodes))
-			for i := range ports {
-				ports[i] = federation.Ports{HTTP: basePort + i + 1, Stats: baseStats + i + 1}
+			ports, err := base.ports(len(s.Nodes))
+			if err != nil {
+				return err
 			}
+			a.verbose = true
 			return supervisor.Serve(c.Context(), listener, federation.Options{
 				Binaries: binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate,
 				Dir: dir, Ports: ports, Log: a.logger(),
@@ -99,6 +126,7 @@ func (a *app) superviseCommand() *cobra.Command {
 		},
 	}
 	dirFlag(c, &dir)
+	base.flags(c)
 	return c
 }
 

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
+	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
+)
+
+// program is the path of dfaas-emulator, beside all others.
+type program string
+
+func build(t *testing.T) program {
+	t.Helper()
+	return program(filepath.Join(federationtest.Build(t), "dfaas-emulator"))
+}
+
+// execute runs the program and returns its exit code.
+func (p program) execute(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.Command(string(p), args...)
+	var out, errOut bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errOut.String()
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const tiny = `name: tiny
+period: 200ms
+warmup: 0s
+nodes: [{name: node-1, functions: [{name: funca, process: cat, maxrate: 50}]}]
+load: [{target: node-1, function: funca, rate: 20, duration: 2s, body: hello}]
+expect: [{status: {200: 19.., other: 0}}]
+`
+
+func TestUsage(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	bad := write(t, filepath.Join(dir, "bad.yaml"), "name: bad\nnodes: [{name: a}]\nperod: 1s\n")
+	good := write(t, filepath.Join(dir, "good.yaml"), tiny)
+	idle := write(t, filepath.Join(dir, "idle.yaml"), "name: idle\nnodes: [{name: a}]\n")
+	for _, test := range []struct {
+		args   []string
+		code   int
+		stdout string
+		stderr string
+	}{
+		{[]string{"--help"}, 0, "dfaas-emulator demo", ""},
+		{[]string{}, 0, "Available Commands", ""},
+		{[]string{"--version"}, 0, "dfaas-emulator version", ""},
+		{[]string{"bash"}, 2, "", "unknown command"},
+		{[]string{"run"}, 2, "", "see dfaas-emulator run --help"},
+		{[]string{"run", "--fast"}, 2, "", "unknown flag: --fast"},
+		{[]string{"run", "missing.yaml"}, 2, "", "missing.yaml"},
+		{[]string{"run", bad}, 2, "", "bad.yaml:3: unknown key \"perod\""},
+		{[]string{"run", idle}, 2, "", "has no load"},
+		{[]string{"run", good, "-o", dir}, 2, "", "holds other things"},
+		{[]string{"check", good, idle}, 0, "good.yaml: ok", ""},
+		{[]string{"check", good, bad}, 2, "good.yaml: ok", "bad.yaml:3: "},
+		{[]string{"up", bad}, 2, "", "bad.yaml:3: "},
+		{[]string{"up", good, "--base-port", "65535"}, 2, "", "not all between 1 and 65535"},
+		{[]string{"fault", "partition", "node-1", "all"}, 2, "", "netns"},
+		{[]string{"fault", "kill", "node-1", "brain"}, 2, "", "unknown part"},
+		{[]string{"fault", "kill", "node-1", "spoa"}, 1, "", "no federation is up in .run"},
+		{[]string{"ps"}, 1, "", "no federation is up in .run"},
+		{[]string{"ps", "-o", "xml"}, 2, "", "unknown output format"},
+		{[]string{"down"}, 0, "no federation is up in .run", ""},
+		{[]string{"__complete", "fault", ""}, 0, "reload", ""},
+	} {
+		code, stdout, stderr := emulator.execute(t, dir, test.args...)
+		if code != test.code || !strings.Contains(stdout, test.stdout) || !strings.Contains(stderr, test.stderr) {
+			t.Errorf("%v: exit code %d\n%s%s\nwant %d, %q, %q", test.args, code, stdout, stderr, test.code, test.stdout, test.stderr)
+		}
+	}
+}
+
+func TestRun(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "tiny.yaml"), tiny)
+	code, stdout, stderr := emulator.execute(t, dir, "run", file, "--live")
+	if code != 0 || !strings.Contains(stdout, "node-1 20") || !strings.Contains(stdout, "200: 40") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out/tiny/plot.svg")); err != nil {
+		t.Error(err)
+	}
+	write(t, file, strings.Replace(tiny, "200: 19..", "200: ..5", 1))
+	code, stdout, stderr = emulator.execute(t, dir, "run", file)
+	if code != 1 || !strings.Contains(stderr, "tiny.yaml:6: all loads, seconds 0 to 2: status 200: 20/s, expected 0..5") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// up leaves a federation running that ps shows, fault acts on and down stops.
+func TestUpAndDown(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "tiny.yaml"), tiny)
+	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-1)
+	code, stdout, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	t.Cleanup(func() { emulator.execute(t, dir, "down") })
+	code, _, stderr = emulator.execute(t, dir, "up", file)
+	if code != 1 || !strings.Contains(stderr, "a federation is up in .run already") {
+		t.Errorf("up twice: %d %s", code, stderr)
+	}
+	node := state(t, emulator, dir).Nodes[0]
+	if !strings.Contains(stdout, node.URL+"/function/NAME") || !strings.Contains(stdout, node.Stats) || !node.Healthy {
+		t.Errorf("node %+v", node)
+	}
+	response, err := http.Post(node.URL+"/function/funca", "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "hello" {
+		t.Errorf("funca answers %q, %v", body, err)
+	}
+
+	if code, _, stderr = emulator.execute(t, dir, "fault", "kill", "node-1", "spoa"); code != 0 {
+		t.Errorf("fault: %d %s", code, stderr)
+	}
+	if code, _, stderr = emulator.execute(t, dir, "fault", "kill", "node-9", "spoa"); code != 1 || !strings.Contains(stderr, `no node "node-9"`) {
+		t.Errorf("fault on a missing node: %d %s", code, stderr)
+	}
+	_, stdout, _ = emulator.execute(t, dir, "ps")
+	for _, want := range []string{"unhealthy", "spoa is dead", "controller  running"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("ps does not say %q:\n%s", want, stdout)
+		}
+	}
+	before := state(t, emulator, dir)
+	if code, stdout, stderr = emulator.execute(t, dir, "down"); code != 0 {
+		t.Errorf("down: %d\n%s%s", code, stdout, stderr)
+	}
+	for _, part := range before.Nodes[0].Parts {
+		if part.PID != 0 && syscall.Kill(part.PID, 0) == nil {
+			t.Errorf("%s is still there", part.Part)
+		}
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func state(t *testing.T, emulator program, dir string) supervisor.State {
+	t.Helper()
+	code, stdout, stderr := emulator.execute(t, dir, "ps", "-o", "json")
+	var state supervisor.State
+	if err := json.Unmarshal([]byte(stdout), &state); code != 0 || err != nil || len(state.Nodes) != 1 {
+		t.Fatalf("ps: %d %v\n%s%s", code, err, stdout, stderr)
+	}
+	return state
+}
+
+// A federation that cannot start says why, and nothing stays behind.
+func TestUpFails(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "tiny.yaml"), strings.Replace(tiny, "process: cat", "process: no-such-program", 1))
+	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-1)
+	code, _, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
+	if code != 1 || !strings.Contains(stderr, "no-such-program") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if code, stdout, _ := emulator.execute(t, dir, "down"); code != 0 || !strings.Contains(stdout, "no federation is up") {
+		t.Errorf("something stays behind: %d %s", code, stdout)
+	}
+}

@@ -1,0 +1,159 @@
+package experiment
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+)
+
+const small = `name: small
+period: 200ms
+warmup: 100ms
+nodes:
+  - {name: node-1, functions: [{name: funca, process: cat, maxrate: 40}]}
+  - {name: node-2, functions: [{name: funca, process: cat, maxrate: 40}]}
+load:
+  - {target: node-1, function: funca, rate: 20, duration: 3s, body: hello}
+  - {target: node-2, function: funca, rate: 10, start: 1s, duration: 1s, headers: {DFaaS-Node-ID: malicious-id}}
+faults:
+  - {at: 1s, do: kill, node: node-2, part: controller, duration: 500ms}
+  - {at: 2s, do: reload, node: node-1, part: haproxy}
+`
+
+func options(t *testing.T, text string) Options {
+	t.Helper()
+	s, err := scenario.Parse("small.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if err := PrepareOut(out, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return Options{Scenario: s, Out: out, Binaries: federationtest.Binaries(t), Log: zerolog.Nop()}
+}
+
+// A scenario gives a summary, a plot, vegeta's results and logs, and they agree.
+func TestRun(t *testing.T) {
+	o := options(t, small)
+	observed := make([]int, 2)
+	o.Observe = func(load int, _ summary.Sample) { observed[load]++ }
+	began := false
+	o.Began = func(time.Time) { began = true }
+	readied := ""
+	o.Ready = func(_ context.Context, f *federation.Federation) error {
+		readied = f.Nodes()[0].Name
+		return nil
+	}
+	sum, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !began || readied != "node-1" || observed[0] != 60 || observed[1] != 10 {
+		t.Errorf("began %t, readied %q, observed %v", began, readied, observed)
+	}
+	users, forger := sum.Loads[0], sum.Loads[1]
+	if users.Sent != 60 || users.Status["200"] != 60 || users.ByNode["node-1"] == 0 {
+		t.Errorf("users: %+v", users)
+	}
+	if forger.Sent != 10 || forger.Status["403"] != 10 {
+		t.Errorf("forger: %+v", forger)
+	}
+	if n := sum.Nodes[0]; n.HAProxyReloads != 0 || n.Restarts != 0 || !strings.HasPrefix(n.PeerID, "12D3KooW") {
+		t.Errorf("node-1: %+v", n)
+	}
+	if n := sum.Nodes[1]; n.HAProxyReloads != 0 || n.Restarts != 1 {
+		t.Errorf("node-2: %+v", n)
+	}
+	checkFiles(t, o.Out, sum)
+}
+
+func checkFiles(t *testing.T, out string, sum summary.Summary) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(out, SummaryFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written summary.Summary
+	if err := json.Unmarshal(text, &written); err != nil || len(written.Loads) != 2 || written.Loads[0].Sent != sum.Loads[0].Sent {
+		t.Errorf("the summary that was written: %v, %s", err, text)
+	}
+	for file, lines := range map[string]int{"load-1.json": 60, "load-2.json": 10} {
+		results, err := os.ReadFile(filepath.Join(out, file))
+		if err != nil || bytes.Count(results, []byte("\n")) != lines {
+			t.Errorf("%s has %d lines, %v", file, bytes.Count(results, []byte("\n")), err)
+		}
+	}
+	for _, file := range []string{PlotFile, "scenario.yaml", "logs/node-1/haproxy.log", "logs/node-2/controller.log"} {
+		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	o := options(t, strings.Replace(small, "duration: 3s", "duration: 1h", 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Observe = func(int, summary.Sample) { cancel() }
+	_, err := Run(ctx, o)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Out, SummaryFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half an experiment has a summary: %v", err)
+	}
+}
+
+func TestPrepareOut(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "a", "b")
+	if err := PrepareOut(out, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{SummaryFile, "load-1.json", "mine.txt", "load-me.txt"} {
+		if err := os.WriteFile(filepath.Join(out, name), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(out, LogsDir, "node-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := PrepareOut(out, []byte("second")); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	if got := strings.Join(names, " "); got != "load-me.txt mine.txt scenario.yaml" {
+		t.Errorf("left are %s", got)
+	}
+
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, SummaryFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := PrepareOut(foreign, nil); err == nil || !strings.Contains(err.Error(), "holds other things") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(foreign, SummaryFile)); err != nil {
+		t.Errorf("a foreign file is gone: %v", err)
+	}
+}
