@@ -42,7 +42,7 @@ type Peer struct {
 	// some ms below 0 are normal. Of no meaning while AgeMillis is -1.
 	ClockSkewMillis int64    `json:"clock_skew_ms"`
 	Functions       []string `json:"functions,omitempty"`
-	// Server is the state HAProxy gives the peer's server: up, down, maint, none.
+	// Server is the state HAProxy gives the peer's server: up, down, drain, maint, none.
 	Server string `json:"server,omitempty"`
 	Reason string `json:"reason,omitempty"` // why refused
 }

@@ -16,6 +16,9 @@ import (
 // request after a silence is noise too), and at least a fifth of the estimate.
 // Falling behind a rise means refusing users while peers idle; falling behind a
 // decline only keeps room reserved a little longer.
+//
+// A rise mostly begins in the middle of a sample, which then shows a part of it
+// only. So the sample after a sharp rise, if greater, becomes the estimate too.
 const (
 	smoothing  = 1.5  // periods
 	sigmas     = 3.0  // standard deviations
@@ -53,6 +56,7 @@ func (r functionRates) outRate() float64 { return sum(r.out) }
 type rates struct {
 	constant float64            // of the moving average, seconds
 	smooth   map[string]float64 // user rates, by function
+	rose     map[string]bool    // functions whose last sample was a sharp rise
 	period   sample             // what has happened in the period under way
 	last     map[string]functionRates
 }
@@ -61,6 +65,7 @@ func newRates(period time.Duration) *rates {
 	return &rates{
 		constant: smoothing * period.Seconds(),
 		smooth:   map[string]float64{},
+		rose:     map[string]bool{},
 		period:   sample{functions: map[string]counts{}},
 		last:     map[string]functionRates{},
 	}
@@ -75,7 +80,13 @@ func (r *rates) add(s sample) (rise bool) {
 	}
 	for name, c := range s.functions {
 		next, sharply := follow(r.smooth[name], c.user, s.seconds, r.constant)
-		rise = rise || sharply
+		if rate := float64(c.user) / s.seconds; r.rose[name] && rate > next {
+			next, rise = rate, true
+		}
+		delete(r.rose, name)
+		if sharply {
+			r.rose[name], rise = true, true
+		}
 		if next == 0 {
 			delete(r.smooth, name)
 		} else {

@@ -47,6 +47,18 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestRiseWithinASample: the load began when half of the first sample was over.
+func TestRiseWithinASample(t *testing.T) {
+	r := newRates(time.Second)
+	for i, want := range []float64{15, 25, 25} {
+		n := uint64(want * halfSecond)
+		rise := r.add(sample{seconds: halfSecond, functions: map[string]counts{"cat": {user: n}}})
+		if got := r.smooth["cat"]; got != float64(n)/halfSecond || rise != (i < 2) {
+			t.Errorf("sample %d: estimate %v, rise %v", i, got, rise)
+		}
+	}
+}
+
 // TestFollowProperties checks for random histories that the estimate stays
 // between the extremes seen, and settles on a constant rate.
 func TestFollowProperties(t *testing.T) {
