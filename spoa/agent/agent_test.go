@@ -434,3 +434,33 @@ func realFrames(t testing.TB) [][]byte {
 	}
 	return frames
 }
+
+// TestDropInAgrees reads what HAProxy is told to send.
+func TestDropInAgrees(t *testing.T) {
+	conf, err := os.ReadFile("../../haproxy/dfaas-spoe.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var message string
+	args := map[string]bool{}
+	for line := range strings.Lines(string(conf)) {
+		words := strings.Fields(line)
+		switch {
+		case len(words) > 1 && words[0] == "spoe-message":
+			message = words[1]
+		case len(words) > 1 && words[0] == "args":
+			for _, word := range words[1:] {
+				name, _, _ := strings.Cut(word, "=")
+				args[name] = true
+			}
+		}
+	}
+	if message != messageRoute {
+		t.Errorf("the drop-in sends the message %q, this agent answers %q", message, messageRoute)
+	}
+	for _, name := range []string{argPath, argNode, argToken} {
+		if !args[name] {
+			t.Errorf("the drop-in does not send the argument %q", name)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func TestDecodeRefuses(t *testing.T) {
 		`"version"`:              replace(`"version":1`, `"version":-1`),
 		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
 		`"functions.local.rate"`: replace(`"rate":10`, `"rate":"10"`),
-		"node_id":                "null",
+		"version: must":          "null",
 	} {
 		if _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("error %v, want one with %s", err, why)
@@ -142,7 +142,9 @@ func TestValidName(t *testing.T) {
 			t.Errorf("%q refused", name)
 		}
 	}
-	for _, name := range []string{"", ".", "a.", ".a", "a.b.c", "-a", "a-", "a.-b", "A", "a_b", "a/b", "ä", "a b", "a\n", label63 + "a", "%61"} {
+	for _, name := range []string{
+		"", ".", "a.", ".a", "a.b.c", "-a", "a-", "a.-b", "A", "a_b", "a/b", "ä", "a b", "a\n", label63 + "a", "%61",
+	} {
 		if table.ValidName(name) {
 			t.Errorf("%q accepted", name)
 		}

@@ -68,7 +68,8 @@ Every flag can also be set by the environment: --log-level by DFAAS_SPOA_LOG_LEV
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&f.listen, "listen", "/var/lib/haproxy/dfaas/spoa.sock", "unix socket for HAProxy (PATH or unix@PATH, as seen outside its chroot)")
+	fs.StringVar(&f.listen, "listen", "/var/lib/haproxy/dfaas/spoa.sock",
+		"unix socket for HAProxy (PATH or unix@PATH, as seen outside its chroot)")
 	fs.StringVar(&f.control, "control", "/run/dfaas/spoa-control.sock", "unix socket for dfaas-controller")
 	fs.StringVar(&f.metrics, "metrics", "", "also serve /metrics on this HOST:PORT (it is always on the control socket)")
 	fs.StringVar(&f.socketMode, "socket-mode", "0660", "permissions of the HAProxy socket, octal")

@@ -169,6 +169,9 @@ func exitCode(err error) int {
 
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
+	sockets := func(listen, control string, more ...string) []string {
+		return append([]string{"--listen", dir + listen, "--control", dir + control}, more...)
+	}
 	for _, test := range []struct {
 		name, env string
 		args      []string
@@ -187,10 +190,10 @@ func TestCommandLine(t *testing.T) {
 		{"bad format", "", []string{"--log-format", "xml"}, exitUsage, "json or console"},
 		{"by environment", "DFAAS_SPOA_LOG_FORMAT=xml", nil, exitUsage, `--log-format "xml"`},
 		{"flag over environment", "DFAAS_SPOA_LOG_FORMAT=xml", []string{"--log-format", "yaml"}, exitUsage, `--log-format "yaml"`},
-		{"no directory", "", []string{"--listen", dir + "/none/s", "--control", dir + "/c"}, exitFailed, "there is no directory " + dir + "/none"},
-		{"no control", "", []string{"--listen", dir + "/s", "--control", dir + "/none/c"}, exitFailed, "(--control)"},
-		{"bad address", "", []string{"--listen", dir + "/s", "--control", dir + "/c", "--metrics", "x"}, exitFailed, "(--metrics)"},
-		{"no group", "", []string{"--listen", dir + "/s", "--control", dir + "/c", "--socket-group", "no-such-group"}, exitFailed, "no-such-group"},
+		{"no directory", "", sockets("/none/s", "/c"), exitFailed, "there is no directory " + dir + "/none"},
+		{"no control", "", sockets("/s", "/none/c"), exitFailed, "(--control)"},
+		{"bad address", "", sockets("/s", "/c", "--metrics", "x"), exitFailed, "(--metrics)"},
+		{"no group", "", sockets("/s", "/c", "--socket-group", "no-such-group"), exitFailed, "no-such-group"},
 	} {
 		cmd, out := program(t, []string{test.env}, test.args...)
 		if err := cmd.Run(); exitCode(err) != test.code || !strings.Contains(out.String(), test.text) {
