@@ -60,7 +60,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Listen:      "127.0.0.1:8080",
-		StateDir:    "/var/lib/dfaas/provider",
+		StateDir:    "/var/lib/dfaas-provider",
 		Namespace:   faasd.DefaultNamespace,
 		ExecTimeout: time.Minute,
 		MaxInflight: 128,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,7 +27,7 @@ const examples = `  # Functions of the catalogue, on 127.0.0.1:8080, kept in ./s
   dfaas-provider --allow-processes --basic-auth-dir /etc/dfaas/provider-auth
 
   # A second provider on the same machine:
-  dfaas-provider --listen 127.0.0.1:8090 --state-dir /var/lib/dfaas/provider-2`
+  dfaas-provider --listen 127.0.0.1:8090 --state-dir /var/lib/dfaas-provider-2`
 
 // command is the whole command line.
 func command(version string) *cobra.Command {
@@ -77,11 +78,20 @@ func newLogger(w io.Writer, level, format string) (zerolog.Logger, error) {
 	switch format {
 	case "json":
 	case "console":
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
 	default:
 		return zerolog.Logger{}, fmt.Errorf("--log-format %q: use json or console", format)
 	}
 	return zerolog.New(w).Level(parsed).With().Timestamp().Logger(), nil
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func versionCommand(version string) *cobra.Command {
