@@ -84,9 +84,11 @@ func texts(t *testing.T, data []byte) string {
 // Everything that can be summarised can be drawn.
 func TestSaveOddities(t *testing.T) {
 	for name, s := range map[string]summary.Summary{
-		"nothing":            {},
-		"a load of nothing":  {Loads: []summary.Load{{Seconds: []summary.Second{{T: 3}}}}},
-		"a status of no 200": {Loads: []summary.Load{{Status: map[string]int{"500": 1}, Seconds: []summary.Second{{Status: map[string]int{"500": 1}}}}}},
+		"nothing":           {},
+		"a load of nothing": {Loads: []summary.Load{{Seconds: []summary.Second{{T: 3}}}}},
+		"a status of no 200": {Loads: []summary.Load{
+			{Status: map[string]int{"500": 1}, Seconds: []summary.Second{{Status: map[string]int{"500": 1}}}},
+		}},
 	} {
 		if err := Save(filepath.Join(t.TempDir(), "plot.svg"), s); err != nil {
 			t.Errorf("%s: %v", name, err)

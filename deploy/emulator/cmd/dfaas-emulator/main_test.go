@@ -144,7 +144,8 @@ func TestUpAndDown(t *testing.T) {
 	if code, _, stderr = emulator.execute(t, dir, "fault", "kill", "node-1", "spoa"); code != 0 {
 		t.Errorf("fault: %d %s", code, stderr)
 	}
-	if code, _, stderr = emulator.execute(t, dir, "fault", "kill", "node-9", "spoa"); code != 1 || !strings.Contains(stderr, `no node "node-9"`) {
+	code, _, stderr = emulator.execute(t, dir, "fault", "kill", "node-9", "spoa")
+	if code != 1 || !strings.Contains(stderr, `no node "node-9"`) {
 		t.Errorf("fault on a missing node: %d %s", code, stderr)
 	}
 	_, stdout, _ = emulator.execute(t, dir, "ps")
