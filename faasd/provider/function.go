@@ -74,7 +74,8 @@ func (f *function) retire(stop <-chan struct{}) {
 
 // newFunction makes a function that can be called. It starts the process of one
 // in HTTP mode.
-func newFunction(rec record, s *spec, problem error, old *function, name string, maxOutput int64, logger zerolog.Logger) (*function, error) {
+func newFunction(rec record, s *spec, problem error, old *function, name string,
+	maxOutput int64, logger zerolog.Logger) (*function, error) {
 	f := &function{
 		name: name, key: rec.Deployment.Service + "." + rec.Deployment.Namespace, record: rec,
 		spec: s, problem: problem, calls: new(atomic.Uint64), drained: make(chan struct{}, 1),

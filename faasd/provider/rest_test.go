@@ -126,7 +126,7 @@ func TestRefusedDeployments(t *testing.T) {
 		"process in alpine":   {strict, object{"service": "x", "image": "alpine", "envProcess": "sh"}, "--allow-processes"},
 		"arguments":           {strict, object{"service": "x", "image": "alpine", "envProcess": "cat /etc/passwd"}, "--allow-processes"},
 		"fprocess":            {strict, object{"service": "x", "image": "alpine", "envVars": object{"fprocess": "sh"}}, "--allow-processes"},
-		"function_process":    {strict, object{"service": "x", "image": "figlet", "envVars": object{"function_process": "sh"}}, "--allow-processes"},
+		"function_process":    {strict, object{"service": "x", "image": "cat", "envVars": object{"function_process": "sh"}}, "allow-processes"},
 		"LD_PRELOAD":          {strict, object{"service": "x", "image": "figlet", "envVars": object{"LD_PRELOAD": "/tmp/x.so"}}, "LD_PRELOAD"},
 		"mode http":           {strict, object{"service": "x", "image": "figlet", "envVars": object{"mode": "http"}}, "--allow-processes"},
 		"missing program":     {free, object{"service": "x", "image": "x", "envProcess": "no-such-program-here"}, "not installed"},

@@ -87,7 +87,8 @@ func TestHTTPModeLimits(t *testing.T) {
 	if status, text := p.do("GET", "/function/web/huge", nil); status != 200 || !strings.HasSuffix(text, "BROKEN") {
 		t.Errorf("huge: %d, %d bytes", status, len(text))
 	}
-	for _, body := range []io.Reader{strings.NewReader(strings.Repeat("x", 2<<20)), io.MultiReader(strings.NewReader(strings.Repeat("x", 2<<20)))} {
+	large := strings.Repeat("x", 2<<20)
+	for _, body := range []io.Reader{strings.NewReader(large), io.MultiReader(strings.NewReader(large))} {
 		p.want(413, "too large", "POST", "/function/web", body)
 	}
 	p.upstreamPid("web") // still there
