@@ -15,7 +15,7 @@ import (
 
 const (
 	stateVersion = 1
-	maxStateSize = 256 << 20 // bytes; far above what maxFunctions can need
+	maxStateSize = 64 << 20 // bytes of functions.json
 	tempPrefix   = ".tmp-"
 )
 
@@ -109,6 +109,9 @@ func (d *stateDir) save(records []record) error {
 	text, err := json.MarshalIndent(stateFile{Version: stateVersion, Functions: records}, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode the deployed functions: %w", err)
+	}
+	if len(text) >= maxStateSize {
+		return conflict("the deployed functions together would need more than %d bytes: remove some first", maxStateSize)
 	}
 	if err := writeFile(d.functionsFile(), append(text, '\n')); err != nil {
 		return fmt.Errorf("save the deployed functions: %w", err)

@@ -91,6 +91,27 @@ func TestStateIsReadStrictly(t *testing.T) {
 	}
 }
 
+// What could not be read again is not saved.
+func TestStateIsBounded(t *testing.T) {
+	dir, err := openStateDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.close()
+	small := []record{{Replicas: 1}}
+	if err := dir.save(small); err != nil {
+		t.Fatal(err)
+	}
+	large := record{}
+	large.Deployment.EnvProcess = strings.Repeat("x", maxStateSize)
+	if err := dir.save([]record{large}); statusOf(err) != http.StatusConflict {
+		t.Errorf("too large a state: %v", err)
+	}
+	if records, err := dir.load(); err != nil || len(records) != 1 || records[0].Replicas != 1 {
+		t.Errorf("afterwards: %d functions, %v", len(records), err)
+	}
+}
+
 func TestStateDirIsOwnedByOne(t *testing.T) {
 	dir := t.TempDir()
 	start(t, testOptions(dir))
