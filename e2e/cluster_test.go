@@ -1,0 +1,279 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openfaas/faas-provider/types"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// patience is how long a test waits for what nobody promised a time for.
+const patience = 20 * time.Second
+
+// cluster is a running federation with what tests need of it.
+type cluster struct {
+	*federation.Federation
+	one, two, three *federation.Node // three is nil in a federation of two
+}
+
+// start runs a federation until the test ends. What the options leave out is
+// filled in.
+func start(t *testing.T, o federation.Options) *cluster {
+	t.Helper()
+	o.Binaries, o.Logs = built.binaries, t.TempDir()
+	if o.Strategy == "" {
+		o.Strategy = scenario.DefaultStrategy
+	}
+	if o.Period == 0 {
+		o.Period = scenario.DefaultPeriod
+	}
+	if o.DefaultMaxrate == 0 {
+		o.DefaultMaxrate = scenario.DefaultMaxrate
+	}
+	f, err := federation.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	showLogs(t, o.Logs)
+	c := &cluster{Federation: f, one: f.Node("node-1"), two: f.Node("node-2"), three: f.Node("node-3")}
+	return c
+}
+
+// nodes are the nodes node-1 to node-n, with their functions.
+func nodes(functions ...[]scenario.Function) []scenario.Node {
+	var all []scenario.Node
+	for i, f := range functions {
+		all = append(all, scenario.Node{Name: fmt.Sprintf("node-%d", i+1), Functions: f})
+	}
+	return all
+}
+
+// process is a function that runs a command, with a label for its capacity in
+// requests/s.
+func process(name, command string, maxrate float64) scenario.Function {
+	return scenario.Function{Name: name, Process: command, Maxrate: &maxrate}
+}
+
+// eventually waits until the condition holds, which it does when it returns nil.
+func eventually(t *testing.T, within time.Duration, what string, condition func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := condition()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s: %v", within, what, err)
+		}
+		<-poll.C
+	}
+}
+
+// client calls functions. Every request has a connection of its own: a test that
+// ends an HAProxy must not meet an idle connection to it.
+var client = &http.Client{
+	Timeout:       30 * time.Second,
+	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// request is a request for a node. The zero value gets "/".
+type request struct {
+	path   string // with its query
+	body   io.Reader
+	header http.Header
+}
+
+// reply is the response.
+type reply struct {
+	status int
+	body   []byte
+	header http.Header
+}
+
+// node is the peer id of the node that executed, or refused, the request.
+func (r reply) node() string { return r.header.Get(haproxy.HeaderNodeID) }
+
+func (r reply) String() string {
+	return fmt.Sprintf("%d %.200q by %s at %s", r.status, r.body, r.node(), r.header.Get(haproxy.HeaderServer))
+}
+
+// send sends a request to a node: GET without a body, POST with one.
+func send(ctx context.Context, n *federation.Node, r request) (reply, error) {
+	method := http.MethodGet
+	if r.body != nil {
+		method = http.MethodPost
+	}
+	out, err := http.NewRequestWithContext(ctx, method, n.URL+r.path, r.body)
+	if err != nil {
+		return reply{}, err
+	}
+	for name, values := range r.header {
+		out.Header[name] = values
+	}
+	in, err := client.Do(out)
+	if err != nil {
+		return reply{}, err
+	}
+	defer in.Body.Close()
+	body, err := io.ReadAll(in.Body)
+	return reply{in.StatusCode, body, in.Header}, err
+}
+
+// call is send for requests that are answered.
+func call(t *testing.T, n *federation.Node, r request) reply {
+	t.Helper()
+	answer, err := send(t.Context(), n, r)
+	if err != nil {
+		t.Fatalf("calling %s%s: %v", n.Name, r.path, err)
+	}
+	return answer
+}
+
+// get calls a path of a node.
+func get(t *testing.T, n *federation.Node, path string) reply {
+	t.Helper()
+	return call(t, n, request{path: path})
+}
+
+// served tells whether the reply is a 200 of that node.
+func served(r reply, by *federation.Node) error {
+	switch {
+	case r.status != http.StatusOK:
+		return fmt.Errorf("answered %v", r)
+	case r.node() != by.PeerID || r.header.Get(haproxy.HeaderServer) != strings.TrimPrefix(by.URL, "http://"):
+		return fmt.Errorf("served by %s at %s, expected %s at %s", r.node(), r.header.Get(haproxy.HeaderServer), by.PeerID, by.URL)
+	}
+	return nil
+}
+
+// awaitServed waits until calls of the path at one node are served by another.
+func awaitServed(t *testing.T, at *federation.Node, path string, by *federation.Node) {
+	t.Helper()
+	eventually(t, patience, path+" at "+at.Name+" is served by "+by.Name, func() error {
+		r, err := send(t.Context(), at, request{path: path})
+		return errors.Join(err, served(r, by))
+	})
+}
+
+// awaitStatus waits until calls of the path at the node are answered so.
+func awaitStatus(t *testing.T, within time.Duration, n *federation.Node, path string, status int) reply {
+	t.Helper()
+	var r reply
+	eventually(t, within, fmt.Sprintf("%s at %s is answered %d", path, n.Name, status), func() (err error) {
+		if r, err = send(t.Context(), n, request{path: path}); err == nil && r.status != status {
+			err = fmt.Errorf("answered %v", r)
+		}
+		return err
+	})
+	return r
+}
+
+// gateway returns a client for the node's gateway.
+func gateway(t *testing.T, n *federation.Node) *faasd.Client {
+	t.Helper()
+	g, err := faasd.New(faasd.Options{URL: n.Gateway})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return g
+}
+
+// function is a function to deploy: a command and its labels.
+func function(name, command string, labels map[string]string) types.FunctionDeployment {
+	return types.FunctionDeployment{Service: name, Image: "process/" + name, EnvProcess: command, Labels: &labels}
+}
+
+// maxrate is the label for a capacity in requests/s.
+func maxrate(rate string) map[string]string { return map[string]string{faasd.LabelMaxRate: rate} }
+
+// deploy deploys a function until the test ends.
+func deploy(t *testing.T, n *federation.Node, d types.FunctionDeployment) {
+	t.Helper()
+	g := gateway(t, n)
+	if err := g.Deploy(t.Context(), d); err != nil {
+		t.Fatalf("on %s: %v", n.Name, err)
+	}
+	t.Cleanup(func() {
+		if err := g.Remove(context.Background(), faasd.Name(d.Service, d.Namespace, faasd.DefaultNamespace)); err != nil {
+			var status *faasd.StatusError
+			if !errors.As(err, &status) || status.Code != http.StatusNotFound { // the test may have removed it
+				t.Errorf("on %s: %v", n.Name, err)
+			}
+		}
+	})
+}
+
+// quiet asserts that nothing ended by itself and nobody reloaded HAProxy.
+func (c *cluster) quiet(t *testing.T) {
+	t.Helper()
+	if err := c.Crashed(); err != nil {
+		t.Error(err)
+	}
+	for _, n := range c.Nodes() {
+		reloads, err := n.HAProxyReloads(context.Background())
+		if err != nil || reloads != 0 {
+			t.Errorf("%s: HAProxy was reloaded %d times, error %v", n.Name, reloads, err)
+		}
+	}
+}
+
+// oneLine tells whether a refusal has the form that all have.
+func oneLine(r reply) error {
+	text := string(r.body)
+	switch {
+	case strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") || len(text) < 5 || len(text) > 120:
+		return fmt.Errorf("the body is not one line of text: %q", text)
+	case !strings.HasPrefix(r.header.Get("Content-Type"), "text/plain"):
+		return fmt.Errorf("Content-Type %q", r.header.Get("Content-Type"))
+	}
+	return nil
+}
+
+// refused tells whether the reply is a refusal with that status by the node.
+func refused(r reply, status int, by *federation.Node) error {
+	var errs []error
+	if r.status != status {
+		errs = append(errs, fmt.Errorf("answered %v, expected %d", r, status))
+	}
+	if r.node() != by.PeerID || r.header.Get(haproxy.HeaderServer) != strings.TrimPrefix(by.URL, "http://") {
+		errs = append(errs, fmt.Errorf("refused by %s at %s, expected %s", r.node(), r.header.Get(haproxy.HeaderServer), by.Name))
+	}
+	retry := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+	if after := r.header.Get("Retry-After"); (after == "1") != retry {
+		errs = append(errs, fmt.Errorf("Retry-After %q", after))
+	}
+	return errors.Join(append(errs, oneLine(r))...)
+}
+
+// payload is a body of n bytes that compresses badly and repeats late.
+func payload(n int) []byte {
+	text := make([]byte, 0, n+8)
+	for x := uint64(1); len(text) < n; {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		text = append(text, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
+	}
+	return text[:n]
+}
+
+// unsized hides the length of a body, so that it is sent in chunks.
+func unsized(body []byte) io.Reader { return struct{ io.Reader }{bytes.NewReader(body)} }

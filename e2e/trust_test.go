@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/spoa/control"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// smuggled are headers by which a user might pretend to be part of DFaaS. With
+// DFaaS-Node-ID among them the request would be refused.
+func smuggled() http.Header {
+	return http.Header{
+		"DFaaS-Token":      {"a.b.c"},
+		"dfaas-fallback":   {"503"},
+		"DFAAS-TIMEOUT":    {"1"},
+		"DFaaS-Anything":   {"x"},
+		"DFaaS-":           {"y"},
+		"X-Harmless":       {"stays"},
+		"X-DFaaS-Harmless": {"stays"},
+	}
+}
+
+// clean tells whether a function saw none of DFaaS's headers, and the user's own.
+func clean(r reply) error {
+	env := environment(r)
+	for name, value := range env {
+		if strings.HasPrefix(strings.ToLower(name), "http_dfaas") {
+			return fmt.Errorf("the function sees %s=%s", name, value)
+		}
+	}
+	if env["Http_X_Harmless"] != "stays" || env["Http_X_Dfaas_Harmless"] != "stays" {
+		return fmt.Errorf("the user's own headers are missing in %q", r.body)
+	}
+	return nil
+}
+
+// smuggling: neither here nor at a peer does a function see what a user calls
+// DFaaS-..., nor the token of a forwarded request. (Behind a dead peer:
+// TestSmugglingBehindADeadPeer.)
+func (c *cluster) smuggling(t *testing.T) {
+	for name, by := range map[string]*federation.Node{"env-here": c.one, "env-there": c.three} {
+		r := call(t, c.one, request{path: "/function/" + name, header: smuggled()})
+		if err := served(r, by); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := clean(r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// signer returns the key of a node.
+func (c *cluster) signer(t *testing.T, n *federation.Node) ed25519.PrivateKey {
+	t.Helper()
+	id, err := identity.Load(filepath.Join(c.Dir(), n.Name, "identity.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.Ed25519()
+}
+
+// tokens: only a fresh token that a member made for this very node lets a peer's
+// request in, and even then it gets no further than here.
+func (c *cluster) tokens(t *testing.T) {
+	deploy(t, c.two, function("guarded", "env", maxrate("100")))
+	awaitServed(t, c.one, "/function/guarded", c.two) // so node-2 admits node-1
+
+	one, two, three := c.one.PeerID, c.two.PeerID, c.three.PeerID
+	stranger, err := identity.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	mint := func(key ed25519.PrivateKey, iss, aud string, at time.Time) string {
+		made, err := token.Mint(key, iss, aud, at, token.MaxLifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	keyOne := c.signer(t, c.one)
+	good := mint(keyOne, one, two, now)
+	ask := func(path string, h http.Header) reply { return call(t, c.two, request{path: path, header: h}) }
+
+	eventually(t, patience, "a true peer is let in", func() error {
+		r := ask("/function/guarded", http.Header{"DFaaS-Node-ID": {one}, "DFaaS-Token": {good}})
+		if err := served(r, c.two); err != nil {
+			return err
+		}
+		for name := range environment(r) {
+			if strings.HasPrefix(strings.ToLower(name), "http_dfaas") {
+				t.Errorf("the function of a peer's request sees %s", name)
+			}
+		}
+		return nil
+	})
+	// What node-2 does not have it does not ask others for on a peer's behalf.
+	r := ask("/function/env-there", http.Header{"DFaaS-Node-ID": {one}, "DFaaS-Token": {good}})
+	if err := refused(r, http.StatusNotFound, c.two); err != nil {
+		t.Errorf("a function that only node-3 has, asked for by a peer: %v", err)
+	}
+
+	for _, forged := range []struct {
+		what, reason string // reason in the meter; "": HAProxy refuses it alone
+		node, token  []string
+	}{
+		{"no token", "missing_token", []string{one}, nil},
+		{"an empty token", "", []string{one}, []string{""}},
+		{"no token worth the name", "", []string{one}, []string{"x"}},
+		{"an empty id", "", []string{""}, []string{good}},
+		{"an id of no member", "unknown_peer", []string{stranger.String()}, []string{mint(stranger.Ed25519(), stranger.String(), two, now)}},
+		{"a member's id, copied, with another's signature", "bad_signature", []string{one}, []string{mint(stranger.Ed25519(), one, two, now)}},
+		{"a member's id, copied, with another's token", "wrong_issuer", []string{one}, []string{mint(c.signer(t, c.three), three, two, now)}},
+		{"a token for another node", "wrong_audience", []string{one}, []string{mint(keyOne, one, three, now)}},
+		{"a token of the past", "expired", []string{one}, []string{mint(keyOne, one, two, now.Add(-time.Minute))}},
+		{"a token of the future", "not_yet_valid", []string{one}, []string{mint(keyOne, one, two, now.Add(time.Minute))}},
+		{"the node's own id", "unknown_peer", []string{two}, []string{mint(c.signer(t, c.two), two, two, now)}},
+		{"two ids", "", []string{one, three}, []string{good}},
+		{"the same id twice", "", []string{one, one}, []string{good}},
+		{"two tokens", "", []string{one}, []string{good, "a.b.c"}},
+	} {
+		header := http.Header{"DFaaS-Node-ID": forged.node}
+		if forged.token != nil {
+			header["DFaaS-Token"] = forged.token
+		}
+		before := c.denied(t, c.two, forged.reason)
+		for _, path := range []string{"/function/guarded", "/function/env-there", "/function/nobody-has-this"} {
+			if err := refused(ask(path, header), http.StatusForbidden, c.two); err != nil {
+				t.Errorf("%s, %s: %v", forged.what, path, err)
+			}
+		}
+		if forged.reason != "" && c.denied(t, c.two, forged.reason) < before+3 {
+			t.Errorf("%s is not counted as %s", forged.what, forged.reason)
+		}
+	}
+}
+
+// denied reads how many claims to be a peer the node refused for that reason.
+func (c *cluster) denied(t *testing.T, n *federation.Node, reason string) uint64 {
+	t.Helper()
+	spoa := control.New(n.ControlSocket)
+	defer spoa.Close()
+	report, err := spoa.Meter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Denied[reason]
+}
+
+// logOf returns what a part has logged.
+func logOf(t *testing.T, n *federation.Node, part scenario.Part) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.Logs, string(part)+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
