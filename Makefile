@@ -31,6 +31,7 @@ down: ## stop what `make up` started
 	@bin/dfaas-emulator down --dir $(RUN)
 
 test: setup build check ## all tests, with real HAProxy and real processes
+	@deploy/setup.sh python3=python3 ip=iproute2
 	$(GO) test -timeout 10m $(PACKAGES)
 
 check: ## formatting and vet
