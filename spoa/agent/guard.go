@@ -64,7 +64,7 @@ type guard struct {
 }
 
 func newGuard(conn net.Conn, c *counters) *guard {
-	return &guard{Conn: conn, counters: c, acked: make(chan struct{}, 1)}
+	return &guard{Conn: newSocket(conn), counters: c, acked: make(chan struct{}, 1)}
 }
 
 // stop makes the reader see the end of the connection, as if HAProxy had closed
