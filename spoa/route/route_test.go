@@ -208,6 +208,21 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// TestNewIdentity: once this node is somebody else, tokens for who it was are
+// worth nothing, cached or not.
+func TestNewIdentity(t *testing.T) {
+	s := compile(t, testtable.New(1, 1), nil, t0)
+	req := callFrom(t, 1, "f0", t0)
+	if got := s.Route(t0, req); got.Action != Local {
+		t.Fatalf("before: %v", got)
+	}
+	tab := testtable.New(1, 1)
+	tab.NodeID = testtable.ID(5)
+	if got := compile(t, tab, s, t0).Route(t0, req); got.Reason != token.WrongAudience {
+		t.Errorf("after: %v, want it refused for its audience", got)
+	}
+}
+
 // TestPeersAreNeverForwarded offers every way out and sends peers' requests
 // over all limits.
 func TestPeersAreNeverForwarded(t *testing.T) {

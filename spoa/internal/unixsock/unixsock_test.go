@@ -57,7 +57,14 @@ func TestListenRefuses(t *testing.T) {
 	if err := os.Symlink(file, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
+	// A socket of another kind, of which nobody can say whether it is in use.
+	datagrams, err := net.ListenPacket("unixgram", filepath.Join(dir, "datagrams"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
 	for want, test := range map[string]struct{ path, group string }{
+		"cannot tell whether":      {path: filepath.Join(dir, "datagrams")},
 		"has 1 to 107 bytes":    {path: ""},
 		"1 to 107 bytes":        {path: "/" + strings.Repeat("x", 107)},
 		"there is no directory": {path: filepath.Join(dir, "none", "s")},
