@@ -197,9 +197,10 @@ func drawPanel(number int, l summary.Load, nodes []string) (*plot.Plot, error) {
 		p.Add(polygon)
 		thumbnails[i] = polygon
 	}
-	// The legend from the top down as the layers are.
+	// The legend from the top down as the layers are. The space keeps a viewer's
+	// wider font off the colour.
 	for i := len(all) - 1; i >= 0; i-- {
-		p.Legend.Add(all[i].name, thumbnails[i])
+		p.Legend.Add(all[i].name+"   ", thumbnails[i])
 	}
 	return p, nil
 }
