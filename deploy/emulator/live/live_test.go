@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,11 +56,29 @@ func TestLine(t *testing.T) {
 	}
 }
 
+// screen may be read while the board draws.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // A second is drawn once it is over, with what came in time; late results of
 // it do not turn up in another one.
 func TestBoard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out screen
 		b := NewBoard(&out, Style{Nodes: []string{"a"}, Full: 50})
 		zero := time.Now()
 		done := make(chan struct{})
@@ -72,7 +91,7 @@ func TestBoard(t *testing.T) {
 		time.Sleep(1300 * time.Millisecond)
 		b.Observe(summary.Sample{At: 900 * time.Millisecond, Status: 200, Node: "a"})
 		synctest.Wait()
-		if out.Len() != 0 {
+		if out.String() != "" {
 			t.Errorf("drawn too early: %s", out.String())
 		}
 		time.Sleep(200 * time.Millisecond)
