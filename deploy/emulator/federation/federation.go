@@ -72,6 +72,10 @@ func Start(ctx context.Context, o Options) (*Federation, error) {
 	}
 	if err := f.start(ctx); err != nil {
 		f.Stop()
+		if ctx.Err() != nil {
+			// What was not ready when it was cut short explains nothing.
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 	return f, nil

@@ -228,6 +228,14 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+func TestStartEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := federation.Start(ctx, options(t, "node-1")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A node with a gateway of its own gets no provider, and none of its functions
 // is touched.
 func TestForeignGateway(t *testing.T) {
