@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/load"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// stream is a constant load that lasts until it is stopped.
+type stream struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	start  time.Time
+	// answered counts the responses so far.
+	answered atomic.Int64
+	sent     load.Sent // to be read after done
+	err      error
+}
+
+// stream sends rate requests/s of the function to the node. It ends with the
+// test at the latest.
+func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate float64) *stream {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &stream{cancel: cancel, done: make(chan struct{}), start: time.Now()}
+	go func() {
+		defer close(s.done)
+		s.sent, s.err = load.Send(ctx, load.Attack{
+			Load: scenario.Load{
+				Target: n.Name, Function: name, Rate: rate, Duration: 5 * time.Minute, Method: http.MethodPost, Body: "hello",
+			},
+			URL: n.URL, Zero: s.start, Results: io.Discard, Observe: func(summary.Sample) { s.answered.Add(1) },
+			Node: func(h http.Header) string { return c.NameOf(h.Get(haproxy.HeaderNodeID)) },
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-s.done
+	})
+	return s
+}
+
+// progress waits for so many more responses, which is how tests let time pass.
+func (s *stream) progress(t *testing.T, responses int64) {
+	t.Helper()
+	goal := s.answered.Load() + responses
+	eventually(t, patience, fmt.Sprintf("%d more responses", responses), func() error {
+		if n := s.answered.Load(); n < goal {
+			return fmt.Errorf("%d so far", n)
+		}
+		return nil
+	})
+}
+
+// stop ends the load, waits for the last response and returns all.
+func (s *stream) stop(t *testing.T) []summary.Sample {
+	t.Helper()
+	s.cancel()
+	<-s.done
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	if s.sent.Delay > load.Late {
+		t.Logf("requests were sent up to %v late: this machine was busy", s.sent.Delay)
+	}
+	return s.sent.Samples
+}
+
+// flawless asserts that every request was answered 200, and returns how many
+// each node served.
+func flawless(t *testing.T, samples []summary.Sample) map[string]int {
+	t.Helper()
+	by, flaws := make(map[string]int), 0
+	for _, s := range samples {
+		by[s.Node]++
+		if s.Status == http.StatusOK {
+			continue
+		}
+		if flaws++; flaws <= 10 {
+			t.Errorf("after %v: answered %d by %q in %v", s.At, s.Status, s.Node, s.Latency)
+		}
+	}
+	if flaws > 0 {
+		t.Errorf("%d of %d requests were not answered 200", flaws, len(samples))
+	}
+	return by
+}
+
+// act does something to a part of a node.
+func act(t *testing.T, n *federation.Node, action scenario.Action, part scenario.Part) {
+	t.Helper()
+	if err := n.Do(t.Context(), action, part); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// surplus is a function that node-1 of three must forward half of the calls of,
+// at a load of surplusLoad requests/s; each other node could take all of these.
+func surplus() []scenario.Node {
+	return nodes(
+		[]scenario.Function{process("funca", "cat", 20)},
+		[]scenario.Function{process("funca", "cat", 40)},
+		[]scenario.Function{process("funca", "cat", 40)},
+	)
+}
+
+const surplusLoad = 40 // requests/s
+
+// awaitForwarding waits until node-1 sends surplus to each of the nodes.
+func (c *cluster) awaitForwarding(t *testing.T, to ...*federation.Node) {
+	t.Helper()
+	for _, n := range to {
+		eventually(t, patience, "node-1 sends surplus to "+n.Name, func() error {
+			routes, err := c.one.Admin().Routes(t.Context(), "funca")
+			if err != nil {
+				return err
+			}
+			for _, r := range routes {
+				if r.Kind == "out" && r.Peer == n.PeerID && r.Measured > 1 {
+					return nil
+				}
+			}
+			return fmt.Errorf("routes %+v", routes)
+		})
+	}
+}
+
+// TestFaults kills, stops and reloads parts of nodes under load, one after the
+// other. Whatever it is, users notice nothing.
+func TestFaults(t *testing.T) {
+	c := start(t, federation.Options{Nodes: surplus()})
+	outage := func(do, undo scenario.Action, part scenario.Part) func(*testing.T, *stream) {
+		return func(t *testing.T, s *stream) { c.outage(t, do, undo, part, s, c.one, c.two) }
+	}
+	for _, fault := range []struct {
+		name   string
+		happen func(*testing.T, *stream)
+	}{
+		{"SPOAKilled", outage(scenario.Kill, scenario.Restart, scenario.SPOA)},
+		{"SPOAStopped", outage(scenario.Stop, scenario.Continue, scenario.SPOA)},
+		{"ControllerKilled", outage(scenario.Kill, scenario.Restart, scenario.Controller)},
+		{"ControllerStopped", outage(scenario.Stop, scenario.Continue, scenario.Controller)},
+		{"HAProxyReloaded", c.reloaded},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			s := c.stream(t, c.one, "funca", surplusLoad)
+			c.awaitForwarding(t, c.two, c.three)
+			fault.happen(t, s)
+			if err := c.WaitReady(t.Context()); err != nil {
+				t.Error(err)
+			}
+			c.awaitForwarding(t, c.two, c.three)
+			t.Logf("served by %v", flawless(t, s.stop(t)))
+		})
+	}
+	c.quiet(t)
+}
+
+// outage does something to the part of each node in turn and, three seconds of
+// load later, undoes it.
+func (c *cluster) outage(t *testing.T, do, undo scenario.Action, part scenario.Part, s *stream, nodes ...*federation.Node) {
+	t.Helper()
+	for _, n := range nodes {
+		act(t, n, do, part)
+		s.progress(t, 3*surplusLoad)
+		act(t, n, undo, part)
+		s.progress(t, surplusLoad)
+	}
+}
+
+// restored is how soon all peers must be back in an HAProxy that was reloaded.
+const restored = time.Second
+
+// reloaded has somebody else reload the HAProxy of the sender and that of a
+// receiver.
+func (c *cluster) reloaded(t *testing.T, s *stream) {
+	for _, n := range []*federation.Node{c.one, c.two} {
+		s.progress(t, surplusLoad)
+		proxy := haproxy.New(n.HAProxySocket)
+		before, err := proxy.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		act(t, n, scenario.Reload, scenario.HAProxy)
+		begin := time.Now()
+		eventually(t, restored, "the servers of both peers are back in HAProxy of "+n.Name, func() error {
+			if now, err := proxy.Info(t.Context()); err != nil || now.PID == before.PID {
+				return fmt.Errorf("the old process still answers, or none: %w", err)
+			}
+			servers, err := proxy.Servers(t.Context(), haproxy.BackendPeers)
+			return errors.Join(err, bothUp(servers))
+		})
+		t.Logf("%s: restored %v after the new worker took over", n.Name, time.Since(begin))
+		s.progress(t, 2*surplusLoad)
+	}
+}
+
+// bothUp tells whether two peers have servers that may be used.
+func bothUp(servers []haproxy.Server) error {
+	up := 0
+	for _, server := range servers {
+		if haproxy.ValidPeerID(server.Name) && server.State == haproxy.Up {
+			up++
+		}
+	}
+	if up != 2 {
+		return fmt.Errorf("servers %+v", servers)
+	}
+	return nil
+}

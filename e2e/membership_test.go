@@ -1,0 +1,151 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// TestMembership has nodes leave, die and come back under load.
+func TestMembership(t *testing.T) {
+	c := start(t, federation.Options{Nodes: surplus()})
+	t.Run("Leave", c.leave)
+	t.Run("Die", c.die)
+	t.Run("SmugglingBehindADeadPeer", c.smugglingBehindADeadPeer)
+	c.quiet(t)
+}
+
+// pid returns the process id of a node's part.
+func pid(t *testing.T, n *federation.Node, part scenario.Part) int {
+	t.Helper()
+	for _, p := range n.Parts() {
+		if p.Part == part && p.PID != 0 {
+			return p.PID
+		}
+	}
+	t.Fatalf("%s of %s does not run", part, n.Name)
+	return 0
+}
+
+// leave: a controller that is asked to stop says goodbye, and its node gets
+// nothing more. Nothing is lost, neither then nor when it comes back.
+func (c *cluster) leave(t *testing.T) {
+	s := c.stream(t, c.one, "funca", surplusLoad)
+	c.awaitForwarding(t, c.two, c.three)
+	for _, n := range []*federation.Node{c.three, c.two} {
+		if err := syscall.Kill(pid(t, n, scenario.Controller), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		c.awaitGone(t, n, begin.Add(time.Second))
+		t.Logf("%s has left after %v", n.Name, time.Since(begin))
+		s.progress(t, surplusLoad)
+		act(t, n, scenario.Restart, scenario.Controller)
+		if err := c.WaitReady(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c.awaitForwarding(t, n)
+	}
+	t.Logf("served by %v", flawless(t, s.stop(t)))
+}
+
+// awaitGone waits until node-1 neither routes to the node nor takes it for alive.
+func (c *cluster) awaitGone(t *testing.T, n *federation.Node, deadline time.Time) {
+	t.Helper()
+	eventually(t, time.Until(deadline), n.Name+" is out of the routes", func() error {
+		routes, err := c.one.Admin().Routes(t.Context(), "")
+		if slices.ContainsFunc(routes, func(r api.Route) bool { return r.Peer == n.PeerID }) {
+			err = errors.Join(err, fmt.Errorf("routes %+v", routes))
+		}
+		peers, peersErr := c.one.Admin().Peers(t.Context())
+		if slices.ContainsFunc(peers, func(p api.Peer) bool { return p.ID == n.PeerID && p.State == "alive" }) {
+			err = errors.Join(err, fmt.Errorf("peers %+v", peers))
+		}
+		return errors.Join(err, peersErr)
+	})
+}
+
+// die: a node that falls silent gets nothing more as soon as HAProxy notices,
+// and is out of the plans after three periods.
+func (c *cluster) die(t *testing.T) {
+	s := c.stream(t, c.one, "funca", surplusLoad)
+	c.awaitForwarding(t, c.two, c.three)
+	act(t, c.three, scenario.Kill, scenario.All)
+	begin := time.Now()
+	eventually(t, 3*scenario.DefaultPeriod, "nothing is sent to the dead node", func() error {
+		routes, err := c.one.Admin().Routes(t.Context(), "funca")
+		for _, r := range routes {
+			if r.Kind == "out" && r.Peer == c.three.PeerID && r.Rate > 0 {
+				err = errors.Join(err, fmt.Errorf("route %+v", r))
+			}
+		}
+		return err
+	})
+	quiet := time.Since(begin)
+	c.awaitGone(t, c.three, begin.Add(6*scenario.DefaultPeriod))
+	t.Logf("nothing is sent after %v, out of the routes after %v", quiet, time.Since(begin))
+	s.progress(t, surplusLoad)
+	act(t, c.three, scenario.Restart, scenario.All)
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitForwarding(t, c.two, c.three)
+
+	// Only what the node was just executing can be lost.
+	lost := 0
+	for _, sample := range s.stop(t) {
+		if sample.Status != http.StatusOK {
+			lost++
+			t.Logf("after %v: answered %d by %q in %v", sample.At, sample.Status, sample.Node, sample.Latency)
+			if at := s.start.Add(sample.At); at.Before(begin.Add(-time.Second)) || at.After(begin.Add(time.Second)) {
+				t.Errorf("lost %v after the node died", at.Sub(begin))
+			}
+		}
+	}
+	if lost > 3 {
+		t.Errorf("%d requests were lost", lost)
+	}
+}
+
+// smugglingBehindADeadPeer: a request that was to go to a peer and, since that is
+// dead, is served here after all, shows the function nothing of it.
+func (c *cluster) smugglingBehindADeadPeer(t *testing.T) {
+	deploy(t, c.one, function("env", "env", maxrate("0")))
+	deploy(t, c.three, function("env", "env", maxrate("100")))
+	awaitServed(t, c.one, "/function/env", c.three)
+	fellBack := func() int64 {
+		servers, err := haproxy.New(c.one.HAProxySocket).Servers(t.Context(), haproxy.BackendPeers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, server := range servers {
+			if server.Name == haproxy.ServerLocal {
+				return server.Total
+			}
+		}
+		t.Fatalf("no server %s in %+v", haproxy.ServerLocal, servers)
+		return 0
+	}
+	before := fellBack()
+	act(t, c.three, scenario.Kill, scenario.HAProxy)
+	r := call(t, c.one, request{path: "/function/env", header: smuggled()})
+	if err := errors.Join(served(r, c.one), clean(r)); err != nil {
+		t.Error(err)
+	}
+	if n := fellBack() - before; n < 1 {
+		t.Errorf("%d requests fell back, expected one at least", n)
+	}
+	act(t, c.three, scenario.Restart, scenario.HAProxy)
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
