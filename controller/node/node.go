@@ -86,8 +86,9 @@ func New(o Options) *Node {
 }
 
 // Run works until the context ends, and then leaves the federation: peers are
-// told, and the SPOA is left with a table that serves everything here. It must
-// be called once. It returns within about two seconds of the context's end.
+// told, and the SPOA is left with a table that soon ends, after which everything
+// is served here. It must be called once. It returns within about two seconds of
+// the context's end.
 func (n *Node) Run(ctx context.Context) {
 	o := n.options
 	spoa := &spoaKeeper{

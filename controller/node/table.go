@@ -15,6 +15,8 @@ const (
 	// refresh is the longest time between two tables, so that neither a
 	// table's time to live nor a token's lifetime of 30 s is ever used up.
 	refresh = 5 * time.Second
+	// finalTTL ends before the peers' grace for a node that is gone does.
+	finalTTL = grace - 2*time.Second
 	// maxRoutes bounds what peers' announcements can make of a table: far
 	// fewer entries than the SPOA accepts, few enough for its bytes.
 	maxRoutes = 100_000
@@ -169,25 +171,11 @@ func clamp(x, most float64) float64 {
 
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
-// finalTable is what a node that stops leaves behind: everything it has is
-// served here, nothing is forwarded, and peers' last requests are still let in.
+// finalTable is what a node that stops leaves behind: the table in use, with
+// less time to live. For that long, peers still admit what it sends them, so
+// that users do not notice when the controller is only restarted. After it,
+// everything is served here.
 func finalTable(t table.Table) table.Table {
-	t.Functions = slices.Clone(t.Functions)
-	for i := range t.Functions {
-		f := &t.Functions[i]
-		f.Forward = slices.Clone(f.Forward)
-		for j := range f.Forward {
-			f.Forward[j].Rate, f.Forward[j].Weight = 0, 0
-		}
-		if f.Local != nil {
-			local := *f.Local
-			local.Share = 1
-			f.Local = &local
-		}
-	}
-	t.Peers = slices.Clone(t.Peers)
-	for i := range t.Peers {
-		t.Peers[i].Token = ""
-	}
+	t.TTLMillis = finalTTL.Milliseconds()
 	return t
 }
