@@ -151,6 +151,7 @@ func TestFaults(t *testing.T) {
 		{"SPOAStopped", outage(scenario.Stop, scenario.Continue, scenario.SPOA)},
 		{"ControllerKilled", outage(scenario.Kill, scenario.Restart, scenario.Controller)},
 		{"ControllerStopped", outage(scenario.Stop, scenario.Continue, scenario.Controller)},
+		{"ControllerRestarted", c.restarted},
 		{"HAProxyReloaded", c.reloaded},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
@@ -176,6 +177,14 @@ func (c *cluster) outage(t *testing.T, do, undo scenario.Action, part scenario.P
 		s.progress(t, 3*surplusLoad)
 		act(t, n, undo, part)
 		s.progress(t, surplusLoad)
+	}
+}
+
+// restarted restarts controllers as an upgrade does.
+func (c *cluster) restarted(t *testing.T, s *stream) {
+	for _, n := range c.Nodes() {
+		act(t, n, scenario.Restart, scenario.Controller)
+		s.progress(t, 3*surplusLoad)
 	}
 }
 
