@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/control"
 )
 
 // patience is how long a test waits for what nobody promised a time for.
@@ -28,8 +29,9 @@ type cluster struct {
 	one, two, three *federation.Node // three is nil in a federation of two
 }
 
-// start runs a federation until the test ends. What the options leave out is
-// filled in.
+// start runs a federation until the test ends, and returns when every node would
+// forward calls of every function to every other node that has it. What the
+// options leave out is filled in.
 func start(t *testing.T, o federation.Options) *cluster {
 	t.Helper()
 	o.Binaries, o.Logs = built.binaries, t.TempDir()
@@ -49,7 +51,37 @@ func start(t *testing.T, o federation.Options) *cluster {
 	t.Cleanup(f.Stop)
 	showLogs(t, o.Logs)
 	c := &cluster{Federation: f, one: f.Node("node-1"), two: f.Node("node-2"), three: f.Node("node-3")}
+	for _, n := range c.Nodes() {
+		for _, other := range o.Nodes {
+			for _, function := range other.Functions {
+				if other.Name != n.Name {
+					c.awaitTable(t, n, function.Name, c.Node(other.Name))
+				}
+			}
+		}
+	}
 	return c
+}
+
+// awaitTable waits until the node may forward calls of the function to the peer.
+func (c *cluster) awaitTable(t *testing.T, n *federation.Node, function string, to *federation.Node) {
+	t.Helper()
+	spoa := control.New(n.ControlSocket)
+	defer spoa.Close()
+	eventually(t, patience, n.Name+" may forward "+function+" to "+to.Name, func() error {
+		current, err := spoa.Table(t.Context())
+		if err != nil || current == nil {
+			return fmt.Errorf("no table: %w", err)
+		}
+		for _, row := range current.Functions {
+			for _, forward := range row.Forward {
+				if row.Name == function && forward.Peer == to.PeerID && forward.Rate > 0 {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("functions %+v", current.Functions)
+	})
 }
 
 // nodes are the nodes node-1 to node-n, with their functions.
