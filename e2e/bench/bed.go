@@ -36,12 +36,13 @@ func (s side) String() string {
 // the last of them with a dfaas-spoa. All of it runs all of the time, so that
 // the sides can be measured in turn.
 type bed struct {
-	dir     string
-	proxies [sides]*process
-	address [sides]string
-	spoa    *process
-	control *control.Client // of the SPOA
-	stops   []func()        // last first
+	dir       string
+	proxies   [sides]*process
+	address   [sides]string
+	spoa      *process
+	control   *control.Client // of the SPOA
+	processes []*process
+	stops     []func() // last first
 }
 
 // newBed starts everything. The SPOA has no table yet.
@@ -83,6 +84,7 @@ func (b *bed) start(ctx context.Context, p program, ready func(context.Context) 
 	if err != nil {
 		return nil, err
 	}
+	b.processes = append(b.processes, started)
 	b.stops = append(b.stops, started.stop)
 	return started, started.await(ctx, ready)
 }

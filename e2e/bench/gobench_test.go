@@ -5,8 +5,8 @@ import "testing"
 func TestParseGoBenchmarks(t *testing.T) {
 	const output = `goos: linux
 pkg: example.org/x
-BenchmarkDecide/local-2   	10000000	       100.0 ns/op	       0 B/op	       0 allocs/op
 BenchmarkDecide/local-2   	10000000	       300.0 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDecide/local-2   	10000000	       100.0 ns/op	       0 B/op	       0 allocs/op
 BenchmarkDecide/local-2   	10000000	       120.0 ns/op	       0 B/op	       0 allocs/op
 BenchmarkDecide/peer-x-2  	  500000	      2500 ns/op	      12.50 MB/s	      64 B/op	       3 allocs/op
 PASS
@@ -17,7 +17,7 @@ ok  	example.org/x	1.2s
 		t.Fatal(err)
 	}
 	want := []goBenchmark{
-		{name: "Decide/local", nanos: 120, repeats: 3},
+		{name: "Decide/local", nanos: 100, repeats: 3},
 		{name: "Decide/peer-x", nanos: 2500, bytes: 64, allocs: 3, repeats: 1},
 	}
 	if len(got) != len(want) {

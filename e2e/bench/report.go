@@ -26,8 +26,9 @@ type measurements struct {
 	route, agent []goBenchmark
 	smallTable   reaction // from a PUT of a table of a small federation
 	largeTable   reaction // of the large table
-	throughput   throughput
-	latency      latency
+	flood        []round[flood]
+	spoaMemory   int64 // bytes, resident, of the SPOA with the large table, after the flood
+	latency      []round[latency]
 	rest         map[scenario.Part]rest
 	label        reaction
 }
@@ -64,14 +65,24 @@ func (m *measurements) report() string {
 		b.WriteString("**A quick run: it shows that everything can be measured, its numbers are noise.**\n\n")
 	}
 	s := m.setting
-	fmt.Fprintf(&b, "%s, commit `%s`, %s, HAProxy %s, Linux %s, %d cores (%s), of which %.0f %% were in use by others when it began.\n\n",
-		s.taken.Format("2006-01-02 15:04 UTC"), s.commit, s.golang, s.haproxy, s.kernel, s.cores, s.cpu, 100*s.others)
+	fmt.Fprintf(&b, "%s, commit `%s`, %s, HAProxy %s, Linux %s, %d cores (%s). "+
+		"Other programs had up to %.0f %% of the CPU\nduring the rounds of throughput and up to %.0f %% during those of latency.\n\n",
+		s.taken.Format("2006-01-02 15:04 UTC"), s.commit, s.golang, s.haproxy, s.kernel, s.cores, s.cpu,
+		100*mostByOthers(m.flood), 100*mostByOthers(m.latency))
 	b.WriteString("| what | plain | with DFaaS | ratio or difference | aim | |\n| --- | ---: | ---: | ---: | ---: | --- |\n")
 	for _, r := range m.rows() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.plain, r.with, r.change, r.aim, r.verdict)
 	}
 	b.WriteString("\n" + m.explanation())
 	return b.String()
+}
+
+func mostByOthers[T any](rounds []round[T]) float64 {
+	most := 0.0
+	for _, r := range rounds {
+		most = max(most, r.others)
+	}
+	return most
 }
 
 func (m *measurements) rows() []row {
@@ -115,36 +126,39 @@ func cost(b goBenchmark) string {
 }
 
 func (m *measurements) throughputRows() []row {
-	t := m.throughput
-	rate := func(s side) string { return fmt.Sprintf("%.0f req/s", quantile(t.perSecond[s], 0.5)) }
+	rates := func(s side) []float64 { return column(m.flood, s, func(f flood) float64 { return f.perSecond }) }
+	proxy := func(s side) []float64 { return column(m.flood, s, func(f flood) float64 { return f.proxyCPU }) }
+	spoa := column(m.flood, dfaas, func(f flood) float64 { return f.spoaCPU })
+	rate := func(s side) string { return fmt.Sprintf("%.0f req/s", quantile(rates(s), 0.5)) }
 	cpu := func(xs []float64) string { return fmt.Sprintf("%.1f us", quantile(xs, 0.5)) }
-	asked := spreadOf(pairwise(t.perSecond[dfaas], t.perSecond[unasked], ratio))
-	whole := spreadOf(pairwise(t.perSecond[dfaas], t.perSecond[bare], ratio))
-	more := spreadOf(pairwise(t.proxyCPU[dfaas], t.proxyCPU[unasked], difference))
+	asked := spreadOf(pairwise(rates(dfaas), rates(unasked), ratio))
+	whole := spreadOf(pairwise(rates(dfaas), rates(bare), ratio))
+	more := spreadOf(pairwise(proxy(dfaas), proxy(unasked), difference))
 	return []row{
 		{
 			what: "throughput", plain: rate(unasked), with: rate(dfaas), change: asRatio(asked),
 			aim: fmt.Sprintf(">= %.2f", aimThroughput), verdict: verdictOf(asked.median >= aimThroughput),
 		},
 		{what: "throughput, against an HAProxy without the drop-in", plain: rate(bare), with: rate(dfaas), change: asRatio(whole)},
-		{
-			what: "CPU of HAProxy per request", plain: cpu(t.proxyCPU[unasked]), with: cpu(t.proxyCPU[dfaas]),
-			change: asDifference(more, "us", 1),
-		},
-		{what: "CPU of dfaas-spoa per request", with: cpu(t.spoaCPU)},
+		{what: "CPU of HAProxy per request", plain: cpu(proxy(unasked)), with: cpu(proxy(dfaas)), change: asDifference(more, "us", 1)},
+		{what: "CPU of dfaas-spoa per request", with: cpu(spoa)},
 	}
 }
 
 func (m *measurements) latencyRows() []row {
-	line := func(name string, xs [sides][]float64, aim float64) row {
-		more := spreadOf(pairwise(xs[dfaas], xs[unasked], difference))
-		at := func(s side) string { return fmt.Sprintf("%.0f us", quantile(xs[s], 0.5)) }
+	line := func(name string, figure func(latency) float64, aim float64) row {
+		plain, with := column(m.latency, unasked, figure), column(m.latency, dfaas, figure)
+		more := spreadOf(pairwise(with, plain, difference))
 		return row{
-			what: fmt.Sprintf("%s at %d req/s", name, pacedRate), plain: at(unasked), with: at(dfaas),
+			what:  fmt.Sprintf("%s at %d req/s", name, pacedRate),
+			plain: fmt.Sprintf("%.0f us", quantile(plain, 0.5)), with: fmt.Sprintf("%.0f us", quantile(with, 0.5)),
 			change: asDifference(more, "us", 0), aim: fmt.Sprintf("<= +%.0f us", aim), verdict: verdictOf(more.median <= aim),
 		}
 	}
-	return []row{line("p50", m.latency.p50, aimP50), line("p99", m.latency.p99, aimP99)}
+	return []row{
+		line("p50", func(l latency) float64 { return l.p50 }, aimP50),
+		line("p99", func(l latency) float64 { return l.p99 }, aimP99),
+	}
 }
 
 func (m *measurements) restRows() []row {
@@ -162,7 +176,7 @@ func (m *measurements) restRows() []row {
 	return []row{
 		withAim(memory("memory of dfaas-spoa at rest", spoa.memory), fmt.Sprintf("< %d MB", aimSPOAMemory>>20), spoa.memory < aimSPOAMemory),
 		cpu("CPU of dfaas-spoa at rest", spoa.cpu),
-		memory(fmt.Sprintf("memory of dfaas-spoa with %d functions x %d peers, after the load", manyFunctions, manyPeers), m.throughput.spoaMemory),
+		memory(fmt.Sprintf("memory of dfaas-spoa with %d functions x %d peers, after the load", manyFunctions, manyPeers), m.spoaMemory),
 		withAim(memory("memory of dfaas-controller at rest", controller.memory),
 			fmt.Sprintf("< %d MB", aimControllerMemory>>20), controller.memory < aimControllerMemory),
 		withAim(cpu("CPU of dfaas-controller at rest", controller.cpu),

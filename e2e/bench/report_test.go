@@ -10,18 +10,18 @@ import (
 
 // sample has numbers that meet every aim.
 func sample() *measurements {
-	bySide := func(bare, unasked, dfaas float64) [sides][]float64 {
-		return [sides][]float64{{bare}, {unasked}, {dfaas}}
-	}
 	return &measurements{
 		setting:    setting{taken: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), commit: "abc1234", cores: 2, haproxy: "2.6.12", golang: "go1.26"},
 		route:      []goBenchmark{{name: "Compile", nanos: 85e6, bytes: 3 << 20, allocs: 7}, {name: decisions + "local", nanos: 120}},
 		agent:      []goBenchmark{{name: "Agent", nanos: 2000, bytes: 64, allocs: 2}},
 		smallTable: reaction{1, 2, 3}, largeTable: reaction{100}, label: reaction{500, 1500},
-		throughput: throughput{
-			perSecond: bySide(60000, 50000, 35000), proxyCPU: bySide(10, 12, 18.5), spoaCPU: []float64{7}, spoaMemory: 90 << 20,
-		},
-		latency: latency{p50: bySide(100, 110, 200), p99: bySide(300, 310, 500)},
+		flood: []round[flood]{{others: 0.02, by: [sides]flood{
+			bare: {60000, 10, 0}, unasked: {50000, 12, 0}, dfaas: {35000, 18.5, 7},
+		}}},
+		spoaMemory: 90 << 20,
+		latency: []round[latency]{{others: 0.03, by: [sides]latency{
+			bare: {100, 300}, unasked: {110, 310}, dfaas: {200, 500},
+		}}},
 		rest: map[scenario.Part]rest{
 			scenario.SPOA: {memory: 20 << 20, cpu: 0.0001}, scenario.Controller: {memory: 60 << 20, cpu: 0.005},
 		},
@@ -46,7 +46,8 @@ func line(t *testing.T, report string, words ...string) string {
 
 func TestReport(t *testing.T) {
 	report := sample().report()
-	line(t, report, "2026-05-04", "abc1234", "HAProxy 2.6.12", "2 cores")
+	line(t, report, "2026-05-04", "abc1234", "HAProxy 2.6.12", "2 cores", "2 %")
+	line(t, report, "up to 3 % during those of latency")
 	line(t, report, decisions+"local", "120 ns, 0 B, 0 allocations", "| met |")
 	line(t, report, "Compile", "85 ms, 3.0 MB, 7 allocations")
 	line(t, report, "| throughput |", "50000 req/s", "35000 req/s", "0.70", ">= 0.68", "| met |")
@@ -72,9 +73,9 @@ func TestReportMissed(t *testing.T) {
 	for name, spoil := range map[string]func(*measurements){
 		decisions + "local": func(m *measurements) { m.route[1].nanos = 201 },
 		"1 allocations":     func(m *measurements) { m.route[1].allocs = 1 },
-		"| throughput |":    func(m *measurements) { m.throughput.perSecond[dfaas][0] = 30000 },
-		"p50":               func(m *measurements) { m.latency.p50[dfaas][0] = 999 },
-		"p99":               func(m *measurements) { m.latency.p99[dfaas][0] = 999 },
+		"| throughput |":    func(m *measurements) { m.flood[0].by[dfaas].perSecond = 30000 },
+		"p50":               func(m *measurements) { m.latency[0].by[dfaas].p50 = 999 },
+		"p99":               func(m *measurements) { m.latency[0].by[dfaas].p99 = 999 },
 		"memory of dfaas-spoa at rest": func(m *measurements) {
 			m.rest[scenario.SPOA] = rest{memory: 31 << 20}
 		},

@@ -69,9 +69,6 @@ func Run(ctx context.Context, o Options) error {
 	if m.setting, err = look(ctx, o.Root, binaries[scenario.HAProxy]); err != nil {
 		return err
 	}
-	if m.setting.others > 0.1 {
-		progress("note: %.0f %% of this machine's CPU is busy with other things", 100*m.setting.others)
-	}
 	e := o.effort()
 	if err := m.goBenchmarks(ctx, o.Root, e, progress); err != nil {
 		return err
@@ -134,7 +131,10 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 	}
 
 	progress("throughput: wrk, %d connections, %d rounds of %s", wrkConnections, e.rounds, e.wrkEach)
-	if m.throughput, err = b.throughput(ctx, e.rounds, e.wrkEach, progress); err != nil {
+	if m.flood, err = b.flood(ctx, e.rounds, e.wrkEach, progress); err != nil {
+		return err
+	}
+	if m.spoaMemory, err = residentMemory(b.spoa.pid); err != nil {
 		return err
 	}
 	progress("latency: %d req/s, %d rounds of %s", pacedRate, e.rounds, e.pacedEach)

@@ -19,12 +19,9 @@ type setting struct {
 	kernel  string
 	haproxy string
 	golang  string
-	// others is the share of the machine's CPU that was in use before anything
-	// was started.
-	others float64
 }
 
-// look describes the machine, and the checkout at root. It takes two seconds.
+// look describes the machine, and the checkout at root.
 func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
 	s := setting{taken: time.Now().UTC(), cores: runtime.NumCPU(), golang: runtime.Version(), commit: "unknown", cpu: "unknown CPU"}
 	version, err := exec.CommandContext(ctx, haproxyBinary, "-v").Output()
@@ -43,18 +40,6 @@ func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.kernel = strings.TrimSpace(string(text))
 	}
-	before, err := machineCPUTime()
-	if err != nil {
-		return setting{}, err
-	}
-	if !sleep(ctx, 2*time.Second) {
-		return setting{}, ctx.Err()
-	}
-	after, err := machineCPUTime()
-	if err != nil {
-		return setting{}, err
-	}
-	s.others = float64(after.busy-before.busy) / float64(after.total-before.total)
 	return s, nil
 }
 
