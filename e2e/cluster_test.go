@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
+	"go.yaml.in/yaml/v3"
 
+	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
@@ -251,6 +255,35 @@ func deploy(t *testing.T, n *federation.Node, d types.FunctionDeployment) {
 			}
 		}
 	})
+}
+
+// configuration reads the configuration of the node's controller.
+func (c *cluster) configuration(t *testing.T, n *federation.Node) config.Config {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.Dir(), n.Name, "controller.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conf config.Config
+	if err := yaml.Unmarshal(text, &conf); err != nil {
+		t.Fatal(err)
+	}
+	return conf
+}
+
+// reconfigure changes the configuration of the node's controller and restarts it.
+func (c *cluster) reconfigure(t *testing.T, n *federation.Node, change func(*config.Config)) {
+	t.Helper()
+	conf := c.configuration(t, n)
+	change(&conf)
+	text, err := yaml.Marshal(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir(), n.Name, "controller.yaml"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	act(t, n, scenario.Restart, scenario.Controller)
 }
 
 // quiet asserts that nothing ended by itself and nobody reloaded HAProxy.

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,7 +21,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
@@ -305,28 +303,6 @@ func (c *cluster) put(t *testing.T, body string) (status int, answer string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(text)
-}
-
-// reconfigure changes the configuration of the node's controller and restarts it.
-func (c *cluster) reconfigure(t *testing.T, n *federation.Node, change func(*config.Config)) {
-	t.Helper()
-	path := filepath.Join(c.Dir(), n.Name, "controller.yaml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conf config.Config
-	if err := yaml.Unmarshal(text, &conf); err != nil {
-		t.Fatal(err)
-	}
-	change(&conf)
-	if text, err = yaml.Marshal(conf); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	act(t, n, scenario.Restart, scenario.Controller)
 }
 
 // hostileGossip: members of the federation, for they have its key, send what
