@@ -14,11 +14,10 @@ import (
 
 // goBenchmark is the outcome of one Go benchmark.
 type goBenchmark struct {
-	name    string // without "Benchmark" and "-PROCS"
-	nanos   float64
-	bytes   float64
-	allocs  float64
-	repeats int
+	name   string // without "Benchmark" and "-PROCS"
+	nanos  float64
+	bytes  float64
+	allocs float64
 }
 
 // runGoBenchmarks runs all benchmarks of a package of the checkout at root.
@@ -74,7 +73,7 @@ func parseGoBenchmarks(output string) ([]goBenchmark, error) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		f := all[name]
 		benchmarks = append(benchmarks, goBenchmark{
-			name: name, repeats: len(f.nanos),
+			name:  name,
 			nanos: quantile(f.nanos, 0), bytes: quantile(f.bytes, 0.5), allocs: quantile(f.allocs, 0.5),
 		})
 	}

@@ -65,7 +65,8 @@ func TestProcessThatFails(t *testing.T) {
 	defer p.stop()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("interrupted"))
-	if err := p.await(ctx, func(context.Context) error { return errors.New("never") }); err == nil || !strings.Contains(err.Error(), "interrupted") {
+	err = p.await(ctx, func(context.Context) error { return errors.New("never") })
+	if err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("got %v, want the cause of the end", err)
 	}
 }

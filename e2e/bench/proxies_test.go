@@ -13,7 +13,9 @@ func TestWithoutSPOE(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, gone := range []string{"\n    filter spoe", "\n    http-request send-spoe-group", "\nbackend " + haproxy.BackendSPOA, "spop-check"} {
+	for _, gone := range []string{
+		"\n    filter spoe", "\n    http-request send-spoe-group", "\nbackend " + haproxy.BackendSPOA, "spop-check",
+	} {
 		if !strings.Contains(full, gone) || strings.Contains(plain, gone) {
 			t.Errorf("%q: in the drop-in %v, left %v", gone, strings.Contains(full, gone), strings.Contains(plain, gone))
 		}

@@ -53,7 +53,9 @@ func (b *bed) tableReaction(ctx context.Context, t *table.Table, repeats int) (r
 
 // firstAnswer asks again and again, with a pause between, and tells when the
 // first answer came that is accepted.
-func firstAnswer(ctx context.Context, client *http.Client, url string, pause time.Duration, accept func(int, string) bool) (time.Time, error) {
+func firstAnswer(
+	ctx context.Context, client *http.Client, url string, pause time.Duration, accept func(status int, node string) bool,
+) (time.Time, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no request obeyed a change within %s", patience))
 	defer cancel()
 	for {
@@ -82,7 +84,9 @@ const askEvery = 10 * time.Millisecond
 // does not have the function, is answered as the label says. The label takes
 // turns between no capacity (the other node refuses) and ample capacity (it
 // forwards). Each change comes at a random moment of the planning period.
-func labelReaction(ctx context.Context, f *federation.Federation, period time.Duration, repeats int, progress func(string, ...any)) (reaction, error) {
+func labelReaction(
+	ctx context.Context, f *federation.Federation, period time.Duration, repeats int, progress func(string, ...any),
+) (reaction, error) {
 	user, owner := f.Node(userNode), f.Node(ownerNode)
 	gateway, err := faasd.New(faasd.Options{URL: owner.Gateway})
 	if err != nil {

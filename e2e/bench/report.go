@@ -59,14 +59,14 @@ func verdictOf(ok bool) verdict {
 func (m *measurements) report() string {
 	var b strings.Builder
 	b.WriteString("# Performance\n\n")
-	b.WriteString("Written by `make bench`. What counts are the ratios and differences: both sides of each were measured in turn, seconds apart,\n" +
-		"on the same machine. The absolute numbers belong to that machine.\n\n")
+	b.WriteString("Written by `make bench`. What counts are the ratios and differences: both sides of each were measured in turn,\n" +
+		"seconds apart, on the same machine. The absolute numbers belong to that machine.\n\n")
 	if m.quick {
 		b.WriteString("**A quick run: it shows that everything can be measured, its numbers are noise.**\n\n")
 	}
 	s := m.setting
-	fmt.Fprintf(&b, "%s, commit `%s`, %s, HAProxy %s, Linux %s, %d cores (%s). "+
-		"Other programs had up to %.0f %% of the CPU\nduring the rounds of throughput and up to %.0f %% during those of latency.\n\n",
+	fmt.Fprintf(&b, "%s, commit `%s`, %s, HAProxy %s, Linux %s, %d cores (%s).\n"+
+		"Other programs had up to %.0f %% of the CPU during the rounds of throughput and up to %.0f %% during those of latency.\n\n",
 		s.taken.Format("2006-01-02 15:04 UTC"), s.commit, s.golang, s.haproxy, s.kernel, s.cores, s.cpu,
 		100*mostByOthers(m.flood), 100*mostByOthers(m.latency))
 	b.WriteString("| what | plain | with DFaaS | ratio or difference | aim | |\n| --- | ---: | ---: | ---: | ---: | --- |\n")
@@ -189,7 +189,8 @@ func reactionRow(what string, r reaction) row {
 	if quantile(r, 0.5) < 10 {
 		digits = 1
 	}
-	return row{what: what, with: fmt.Sprintf("median %.*f ms, max %.*f ms (%d times)", digits, quantile(r, 0.5), digits, quantile(r, 1), len(r))}
+	with := fmt.Sprintf("median %.*f ms, max %.*f ms (%d times)", digits, quantile(r, 0.5), digits, quantile(r, 1), len(r))
+	return row{what: what, with: with}
 }
 
 // asRatio shows the median, and between what half of the rounds lay.
