@@ -1,0 +1,255 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// kind is a way to set up the federation.
+type kind int
+
+const (
+	plain  kind = iota
+	gated       // the faulty node's gateway is one that can be made to fail
+	onDisk      // the faulty node's files are on a disk that can be filled
+)
+
+// The nodes, by their part in the play.
+const (
+	faulty    = "faulty"
+	healthy   = "healthy"
+	bystander = "bystander"
+)
+
+// The functions: that of the faulty node's users, that of the healthy node's.
+// Each is more wanted there than the node can serve, and the others have room.
+const (
+	here   = "here"
+	others = "others"
+)
+
+const (
+	userRate  = 60.0 // requests/s of the users of the faulty and of the healthy node
+	quietRate = 30.0 // of the bystander's
+	scarce    = 30.0 // requests/s that a node can serve of its users' function
+	plenty    = 150.0
+)
+
+// bed is a running federation to do faults to.
+type bed struct {
+	f    *federation.Federation
+	gate *gate  // of kind gated
+	disk string // of kind onDisk: where it is mounted
+	undo []func()
+}
+
+func newBed(ctx context.Context, k kind, o Options) (_ *bed, err error) {
+	b := &bed{}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	dir, err := os.MkdirTemp("/tmp", "dfaas-f-")
+	if err != nil {
+		return nil, fmt.Errorf("the federation's directory: %w", err)
+	}
+	b.undo = append(b.undo, func() { os.RemoveAll(dir) })
+	nodes := []scenario.Node{
+		{Name: faulty, Functions: functions(scarce, plenty)},
+		{Name: healthy, Functions: functions(plenty, scarce)},
+		{Name: bystander, Functions: functions(plenty, plenty)},
+	}
+	switch k {
+	case gated:
+		if b.gate, err = newGate(ctx, filepath.Join(dir, "gateway"), nodes[0].Functions, o.Log); err != nil {
+			return nil, err
+		}
+		b.undo = append(b.undo, b.gate.close)
+		nodes[0].Gateway = b.gate.url
+	case onDisk:
+		b.disk = filepath.Join(dir, faulty)
+		unmount, err := smallDisk(b.disk)
+		if err != nil {
+			return nil, err
+		}
+		b.undo = append(b.undo, unmount)
+	}
+	b.f, err = federation.Start(ctx, federation.Options{
+		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
+		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Log: o.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting the federation: %w", err)
+	}
+	b.undo = append(b.undo, b.f.Stop)
+	return b, nil
+}
+
+// close stops everything and removes it.
+func (b *bed) close() {
+	for _, undo := range slices.Backward(b.undo) {
+		undo()
+	}
+}
+
+func functions(rateHere, rateOthers float64) []scenario.Function {
+	return []scenario.Function{
+		{Name: here, Process: "cat", Maxrate: &rateHere},
+		{Name: others, Process: "cat", Maxrate: &rateOthers},
+	}
+}
+
+func (b *bed) node(name string) *federation.Node { return b.f.Node(name) }
+
+// lookTimeout bounds one look at a node, which may hang.
+const lookTimeout = 500 * time.Millisecond
+
+// normal tells what is not as it should be: every node sees all others, and has
+// the routes.
+func (b *bed) normal(ctx context.Context, want routes) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if err := b.f.Crashed(); err != nil {
+		return err
+	}
+	// Every node is asked even when another has failed: its hanging must not
+	// hide behind the first one's error.
+	var group errgroup.Group
+	for _, n := range b.f.Nodes() {
+		group.Go(func() error {
+			if err := b.f.Ready(ctx, n); err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	has, err := b.routes(ctx)
+	if err != nil {
+		return err
+	}
+	if want != "" && has != want {
+		return fmt.Errorf("routes are %s, not %s", has, want)
+	}
+	return nil
+}
+
+// routes says where the surplus of the overloaded nodes may go.
+type routes string
+
+func (b *bed) routes(ctx context.Context) (routes, error) {
+	var all []string
+	for name, function := range map[string]string{faulty: here, healthy: others} {
+		list, err := b.node(name).Admin().Routes(ctx, function)
+		if err != nil {
+			return "", fmt.Errorf("routes of %s: %w", name, err)
+		}
+		for _, r := range list {
+			if r.Kind == "out" && r.Rate > 0 {
+				all = append(all, name+">"+b.f.NameOf(r.Peer))
+			}
+		}
+	}
+	slices.Sort(all)
+	return routes(strings.Join(all, " ")), nil
+}
+
+// peersUp tells whether the faulty node's HAProxy has the servers of all peers.
+func (b *bed) peersUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	servers, err := haproxy.New(b.node(faulty).HAProxySocket).Servers(ctx, haproxy.BackendPeers)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{healthy, bystander} {
+		id := b.node(name).PeerID
+		if !slices.ContainsFunc(servers, func(s haproxy.Server) bool { return s.Name == id && s.State == haproxy.Up }) {
+			return fmt.Errorf("no server for %s", name)
+		}
+	}
+	return nil
+}
+
+// watch looks at a condition until ctx ends.
+func watch(ctx context.Context, zero time.Time, every time.Duration, condition func(context.Context) error) []look {
+	var looks []look
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		err := condition(ctx)
+		if ctx.Err() != nil {
+			return looks
+		}
+		looks = append(looks, look{at: time.Since(zero), err: err})
+		select {
+		case <-ctx.Done():
+			return looks
+		case <-ticker.C:
+		}
+	}
+}
+
+// sleep returns early, with an error, when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// until waits for the condition, for at most limit.
+func until(ctx context.Context, limit time.Duration, condition func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := condition(ctx)
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// Options of a run of the matrix.
+type Options struct {
+	Binaries federation.Binaries
+	// Keep is a directory for the logs of the nodes and every response; empty:
+	// they are not kept.
+	Keep string
+	Log  zerolog.Logger
+	// Progress, if given, is told what happens, a line at a time.
+	Progress func(line string)
+}
+
+func (o Options) logs(k kind) string {
+	if o.Keep == "" {
+		return ""
+	}
+	return filepath.Join(o.Keep, "logs", [...]string{plain: "plain", gated: "gated", onDisk: "disk"}[k])
+}

@@ -1,0 +1,163 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+// Cell is one cell of the matrix.
+type Cell struct {
+	Name  string // for the command line
+	About string // one line
+	// NotRun says why the cell cannot be run at all; empty: it can.
+	NotRun string
+
+	kind    kind
+	targets []target
+	// inflict does the fault to the federation, undoes it and returns when that
+	// is done. What it notes is for the reader of the report.
+	inflict func(context.Context, *bed) (notes []string, err error)
+}
+
+// hang is how long something hangs.
+const hang = 5 * time.Second
+
+// away is how long a part that was killed stays dead: what its systemd unit
+// says (RestartSec), for a node the time of a quick boot.
+var away = map[scenario.Part]time.Duration{
+	scenario.SPOA:       250 * time.Millisecond,
+	scenario.Controller: 2 * time.Second,
+	scenario.HAProxy:    100 * time.Millisecond,
+	scenario.Provider:   time.Second,
+	scenario.All:        5 * time.Second,
+}
+
+var partNames = map[scenario.Part]string{
+	scenario.SPOA: "dfaas-spoa", scenario.Controller: "dfaas-controller", scenario.HAProxy: "HAProxy",
+	scenario.Provider: "dfaas-provider", scenario.All: "whole node",
+}
+
+// Cells lists the matrix.
+func Cells() []Cell {
+	var cells []Cell
+	for _, part := range []scenario.Part{scenario.SPOA, scenario.Controller, scenario.HAProxy, scenario.Provider, scenario.All} {
+		cells = append(cells, partCells(part)...)
+	}
+	return append(cells,
+		Cell{Name: "haproxy-reload", About: "HAProxy: reload", targets: []target{unnoticed, peersBack, back, noReload}, inflict: reload},
+		Cell{
+			Name: "gateway-500", About: "gateway: answers everything with 500 for 5 s", kind: gated,
+			targets: []target{back, noReload}, inflict: gatewayFault(failing),
+		},
+		Cell{
+			Name: "gateway-hang", About: "gateway: takes requests and does not answer for 5 s", kind: gated,
+			targets: []target{back, noReload}, inflict: gatewayFault(hanging),
+		},
+		Cell{
+			Name: "disk-full", About: "disk of the node's state, identity and sockets full for 5 s, controller restarted meanwhile",
+			kind: onDisk, targets: []target{unnoticed, back, noReload}, inflict: fillDisk,
+		},
+		Cell{
+			Name: "churn", About: "200 members join and leave within a minute, every other one without a word",
+			targets: []target{unnoticed, back, noReload}, inflict: churn,
+		},
+		Cell{Name: "partition", About: "overlay partition and heal", NotRun: "all nodes share one loopback address, on which " +
+			"nothing can be cut between two of them; it needs a network namespace for each node"},
+		Cell{Name: "clock-jump", About: "clock jumps on one node", NotRun: "the wall clock is the machine's: a time namespace " +
+			"does not shift it, and libfaketime does not reach programs that are linked statically, as these are"},
+	)
+}
+
+// partCells are the three things that happen to every part.
+func partCells(part scenario.Part) []Cell {
+	targets := []target{back, noReload}
+	switch part {
+	case scenario.SPOA, scenario.Controller:
+		targets = []target{unnoticed, undelayed, back, noReload}
+	case scenario.HAProxy, scenario.All:
+		targets = []target{othersUnharmed, back, noReload}
+	}
+	name := string(part)
+	if part == scenario.All {
+		name = "node"
+	}
+	label := partNames[part] + ": "
+	return []Cell{
+		{Name: name + "-kill", About: fmt.Sprintf("%skill -9, back after %v", label, away[part]), targets: targets, inflict: kill(part)},
+		{Name: name + "-stop", About: fmt.Sprintf("%sSIGSTOP, SIGCONT after %v", label, hang), targets: targets, inflict: stop(part)},
+		{Name: name + "-restart", About: label + "restart", targets: targets, inflict: restart(part)},
+	}
+}
+
+func kill(part scenario.Part) func(context.Context, *bed) ([]string, error) {
+	return func(ctx context.Context, b *bed) ([]string, error) {
+		return nil, steps(
+			func() error { return b.node(faulty).Do(ctx, scenario.Kill, part) },
+			func() error { return sleep(ctx, away[part]) },
+			func() error { return b.node(faulty).Do(ctx, scenario.Restart, part) },
+		)
+	}
+}
+
+func stop(part scenario.Part) func(context.Context, *bed) ([]string, error) {
+	return func(ctx context.Context, b *bed) ([]string, error) {
+		return nil, steps(
+			func() error { return b.node(faulty).Do(ctx, scenario.Stop, part) },
+			func() error { return sleep(ctx, hang) },
+			func() error { return b.node(faulty).Do(ctx, scenario.Continue, part) },
+		)
+	}
+}
+
+func restart(part scenario.Part) func(context.Context, *bed) ([]string, error) {
+	return func(ctx context.Context, b *bed) ([]string, error) {
+		return nil, b.node(faulty).Do(ctx, scenario.Restart, part)
+	}
+}
+
+func reload(ctx context.Context, b *bed) ([]string, error) {
+	return nil, b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy)
+}
+
+func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {
+	return func(ctx context.Context, b *bed) ([]string, error) {
+		b.gate.set(m)
+		defer b.gate.set(sound)
+		return nil, sleep(ctx, hang)
+	}
+}
+
+// steps does one step after the other until one fails.
+func steps(all ...func() error) error {
+	for _, step := range all {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Select returns the cells of these names, all for none.
+func Select(names []string) ([]Cell, error) {
+	all := Cells()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []Cell
+	var errs []error
+names:
+	for _, name := range names {
+		for _, c := range all {
+			if c.Name == name {
+				chosen = append(chosen, c)
+				continue names
+			}
+		}
+		errs = append(errs, fmt.Errorf("there is no cell %q: --list shows them", name))
+	}
+	return chosen, errors.Join(errs...)
+}

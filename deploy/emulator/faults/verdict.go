@@ -1,0 +1,126 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is asked of the federation.
+const (
+	maxAdded  = 25 * time.Millisecond
+	maxNormal = 3 * time.Second
+	maxPeers  = time.Second
+)
+
+// Result is what came of one cell of the matrix.
+type Result struct {
+	Cell  string `json:"cell"`
+	About string `json:"about"`
+	// NotRun says why there is nothing else.
+	NotRun string `json:"not_run,omitempty"`
+	// Here are the users of the node with the fault, Others those of a node that
+	// sends it requests, Bystander those of a node that need nobody else: what
+	// these saw is what the machine did.
+	Here      Impact `json:"here"`
+	Others    Impact `json:"others"`
+	Bystander Impact `json:"bystander"`
+	// FaultSeconds is how long the fault lasted.
+	FaultSeconds float64 `json:"fault_s"`
+	// PlansAfter is when, in seconds after the fault's end, every node saw all
+	// others with their servers up and had its routes again; -1: never.
+	PlansAfter float64 `json:"plans_after_s"`
+	// PeersAfter is when, in seconds after the fault's begin, the HAProxy of the
+	// node had the servers of all peers for good; -1: never.
+	PeersAfter float64 `json:"peers_after_s"`
+	Reloads    int     `json:"reloads"` // of HAProxies, that the fault did not ask for
+	// Normal is when everything was as before, in seconds after the fault's end;
+	// -1: not while the cell ran.
+	Normal   float64   `json:"normal_after_s"`
+	Checks   []Verdict `json:"targets"`
+	Notes    []string  `json:"notes,omitempty"`
+	Complain string    `json:"last_complaint,omitempty"` // of the nodes
+}
+
+// Met tells whether every target was.
+func (r Result) Met() bool {
+	return !slices.ContainsFunc(r.Checks, func(v Verdict) bool { return !v.Met })
+}
+
+// Verdict says whether one target was met.
+type Verdict struct {
+	Target   string `json:"target"`
+	Met      bool   `json:"met"`
+	Measured string `json:"measured"`
+}
+
+// target is something asked of a cell, given what was measured.
+type target func(Result) Verdict
+
+// back asks for everything to be normal soon after the fault.
+func back(r Result) Verdict {
+	return Verdict{
+		Target: fmt.Sprintf("normal within %v of the fault's end", maxNormal),
+		Met:    r.Normal >= 0 && r.Normal <= maxNormal.Seconds(), Measured: secondsText(r.Normal),
+	}
+}
+
+// unnoticed asks for no error at all, and no reload.
+func unnoticed(r Result) Verdict {
+	n := r.Here.errorCount() + total(r.Here.InFlight) + r.Others.errorCount() + total(r.Others.InFlight) + r.Bystander.errorCount()
+	return Verdict{Target: "no error for any user", Met: n == 0, Measured: fmt.Sprint(n)}
+}
+
+// undelayed asks for little added delay on every single request.
+func undelayed(r Result) Verdict {
+	worst := max(r.Here.AddedMax(), r.Others.AddedMax())
+	return Verdict{
+		Target: fmt.Sprintf("at most %v added to any request", maxAdded),
+		Met:    worst <= milliseconds(maxAdded), Measured: fmt.Sprintf("%.0f ms", worst),
+	}
+}
+
+// othersUnharmed asks that users of other nodes get no error on requests that
+// were not yet under way when the fault began.
+func othersUnharmed(r Result) Verdict {
+	n := r.Others.errorCount() + r.Bystander.errorCount()
+	return Verdict{Target: "no error for users of other nodes on requests not yet sent", Met: n == 0, Measured: fmt.Sprint(n)}
+}
+
+// peersBack asks for a reloaded HAProxy to have its peers again soon.
+func peersBack(r Result) Verdict {
+	return Verdict{
+		Target: fmt.Sprintf("all peers restored within %v", maxPeers),
+		Met:    r.PeersAfter >= 0 && r.PeersAfter <= maxPeers.Seconds(), Measured: secondsText(r.PeersAfter),
+	}
+}
+
+// noReload asks that no HAProxy is reloaded by anybody but the fault.
+func noReload(r Result) Verdict {
+	return Verdict{Target: "no HAProxy reloaded", Met: r.Reloads == 0, Measured: fmt.Sprint(r.Reloads)}
+}
+
+func secondsText(s float64) string {
+	if s < 0 {
+		return "not while watched"
+	}
+	return fmt.Sprintf("%.1f s", s)
+}
+
+// countsText writes errors by status.
+func countsText(counts map[string]int) string {
+	if len(counts) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, status := range slices.Sorted(maps.Keys(counts)) {
+		name := status
+		if status == "0" {
+			name = "no response"
+		}
+		parts = append(parts, fmt.Sprintf("%d x %s", counts[status], name))
+	}
+	return strings.Join(parts, ", ")
+}
