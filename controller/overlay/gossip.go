@@ -24,10 +24,6 @@ const (
 // startGossip subscribes to the federation's topic.
 func (o *Overlay) startGossip(s settings) error {
 	name := "/dfaas/" + s.Federation + "/1"
-	v := &validator{
-		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
-		authors: make(map[peer.ID]*author),
-	}
 	ps, err := pubsub.NewGossipSub(o.ctx, o.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithGossipSubParams(gossipParams()),
@@ -43,7 +39,7 @@ func (o *Overlay) startGossip(s settings) error {
 		return err
 	}
 	// Inline, since decoding costs less than handing over to a goroutine.
-	if err := ps.RegisterTopicValidator(name, v.validate, pubsub.WithValidatorInline(true)); err != nil {
+	if err := ps.RegisterTopicValidator(name, o.validator.validate, pubsub.WithValidatorInline(true)); err != nil {
 		return err
 	}
 	if o.topic, err = ps.Join(name); err != nil {

@@ -50,16 +50,17 @@ type PeerInfo struct {
 
 // Overlay is this node's part in the network. Safe for concurrent use.
 type Overlay struct {
-	log      zerolog.Logger
-	host     host.Host
-	dht      *dht.IpfsDHT // nil: not used
-	topic    *pubsub.Topic
-	sub      *pubsub.Subscription
-	gate     *gate
-	keeper   *keeper
-	refused  *refusals
-	metrics  *metrics
-	messages chan Message
+	log       zerolog.Logger
+	host      host.Host
+	dht       *dht.IpfsDHT // nil: not used
+	topic     *pubsub.Topic
+	sub       *pubsub.Subscription
+	gate      *gate
+	validator *validator
+	keeper    *keeper
+	refused   *refusals
+	metrics   *metrics
+	messages  chan Message
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -103,6 +104,10 @@ func (o *Overlay) start(s settings) (err error) {
 		return err
 	}
 	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) })
+	o.validator = &validator{
+		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
+		authors: make(map[peer.ID]*author),
+	}
 	o.keeper = newKeeper(o, s.bootstrap)
 	events, err := o.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
 	if err != nil {
@@ -248,8 +253,12 @@ func (o *Overlay) dial(ctx context.Context, info peer.AddrInfo) error {
 	return err
 }
 
-// dropped notes that the peer broke off a connection as soon as it was made.
+// dropped notes that the peer broke off a connection as soon as it was made,
+// unless it only stopped.
 func (o *Overlay) dropped(id peer.ID) {
+	if o.validator.welcomes(time.Now(), id) {
+		return
+	}
 	o.refused.add(id.String(), "closes the connection at once: most likely this node is not in its allow_peers")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/multiformats/go-varint"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/federation"
 )
@@ -147,6 +148,41 @@ func (n *node) publish(data []byte) {
 	if err := n.topic.Publish(n.t.Context(), data); err != nil {
 		n.t.Fatal(err)
 	}
+}
+
+// A member that is gone soon after it came has not turned anybody away.
+func TestPeerThatEndsIsNoRefusal(t *testing.T) {
+	log := &lockedBuffer{}
+	nodes := runEach(t, 2, func(i int, c *Config) {
+		if i == 0 {
+			c.Log = zerolog.New(log)
+		}
+	})
+	nodes[0].join(nodes[1])
+	waitMesh(t, nodes...)
+	nodes[1].Close()
+	waitFor(t, "the lost peer is dialled", func() bool { return strings.Contains(log.String(), "cannot connect to peer") })
+	if reason := nodes[0].refusal(nodes[1].ID()); reason != "" {
+		t.Errorf("listed as refused: %s", reason)
+	}
+}
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func TestBadGossipIsDroppedAndItsAuthorScoredDown(t *testing.T) {

@@ -39,8 +39,9 @@ const (
 
 // author is one node whose announcements come in, from wherever.
 type author struct {
-	limit *rate.Limiter
-	last  time.Time
+	limit  *rate.Limiter
+	last   time.Time
+	direct time.Time // last valid announcement that it handed over itself
 }
 
 // validator decides which gossip this node believes and passes on. What counts
@@ -84,6 +85,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		return v.drop(reasonMalformed, pubsub.ValidationReject)
 	}
 	if relay == from {
+		v.heardDirectly(time.Now(), from)
 		v.refused.Forget(from.String())
 	}
 	msg.ValidatorData = announcement
@@ -115,6 +117,23 @@ func (v *validator) overRate(now time.Time, from peer.ID) string {
 		return reasonRate
 	}
 	return ""
+}
+
+func (v *validator) heardDirectly(now time.Time, from peer.ID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if a := v.authors[from]; a != nil {
+		a.direct = now
+	}
+}
+
+// welcomes tells whether the peer, which was connected for less than stable, made
+// an announcement over that connection, as none does that turns this node away.
+func (v *validator) welcomes(now time.Time, id peer.ID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a := v.authors[id]
+	return a != nil && now.Sub(a.direct) < stable
 }
 
 func (v *validator) dropIdle(now time.Time) {
