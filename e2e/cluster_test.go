@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ func start(t *testing.T, o federation.Options) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(f.Stop)
+	t.Cleanup(func() { stop(t, f) })
 	showLogs(t, o.Logs)
 	c := &cluster{Federation: f, one: f.Node("node-1"), two: f.Node("node-2"), three: f.Node("node-3")}
 	for _, n := range c.Nodes() {
@@ -65,6 +66,28 @@ func start(t *testing.T, o federation.Options) *cluster {
 		}
 	}
 	return c
+}
+
+// stop ends the federation and asserts that nothing of it is left.
+func stop(t *testing.T, f *federation.Federation) {
+	t.Helper()
+	var pids []int
+	for _, n := range f.Nodes() {
+		for _, part := range n.Parts() {
+			if part.PID != 0 {
+				pids = append(pids, part.PID)
+			}
+		}
+	}
+	f.Stop()
+	for _, pid := range pids {
+		if err := syscall.Kill(-pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("process group %d still runs: %v", pid, err)
+		}
+	}
+	if _, err := os.Stat(f.Dir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", f.Dir(), err)
+	}
 }
 
 // awaitTable waits until the node may forward calls of the function to the peer.

@@ -29,9 +29,8 @@ func TestForeignGateway(t *testing.T) {
 	password := write("basic-auth-password", "open sesame")
 	wrong := write("wrong-password", "open barley")
 	address := freeAddress(t)
-	provider := command(t.Context(), "dfaas-provider", "--listen", address, "--state-dir", filepath.Join(dir, "state"),
+	provider := command("dfaas-provider", "--listen", address, "--state-dir", filepath.Join(dir, "state"),
 		"--basic-auth-dir", dir, "--allow-processes")
-	provider.Cancel = nil // it is asked to stop
 	runUntilEnd(t, provider)
 	g, err := faasd.New(faasd.Options{URL: "http://" + address, User: "admin", PasswordFile: password})
 	if err != nil {

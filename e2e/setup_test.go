@@ -2,16 +2,17 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -162,23 +163,42 @@ func shortDir(t *testing.T) string {
 // and all that it wrote.
 func execute(t *testing.T, name string, args ...string) (code int, output string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	var out bytes.Buffer
-	cmd := command(ctx, name, args...)
+	cmd := command(name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, errors.Join(err, ctx.Err()), out.String())
+	ended := launch(t, cmd)
+	select {
+	case <-ended: // the exit status says how
+	case <-time.After(patience):
+		_ = cmd.Process.Kill()
+		<-ended
+		t.Errorf("%s %v did not end", name, args)
 	}
 	return cmd.ProcessState.ExitCode(), out.String()
 }
 
+// runUntilEnd runs a program until the test ends. It is asked to stop and must do
+// so without an error.
+func runUntilEnd(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ended := launch(t, cmd)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", cmd.Path, err)
+		}
+		if t.Failed() {
+			t.Logf("%v:\n%s", cmd.Args, out.String())
+		}
+	})
+}
+
 // command is a program that was built, without settings from the environment; it
 // dies with the tests.
-func command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program(name), args...)
+func command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program(name), args...)
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "DFAAS_") {
 			cmd.Env = append(cmd.Env, entry)
@@ -188,24 +208,23 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// runUntilEnd runs a program until the test ends. It is asked to stop and must do so
-// without an error.
-func runUntilEnd(t *testing.T, cmd *exec.Cmd) {
+// launch starts the command and tells how it ended. The kernel ties its death to
+// the thread that starts it, so that has to live as long.
+func launch(t *testing.T, cmd *exec.Cmd) (ended <-chan error) {
 	t.Helper()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	started, end := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			end <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", cmd.Path, err)
-		}
-		if t.Failed() {
-			t.Logf("%v:\n%s", cmd.Args, out.String())
-		}
-	})
+	return end
 }
 
 // TestLackingParts: a controller that lacks what it needs, or may not touch it,
@@ -270,8 +289,7 @@ func (c *cluster) noPermission(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t.Context(), "dfaas-controller", "--config", file)
-	cmd.Cancel = nil // it is asked to stop
+	cmd := command("dfaas-controller", "--config", file)
 	if os.Getuid() == 0 {
 		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)
