@@ -69,6 +69,9 @@ func (m *measurements) report() string {
 		"Other programs had up to %.0f %% of the CPU during the rounds of throughput and up to %.0f %% during those of latency.\n\n",
 		s.taken.Format("2006-01-02 15:04 UTC"), s.commit, s.golang, s.haproxy, s.kernel, s.cores, s.cpu,
 		100*mostByOthers(m.flood), 100*mostByOthers(m.latency))
+	if max(mostByOthers(m.flood), mostByOthers(m.latency)) > tolerable {
+		b.WriteString("**That is too much: what follows on throughput and latency is not to be relied on.**\n\n")
+	}
 	b.WriteString("| what | plain | with DFaaS | ratio or difference | aim | |\n| --- | ---: | ---: | ---: | ---: | --- |\n")
 	for _, r := range m.rows() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.plain, r.with, r.change, r.aim, r.verdict)

@@ -94,6 +94,16 @@ func TestReportMissed(t *testing.T) {
 	}
 }
 
+func TestReportOfABusyMachine(t *testing.T) {
+	const warning = "not to be relied on"
+	m := sample()
+	if report := m.report(); strings.Contains(report, warning) {
+		t.Errorf("a quiet machine is called busy:\n%s", report)
+	}
+	m.latency[0].others = 0.3
+	line(t, m.report(), warning)
+}
+
 func TestHAProxyVersion(t *testing.T) {
 	for output, want := range map[string]string{
 		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus": "2.6.12-1+deb12u4",

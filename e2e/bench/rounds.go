@@ -24,13 +24,15 @@ const tolerable = 0.05
 // so that neither going first nor going last is anybody's advantage.
 //
 // Rounds that other programs spoil are done again, until there are n good ones
-// or twice n in all; the n that others disturbed least are returned. They are
-// chosen by the disturbance alone, never by what was measured.
+// or twice n in all. The good ones are returned; if these are less than a third
+// of n, that many which were disturbed least. They are chosen by the disturbance
+// alone, never by what was measured.
 func inTurn[T any](
 	ctx context.Context, n int, now func() (usage, error), measure func(side) (T, error), progress func(string, ...any),
 ) ([]round[T], error) {
 	var rounds []round[T]
-	for good := 0; good < n && len(rounds) < 2*n; {
+	good := 0
+	for good < n && len(rounds) < 2*n {
 		var r round[T]
 		for i := range sides {
 			if len(rounds)%2 == 1 {
@@ -59,7 +61,7 @@ func inTurn[T any](
 		}
 	}
 	slices.SortStableFunc(rounds, func(a, b round[T]) int { return cmp.Compare(a.others, b.others) })
-	return rounds[:n], nil
+	return rounds[:max(good, (n+2)/3)], nil
 }
 
 // column picks one figure of one side from all rounds.
