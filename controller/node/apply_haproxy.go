@@ -23,6 +23,8 @@ const haproxyPoll = 250 * time.Millisecond
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
 	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
+	answers map[string]answers       // of the same
+	gateway answers                  // of this node's gateway
 	err     error
 }
 
@@ -48,8 +50,7 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 	ticker := time.NewTicker(haproxyPoll)
 	defer ticker.Stop()
 	for {
-		servers, err := k.sync(ctx)
-		k.tell(ctx, haproxyEvent{servers: servers, err: err})
+		k.tell(ctx, k.sync(ctx))
 		select {
 		case <-ctx.Done():
 			return
@@ -62,26 +63,32 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 
 // sync brings the servers closer to what is wanted and returns how they are.
 // They may be returned although there was an error.
-func (k *haproxyKeeper) sync(ctx context.Context) (map[string]haproxy.State, error) {
+func (k *haproxyKeeper) sync(ctx context.Context) haproxyEvent {
 	servers, err := k.api.Servers(ctx, haproxy.BackendPeers)
 	if err != nil {
-		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+		return haproxyEvent{err: fmt.Errorf("reading the peers' servers: %w", err)}
 	}
+	local, err := k.api.Servers(ctx, haproxy.BackendLocal)
+	if err != nil {
+		return haproxyEvent{err: fmt.Errorf("reading the gateway's server: %w", err)}
+	}
+	e := seen(servers, local)
 	if !k.known {
-		return states(servers), nil
+		return e
 	}
 	steps := haproxy.Reconcile(servers, k.wanted)
 	if len(steps) == 0 {
-		return states(servers), nil
+		return e
 	}
 	// A server that still has connections is deleted at a later look.
 	if _, err := k.api.Apply(ctx, steps); err != nil {
-		return states(servers), fmt.Errorf("changing the peers' servers: %w", err)
+		e.err = fmt.Errorf("changing the peers' servers: %w", err)
+		return e
 	}
 	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
-		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+		return haproxyEvent{err: fmt.Errorf("reading the peers' servers: %w", err)}
 	}
-	return states(servers), nil
+	return seen(servers, local)
 }
 
 // tell sends an event unless it says what the last one said.
@@ -100,16 +107,22 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 	if (e.err == nil) != (other.err == nil) || e.err != nil && e.err.Error() != other.err.Error() {
 		return false
 	}
-	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers)
+	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers) &&
+		maps.Equal(e.answers, other.answers) && e.gateway == other.gateway
 }
 
-// states returns the states of the servers that are peers.
-func states(servers []haproxy.Server) map[string]haproxy.State {
-	out := make(map[string]haproxy.State, len(servers))
-	for _, s := range servers {
+// seen is what there is to tell of the peers' servers and of the gateway's.
+func seen(peers, local []haproxy.Server) haproxyEvent {
+	e := haproxyEvent{servers: make(map[string]haproxy.State, len(peers)), answers: make(map[string]answers, len(peers))}
+	for _, s := range peers {
 		if haproxy.ValidPeerID(s.Name) {
-			out[s.Name] = s.State
+			e.servers[s.Name], e.answers[s.Name] = s.State, answersOf(s)
 		}
 	}
-	return out
+	for _, s := range local {
+		a := answersOf(s)
+		e.gateway.served += a.served
+		e.gateway.failed += a.failed
+	}
+	return e
 }

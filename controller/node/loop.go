@@ -77,7 +77,10 @@ type loop struct {
 	skew       map[string]time.Duration // a peer's clock minus ours, by peer id
 	strategies map[string]string        // of peers, to warn once of another than ours
 	servers    map[string]haproxy.State // nil: never read
-	warned     map[string]string        // warning logged, by function
+	answers    map[string]answers       // of the same servers
+	ofGateway  answers
+	doubts     *doubts
+	warned     map[string]string // warning logged, by function
 
 	plan       strategy.Plan
 	announcer  *announcer
@@ -99,7 +102,7 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
-		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
+		rates: newRates(o.Period), doubts: newDoubts(), announcer: newAnnouncer(o.Period, now),
 		gone: make(map[string]departed), skew: make(map[string]time.Duration),
 		strategies: make(map[string]string),
 	}
@@ -185,6 +188,8 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 	switch {
 	case !now.Add(tickOf(l.o.Period) / 2).Before(l.nextPeriod):
 		l.rates.endPeriod()
+		l.doubts.observeAnswers(l.answers, l.ofGateway)
+		l.doubts.observeClaims(l.plan, l.rates.last)
 		l.nextPeriod = later(l.nextPeriod.Add(l.o.Period), now.Add(l.o.Period/2))
 		l.replan(now)
 	case rise && !plansOnMeans(l.o.Strategy.Name()), gone:
@@ -229,6 +234,12 @@ func (l *loop) note(c *component, now time.Time, err error) {
 
 func (l *loop) onHAProxy(e haproxyEvent, now time.Time) {
 	l.note(l.haproxy, now, e.err)
+	l.answers, l.ofGateway = e.answers, e.gateway
+	for id, state := range e.servers {
+		if before, known := l.servers[id]; known && before != haproxy.Up && state == haproxy.Up {
+			l.doubts.pardon(now, id)
+		}
+	}
 	if e.servers != nil && !maps.Equal(l.servers, e.servers) {
 		l.servers = e.servers
 		l.soon()
@@ -403,7 +414,9 @@ func (l *loop) observation() strategy.Observation {
 	}
 	slices.SortFunc(o.Functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range l.alive {
-		o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: l.offers(m)})
+		p := strategy.Peer{ID: m.ID, Offers: l.offers(m)}
+		l.doubts.about(&p)
+		o.Peers = append(o.Peers, p)
 	}
 	return o
 }

@@ -1,8 +1,8 @@
 package strategy
 
 // What a node sees of its peers, period by period, becomes doubt in their
-// claims. Doubt needs the same evidence in two periods in a row: in one, it may
-// be a change that the announcements have not caught up with.
+// claims. Doubt needs the same evidence in several periods in a row: in one, it
+// may be a change that the announcements have not caught up with.
 
 const (
 	// tolerated is the fraction of requests that a peer may leave unserved
@@ -23,8 +23,8 @@ const (
 // Distrust is how far a peer's spare is disbelieved: quick to rise, slow to fall.
 // The zero value knows nothing of the peer.
 type Distrust struct {
-	served, failed float64 // not judged yet
-	evidence       float64 // of the period before
+	served, failed float64    // not judged yet
+	evidence       [2]float64 // of the two periods before
 	value          float64
 }
 
@@ -45,11 +45,12 @@ func (d *Distrust) Observe(served, failed, reference float64) {
 	if expected := all * reference; d.served < expected*(1-tolerated) {
 		evidence = 1 - d.served/expected
 	}
-	d.value = max(min(evidence, d.evidence, mostDistrust), d.value*forgiveness)
+	d.value = max(min(evidence, d.evidence[0], d.evidence[1], mostDistrust), d.value*forgiveness)
 	if d.value < forgotten {
 		d.value = 0
 	}
-	d.evidence, d.served, d.failed = evidence, 0, 0
+	d.evidence[0], d.evidence[1] = evidence, d.evidence[0]
+	d.served, d.failed = 0, 0
 }
 
 // Unused is how far a peer's claim of our spare is disbelieved. It falls at once
