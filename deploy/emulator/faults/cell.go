@@ -50,6 +50,10 @@ func Cells() []Cell {
 	return append(cells,
 		Cell{Name: "haproxy-reload", About: "HAProxy: reload", targets: []target{unnoticed, peersBack, back, noReload}, inflict: reload},
 		Cell{
+			Name: "haproxy-reloads", About: fmt.Sprintf("HAProxy: %d reloads, one a second", manyReloads),
+			targets: []target{unnoticed, back, noReload}, inflict: reloadOften,
+		},
+		Cell{
 			Name: "gateway-500", About: "gateway: answers everything with 500 for 5 s", kind: gated,
 			targets: []target{back, noReload}, inflict: gatewayFault(failing),
 		},
@@ -121,6 +125,21 @@ func restart(part scenario.Part) func(context.Context, *bed) ([]string, error) {
 
 func reload(ctx context.Context, b *bed) ([]string, error) {
 	return nil, b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy)
+}
+
+// manyReloads is enough of them for a rare race to show.
+const manyReloads = 10
+
+func reloadOften(ctx context.Context, b *bed) ([]string, error) {
+	for range manyReloads {
+		if err := steps(
+			func() error { return b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy) },
+			func() error { return sleep(ctx, time.Second) },
+		); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {

@@ -53,18 +53,18 @@ func churn(ctx context.Context, b *bed) (notes []string, err error) {
 	}
 	defer shut()
 	begin := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
+	group, living := errgroup.WithContext(ctx)
 	for i := range churnMembers {
-		if err := sleep(ctx, time.Until(begin.Add(time.Duration(i)*(churnTime-churnLife)/churnMembers))); err != nil {
+		if sleep(living, time.Until(begin.Add(time.Duration(i)*(churnTime-churnLife)/churnMembers))) != nil {
 			break
 		}
 		m := member{psk: psk, bootstrap: bootstrap, http: address, polite: i%2 == 0}
-		group.Go(func() error { return m.live(ctx) })
+		group.Go(func() error { return m.live(living) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return []string{fmt.Sprintf("%d members joined and left in %.0f s", churnMembers, time.Since(begin).Seconds())}, context.Cause(ctx)
+	return []string{fmt.Sprintf("%d members joined and left in %.0f s", churnMembers, time.Since(begin).Seconds())}, nil
 }
 
 // member is one that comes and goes.

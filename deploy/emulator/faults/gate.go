@@ -54,7 +54,7 @@ func newGate(ctx context.Context, dir string, functions []scenario.Function, log
 	o := provider.DefaultOptions()
 	o.Listen, o.StateDir, o.AllowProcesses = "127.0.0.1:0", dir, true
 	o.OnListen = func(a net.Addr) { listening <- a }
-	go func() { g.ended <- provider.Run(running, o, log) }()
+	go func() { g.ended <- provider.Run(running, o, log.Level(zerolog.ErrorLevel)) }()
 	var behind *url.URL
 	select {
 	case a := <-listening:

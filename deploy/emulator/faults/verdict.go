@@ -49,6 +49,10 @@ func (r Result) Met() bool {
 	return !slices.ContainsFunc(r.Checks, func(v Verdict) bool { return !v.Met })
 }
 
+// disturbed tells whether something else kept the machine busy: those who have
+// nothing to do with the fault were delayed.
+func (r Result) disturbed() bool { return r.Bystander.AddedMax() > milliseconds(maxAdded) }
+
 // Verdict says whether one target was met.
 type Verdict struct {
 	Target   string `json:"target"`

@@ -20,7 +20,7 @@ import (
 )
 
 // faultsLimit bounds the whole matrix.
-const faultsLimit = 15 * time.Minute
+const faultsLimit = 12 * time.Minute
 
 func (a *app) faultsCommand() *cobra.Command {
 	var out, jsonOut, keep string
