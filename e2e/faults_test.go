@@ -81,10 +81,16 @@ func (s *stream) stop(t *testing.T) []summary.Sample {
 // each node served.
 func flawless(t *testing.T, samples []summary.Sample) map[string]int {
 	t.Helper()
-	by, flaws := make(map[string]int), 0
+	by, flaws, limited := make(map[string]int), 0, 0
 	for _, s := range samples {
 		by[s.Node]++
 		if s.Status == http.StatusOK {
+			continue
+		}
+		// Calls that a busy machine has delayed come all at once and may find the
+		// buckets empty. That is a limit, not a fault, as long as it is rare.
+		if s.Status == http.StatusTooManyRequests && limited < len(samples)/100 {
+			limited++
 			continue
 		}
 		if flaws++; flaws <= 10 {

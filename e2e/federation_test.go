@@ -69,14 +69,18 @@ func (c *cluster) exactNames(t *testing.T) {
 	for _, name := range []string{"foo", "foobar", "foo-bar", "foo-bar-2"} {
 		for path, by := range map[string]*federation.Node{name: c.one, "far-" + name: c.three} {
 			for _, rest := range []string{"", "/", "/foobar", "?foobar"} {
-				awaitServed(t, c.one, "/function/"+path+rest, by)
 				where := "here"
 				if by == c.three {
 					where = "there"
 				}
-				if r := get(t, c.one, "/function/"+path+rest); string(r.body) != where+" "+name+"\n" {
-					t.Errorf("/function/%s%s: %v", path, rest, r)
-				}
+				want := where + " " + name + "\n"
+				eventually(t, patience, "/function/"+path+rest+" is "+want, func() error {
+					r := get(t, c.one, "/function/"+path+rest)
+					if err := served(r, by); err != nil || string(r.body) == want {
+						return err
+					}
+					return fmt.Errorf("answered %v", r)
+				})
 			}
 		}
 	}
@@ -254,18 +258,20 @@ func (c *cluster) live(t *testing.T) {
 // wherever it runs.
 func (c *cluster) timeLimit(t *testing.T) {
 	limit := map[string]string{faasd.LabelTimeoutMS: "300"}
-	deploy(t, c.one, function("slow-here", "sleep 20", limit))
-	deploy(t, c.three, function("slow-there", "sleep 20", limit))
+	deploy(t, c.one, function("slow-here", "sleep 3", limit))
+	deploy(t, c.three, function("slow-there", "sleep 3", limit))
 	for _, path := range []string{"/function/slow-here", "/function/slow-there"} {
-		awaitStatus(t, patience, c.one, path, http.StatusGatewayTimeout)
-		begin := time.Now()
-		r := get(t, c.one, path)
-		if r.status != http.StatusGatewayTimeout || oneLine(r) != nil {
-			t.Errorf("%s: %v", path, r)
-		}
-		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("%s: given up after %v", path, took)
-		}
+		eventually(t, patience, path+" is given up", func() error {
+			begin := time.Now()
+			r := get(t, c.one, path)
+			if r.status != http.StatusGatewayTimeout {
+				return fmt.Errorf("answered %v", r)
+			}
+			if took := time.Since(begin); took > 2*time.Second {
+				return fmt.Errorf("given up after %v", took)
+			}
+			return oneLine(r)
+		})
 	}
 }
 
