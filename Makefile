@@ -8,7 +8,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up down test check bench fuzz clean
+.PHONY: help setup build demo up down test check bench fuzz faults clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 			$(GO) test ./$$(dirname $$file) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
 		done; \
 	done
+
+faults: setup build ## break every part of a node under load; writes docs/reliability.md (12 minutes at most)
+	bin/dfaas-emulator faults -o docs/reliability.md
 
 clean: ## remove what was built
 	rm -rf bin $(OUT)

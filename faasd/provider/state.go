@@ -61,8 +61,11 @@ func openStateDir(path string) (*stateDir, error) {
 	return &stateDir{path: path, lock: lock}, nil
 }
 
-// close gives the directory free.
-func (d *stateDir) close() error { return d.lock.Close() }
+// close gives the directory free. It unlocks by itself: a process that is just
+// being started has a copy of the file for a moment, which closing leaves locked.
+func (d *stateDir) close() error {
+	return errors.Join(syscall.Flock(int(d.lock.Fd()), syscall.LOCK_UN), d.lock.Close())
+}
 
 func (d *stateDir) functionsFile() string { return filepath.Join(d.path, "functions.json") }
 
