@@ -52,7 +52,7 @@ func TestMeasure(t *testing.T) {
 		"under way when it began": {
 			samples: append(sound,
 				summary.Sample{At: 1999 * ms, Latency: 3 * ms, Status: 502}, summary.Sample{At: 1998 * ms, Latency: 5 * ms, Status: 200}),
-			want:    Impact{InFlight: map[string]int{"502": 1}, BeforeP99: 4, BeforeMax: 4},
+			want: Impact{InFlight: map[string]int{"502": 1}, BeforeP99: 4, BeforeMax: 4},
 		},
 		"an error before it": {
 			samples: append(sound, summary.Sample{At: time.Second, Latency: 9 * ms, Status: 429}),
