@@ -65,7 +65,7 @@ func TestPeersOverTime(t *testing.T) {
 	if _, ok := a.server(t, idC); ok {
 		t.Error("C is still there")
 	}
-	wantReply(t, forward(idB), 200, c.Addr, idC)
+	wantReply(t, forward(idB), 200, c.Addr, idB) // a peer is who it was taken for
 
 	c.Stop()
 	a.waitState(t, idB, haproxy.Down)

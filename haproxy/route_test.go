@@ -1,6 +1,7 @@
 package haproxy_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
@@ -36,6 +38,7 @@ func TestRouting(t *testing.T) {
 				{"refused", testRefused},
 				{"ambiguous claims", testAmbiguousClaims},
 				{"impossible claims", testImpossibleClaims},
+				{"odd spellings", testOddSpellings},
 				{"other paths", testOtherPaths},
 				{"health", testHealth},
 				{"to a peer", testToPeer},
@@ -102,7 +105,8 @@ func TestHangingAgent(t *testing.T) {
 func testLocal(t *testing.T, a, _ *node) {
 	uri := "/function/f.ns/a%20b//c%2Fd?x=1&y=%2F&z"
 	got := call(t, "GET", "http://"+a.decided+uri, nil,
-		"DFaaS-Token", tokenOf(idB), "dfaas-node-id", idB, "DFAAS-Other", "o", "DFaaS-Fallback", "503")
+		"DFaaS-Token", tokenOf(idB), "dfaas-node-id", idB, "DFAAS-Other", "o", "DFaaS-Fallback", "503",
+		"DFaaS_Node_ID", idB, "dfaas_token", "x", "DFaaS-", "y", "Connection", "DFaaS-Node-ID")
 	wantReply(t, got, 200, a.decided, idA)
 	seen := a.gateway.lastRequest()
 	wantNoClaims(t, seen)
@@ -158,6 +162,64 @@ func testImpossibleClaims(t *testing.T, a, _ *node) {
 		wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/f", nil, claim...), 403, a.Addr, idA)
 	}
 	wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/f", nil, "DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)), 200, a.Addr, idA)
+}
+
+// testOddSpellings sends what no client library would. Each is a claim that is
+// refused, or no HTTP; none is a user's request that goes on with the header.
+func testOddSpellings(t *testing.T, a, _ *node) {
+	before := a.gateway.calls.Load()
+	for _, test := range []struct{ name, request, status string }{
+		{"space before the colon", "GET /function/f HTTP/1.1\r\nHost: h\r\nDFaaS-Node-ID : x\r\n\r\n", "400"},
+		{"folded", "GET /function/f HTTP/1.1\r\nHost: h\r\nDFaaS-Node-ID:\r\n x\r\n\r\n", "403"},
+		{"spaces around", "GET /function/f HTTP/1.1\r\nHost: h\r\ndfaas-NODE-id:  \tx \t \r\n\r\n", "403"},
+		{"HTTP/1.0", "GET /function/f HTTP/1.0\r\nDFaaS-Node-ID: x\r\n\r\n", "403"},
+		{"absolute", "GET http://other/function/f HTTP/1.1\r\nHost: other\r\nDFaaS-Node-ID: x\r\n\r\n", "403"},
+		{"absolute, another path", "GET http://other/system/functions HTTP/1.1\r\nHost: other\r\n\r\n", "404"},
+		{"no name", "GET /function/f HTTP/1.1\r\nHost: h\r\n: x\r\n\r\n", "400"},
+		{"zero byte", "GET /function/f HTTP/1.1\r\nHost: h\r\nDFaaS-Node-ID: x\x00\r\n\r\n", "40"},
+		{"two lengths", "POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "400"},
+		{"HTTP/2 in plain text", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400"},
+		{"CONNECT", "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n", "404"},
+	} {
+		got := firstLine(t, a.Addr, test.request)
+		closed := got == io.EOF.Error() && test.status == "400" // is an answer to what is no HTTP
+		if !closed && !strings.HasPrefix(got, "HTTP/1.1 "+test.status) {
+			t.Errorf("%s: %q, want status %s", test.name, got, test.status)
+		}
+	}
+	if calls := a.gateway.calls.Load(); calls != before {
+		t.Errorf("%d requests got to the gateway", calls-before)
+	}
+	// A length and chunks: the chunks count, the length goes no further, and nothing is left over for a second request.
+	smuggled := "POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"0\r\n\r\nGET /system/functions HTTP/1.1\r\nHost: h\r\n\r\n"
+	if got := firstLine(t, a.Addr, smuggled); !strings.HasPrefix(got, "HTTP/1.1 200") && !strings.HasPrefix(got, "HTTP/1.1 400") {
+		t.Errorf("a length and chunks: %q", got)
+	}
+	if uri := a.gateway.lastRequest().uri; strings.HasPrefix(uri, "/system") {
+		t.Errorf("the gateway was asked for %s", uri)
+	}
+}
+
+// firstLine sends bytes and returns the first line of the answer.
+func firstLine(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(line)
 }
 
 func testOtherPaths(t *testing.T, a, _ *node) {
@@ -245,12 +307,18 @@ func testWhatPeerSees(t *testing.T, a, b *node) {
 		if r.URL.Path != "/healthz" {
 			h := r.Header.Clone()
 			header.Store(&h)
+			w.Header().Add(haproxy.HeaderNodeID, idB)
+			w.Header().Add(haproxy.HeaderNodeID, "another")
 		}
 	}))
 	defer peer.Close()
 	a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, peer.Listener.Addr().String()))
-	call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA),
-		"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB), "DFaaS-Other", "user")
+	got := call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA),
+		"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB), "DFaaS-Other", "user", "DFaaS_Node_ID", idB,
+		"Connection", "DFaaS-Node-ID, DFaaS-Token")
+	if ids := got.header.Values(haproxy.HeaderNodeID); len(ids) != 1 || ids[0] != idC {
+		t.Errorf("a peer poses as %q", ids)
+	}
 	seen := *header.Load()
 	for name, want := range map[string]string{haproxy.HeaderNodeID: idA, haproxy.HeaderToken: tokenOf(idA)} {
 		if v := seen.Values(name); len(v) != 1 || v[0] != want {

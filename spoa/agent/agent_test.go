@@ -84,6 +84,36 @@ func TestAnswersOnTheWire(t *testing.T) {
 	}
 }
 
+// TestAmbiguousClaims: of several ids or tokens one might be good; none counts,
+// and all are counted.
+func TestAmbiguousClaims(t *testing.T) {
+	key, peer := testtable.Identity(1)
+	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, router, socket := start(t, scenario())
+	conn := dial(t, socket)
+	greet(t, conn)
+	for i, test := range []struct {
+		nodes, tokens int64
+		refused       bool
+	}{{1, 1, false}, {2, 1, true}, {1, 2, true}, {1 << 40, 1 << 40, true}} {
+		send(t, conn, notify(uint64(i), messageRoute, arg{"path", "/function/timed"}, arg{"node", peer}, arg{"nodes", test.nodes},
+			arg{"token", good}, arg{"tokens", test.tokens}))
+		got, err := readAck(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refused := got.vars["status"] == int32(403); refused != test.refused {
+			t.Errorf("%d ids, %d tokens: %v", test.nodes, test.tokens, got.vars)
+		}
+	}
+	if n := router.Totals().Denied[token.Ambiguous]; n != 3 {
+		t.Errorf("%d requests are counted as ambiguous, want 3", n)
+	}
+}
+
 // TestNothingToSay covers messages from which no decision can be made: they are
 // answered, so that HAProxy does not wait, and nothing is set.
 func TestNothingToSay(t *testing.T) {
@@ -458,7 +488,7 @@ func TestDropInAgrees(t *testing.T) {
 	if message != messageRoute {
 		t.Errorf("the drop-in sends the message %q, this agent answers %q", message, messageRoute)
 	}
-	for _, name := range []string{argPath, argNode, argToken} {
+	for _, name := range []string{argPath, argNode, argNodes, argToken, argTokens} {
 		if !args[name] {
 			t.Errorf("the drop-in does not send the argument %q", name)
 		}

@@ -23,6 +23,9 @@ type Request struct {
 	Claimed bool
 	Node    string // value of DFaaS-Node-ID
 	Token   string // value of DFaaS-Token, "" when there is none
+	// Ambiguous is true when the request has more than one DFaaS-Node-ID or
+	// DFaaS-Token: no claim can be true then.
+	Ambiguous bool
 }
 
 // Action is what to do with a request.
@@ -69,6 +72,9 @@ func (s *Snapshot) Route(now time.Time, req Request) Decision {
 	if at >= s.expires {
 		s.meter.Open()
 		return Decision{}
+	}
+	if req.Ambiguous {
+		return s.forbid(token.Ambiguous)
 	}
 	if req.Claimed {
 		return s.fromPeer(now, at, s.functions[name], req)

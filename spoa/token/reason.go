@@ -20,6 +20,7 @@ const (
 	NotYetValid          // iat or nbf is still to come
 	TooLongLived         // exp - iat is over MaxLifetime
 	Busy                 // too many tokens of unknown worth at once; this one was not checked
+	Ambiguous            // more than one id or token in one request
 	numReasons
 )
 
@@ -29,6 +30,7 @@ const NumReasons = int(numReasons)
 var reasonNames = [NumReasons]string{
 	"ok", "unknown_peer", "missing_token", "malformed", "bad_algorithm", "bad_signature", "wrong_issuer",
 	"wrong_audience", "expired", "not_yet_valid", "too_long_lived", "busy",
+	"ambiguous",
 }
 
 // String returns the name used in reports and metrics, such as "bad_signature".
