@@ -35,9 +35,9 @@ const (
 	// grace is how long a peer that is gone is still recognised and keeps its
 	// server, for the requests under way.
 	grace = 10 * time.Second
-	// stall is a time between two ticks that even a SPOA that hangs does not
-	// explain.
-	stall = 2 * (meterTimeout + putTimeout)
+	// stall is how long nothing comes in only when this process stands still,
+	// be it that the SPOA or the gateway hangs.
+	stall = 3 * maxTick
 	// lonely is how long bootstrap members may be out of reach before that is
 	// shown as a fault.
 	lonely = 10 * time.Second
@@ -60,7 +60,8 @@ type loop struct {
 	outbox  mailbox[federation.Announcement]
 
 	start      time.Time
-	ticked     time.Time // last look at the SPOA
+	ran        time.Time // when something came in last
+	resumed    time.Time // when something came in after the last stall
 	nextPeriod time.Time
 	planTimer  *time.Timer
 	planSoon   bool // planTimer will fire within the debounce
@@ -98,7 +99,7 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 	o := n.options
 	return &loop{
 		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
-		start: now, ticked: now, nextPeriod: now.Add(o.Period),
+		start: now, ran: now, nextPeriod: now.Add(o.Period),
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
@@ -201,12 +202,19 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 }
 
 // expire lets go of members that fell silent and tells whether there were any.
-// A gap in the ticks means that it was this process that stood still: whoever
-// seems silent is given until the next tick to be heard.
+// After this process stood still, whoever seems silent is given until the next
+// tick to be heard.
 func (l *loop) expire(now time.Time) bool {
-	stoodStill := now.Sub(l.ticked) > stall
-	l.ticked = now
-	return !stoodStill && len(l.o.Members.Expire(now)) > 0
+	l.awake(now)
+	return now.Sub(l.resumed) >= tickOf(l.o.Period) && len(l.o.Members.Expire(now)) > 0
+}
+
+// awake notes that this process runs. What comes in often calls it.
+func (l *loop) awake(now time.Time) {
+	if now.Sub(l.ran) > stall {
+		l.resumed = now
+	}
+	l.ran = now
 }
 
 // plansOnMeans tells whether the strategy wants the plain mean of the last whole
@@ -256,6 +264,7 @@ func (l *loop) onPublished(e publishEvent, now time.Time) {
 }
 
 func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
+	l.awake(now)
 	before := l.gateway
 	l.gateway.looked = true
 	if s.Err != nil {
@@ -305,6 +314,7 @@ func (l *loop) local() []function {
 }
 
 func (l *loop) onMessage(m overlay.Message, now time.Time) {
+	l.awake(now)
 	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, m.RemoteIPs)
 	if err != nil {
 		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")

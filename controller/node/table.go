@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	tableTTL = 30 * time.Second
+	// tableTTL ends before peers' grace for a node that is gone does: while its
+	// controller is dead or hangs, what it forwards must not be turned away.
+	tableTTL = grace
 	// refresh is the longest time between two tables, so that neither a
 	// table's time to live nor a token's lifetime of 30 s is ever used up.
 	refresh = 5 * time.Second
