@@ -37,9 +37,6 @@ type Server struct {
 	// served, Errors of failed connections and broken answers, since the server
 	// was added.
 	Sessions, Total, Errors int64
-	// Good is the number of answers with status 1xx to 3xx, Bad of those with
-	// 4xx, 5xx or no proper status, since the server was added.
-	Good, Bad int64
 }
 
 // parseServers reads the answer to `show stat BACKEND 4 -1`.
@@ -115,8 +112,6 @@ func parseServer(field func(column string) string) (Server, error) {
 	s.Weight = int(number("weight"))
 	s.Sessions, s.Total = number("scur"), number("stot")
 	s.Errors = number("econ") + number("eresp")
-	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
-	s.Bad = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other")
 	return s, errors.Join(errs...)
 }
 

@@ -37,18 +37,6 @@ func TestParseServers(t *testing.T) {
 	}
 }
 
-func TestParseAnswers(t *testing.T) {
-	t.Parallel()
-	got, err := parseServers("# svname,status,weight,addr,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,\n" +
-		"A,UP,0,127.0.0.1:9,1,20,300,4,50,600,\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got[0].Good != 321 || got[0].Bad != 654 {
-		t.Errorf("%d good, %d bad answers, want 321 and 654", got[0].Good, got[0].Bad)
-	}
-}
-
 func TestParseServersRefuses(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]string{

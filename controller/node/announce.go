@@ -56,7 +56,6 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Anno
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
 		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
-		o.Demand, o.Level = round(o.Demand), round(o.Level)
 		rounded[i] = o
 	}
 	return federation.Announcement{
@@ -76,8 +75,7 @@ func significant(before, now []strategy.Offer) bool {
 		b, n := &before[i], &now[i]
 		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
-			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) ||
-			differs(b.Demand, n.Demand) || differs(b.Level, n.Level) {
+			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) {
 			return true
 		}
 	}

@@ -23,8 +23,6 @@ const haproxyPoll = 250 * time.Millisecond
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
 	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
-	answers map[string]answers       // of the same
-	gateway answers                  // of this node's gateway
 	err     error
 }
 
@@ -50,7 +48,8 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 	ticker := time.NewTicker(haproxyPoll)
 	defer ticker.Stop()
 	for {
-		k.tell(ctx, k.sync(ctx))
+		servers, err := k.sync(ctx)
+		k.tell(ctx, haproxyEvent{servers: servers, err: err})
 		select {
 		case <-ctx.Done():
 			return
@@ -63,32 +62,26 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 
 // sync brings the servers closer to what is wanted and returns how they are.
 // They may be returned although there was an error.
-func (k *haproxyKeeper) sync(ctx context.Context) haproxyEvent {
+func (k *haproxyKeeper) sync(ctx context.Context) (map[string]haproxy.State, error) {
 	servers, err := k.api.Servers(ctx, haproxy.BackendPeers)
 	if err != nil {
-		return haproxyEvent{err: fmt.Errorf("reading the peers' servers: %w", err)}
+		return nil, fmt.Errorf("reading the peers' servers: %w", err)
 	}
-	local, err := k.api.Servers(ctx, haproxy.BackendLocal)
-	if err != nil {
-		return haproxyEvent{err: fmt.Errorf("reading the gateway's server: %w", err)}
-	}
-	e := seen(servers, local)
 	if !k.known {
-		return e
+		return states(servers), nil
 	}
 	steps := haproxy.Reconcile(servers, k.wanted)
 	if len(steps) == 0 {
-		return e
+		return states(servers), nil
 	}
 	// A server that still has connections is deleted at a later look.
 	if _, err := k.api.Apply(ctx, steps); err != nil {
-		e.err = fmt.Errorf("changing the peers' servers: %w", err)
-		return e
+		return states(servers), fmt.Errorf("changing the peers' servers: %w", err)
 	}
 	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
-		return haproxyEvent{err: fmt.Errorf("reading the peers' servers: %w", err)}
+		return nil, fmt.Errorf("reading the peers' servers: %w", err)
 	}
-	return seen(servers, local)
+	return states(servers), nil
 }
 
 // tell sends an event unless it says what the last one said.
@@ -107,22 +100,16 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 	if (e.err == nil) != (other.err == nil) || e.err != nil && e.err.Error() != other.err.Error() {
 		return false
 	}
-	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers) &&
-		maps.Equal(e.answers, other.answers) && e.gateway == other.gateway
+	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers)
 }
 
-// seen is what there is to tell of the peers' servers and of the gateway's.
-func seen(peers, local []haproxy.Server) haproxyEvent {
-	e := haproxyEvent{servers: make(map[string]haproxy.State, len(peers)), answers: make(map[string]answers, len(peers))}
-	for _, s := range peers {
+// states returns the states of the servers that are peers.
+func states(servers []haproxy.Server) map[string]haproxy.State {
+	out := make(map[string]haproxy.State, len(servers))
+	for _, s := range servers {
 		if haproxy.ValidPeerID(s.Name) {
-			e.servers[s.Name], e.answers[s.Name] = s.State, answersOf(s)
+			out[s.Name] = s.State
 		}
 	}
-	for _, s := range local {
-		a := answersOf(s)
-		e.gateway.served += a.served
-		e.gateway.failed += a.failed
-	}
-	return e
+	return out
 }

@@ -35,9 +35,9 @@ const (
 	// grace is how long a peer that is gone is still recognised and keeps its
 	// server, for the requests under way.
 	grace = 10 * time.Second
-	// stall is how long nothing comes in only when this process stands still,
-	// be it that the SPOA or the gateway hangs.
-	stall = 3 * maxTick
+	// stall is a time between two ticks that even a SPOA that hangs does not
+	// explain.
+	stall = 2 * (meterTimeout + putTimeout)
 	// lonely is how long bootstrap members may be out of reach before that is
 	// shown as a fault.
 	lonely = 10 * time.Second
@@ -60,8 +60,7 @@ type loop struct {
 	outbox  mailbox[federation.Announcement]
 
 	start      time.Time
-	ran        time.Time // when something came in last
-	resumed    time.Time // when something came in after the last stall
+	ticked     time.Time // last look at the SPOA
 	nextPeriod time.Time
 	planTimer  *time.Timer
 	planSoon   bool // planTimer will fire within the debounce
@@ -78,10 +77,7 @@ type loop struct {
 	skew       map[string]time.Duration // a peer's clock minus ours, by peer id
 	strategies map[string]string        // of peers, to warn once of another than ours
 	servers    map[string]haproxy.State // nil: never read
-	answers    map[string]answers       // of the same servers
-	ofGateway  answers
-	doubts     *doubts
-	warned     map[string]string // warning logged, by function
+	warned     map[string]string        // warning logged, by function
 
 	plan       strategy.Plan
 	announcer  *announcer
@@ -99,11 +95,11 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 	o := n.options
 	return &loop{
 		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
-		start: now, ran: now, nextPeriod: now.Add(o.Period),
+		start: now, ticked: now, nextPeriod: now.Add(o.Period),
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
-		rates: newRates(o.Period), doubts: newDoubts(), announcer: newAnnouncer(o.Period, now),
+		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
 		gone: make(map[string]departed), skew: make(map[string]time.Duration),
 		strategies: make(map[string]string),
 	}
@@ -189,8 +185,6 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 	switch {
 	case !now.Add(tickOf(l.o.Period) / 2).Before(l.nextPeriod):
 		l.rates.endPeriod()
-		l.doubts.observeAnswers(l.answers, l.ofGateway)
-		l.doubts.observeClaims(l.plan, l.rates.last)
 		l.nextPeriod = later(l.nextPeriod.Add(l.o.Period), now.Add(l.o.Period/2))
 		l.replan(now)
 	case rise && !plansOnMeans(l.o.Strategy.Name()), gone:
@@ -202,19 +196,12 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 }
 
 // expire lets go of members that fell silent and tells whether there were any.
-// After this process stood still, whoever seems silent is given until the next
-// tick to be heard.
+// A gap in the ticks means that it was this process that stood still: whoever
+// seems silent is given until the next tick to be heard.
 func (l *loop) expire(now time.Time) bool {
-	l.awake(now)
-	return now.Sub(l.resumed) >= tickOf(l.o.Period) && len(l.o.Members.Expire(now)) > 0
-}
-
-// awake notes that this process runs. What comes in often calls it.
-func (l *loop) awake(now time.Time) {
-	if now.Sub(l.ran) > stall {
-		l.resumed = now
-	}
-	l.ran = now
+	stoodStill := now.Sub(l.ticked) > stall
+	l.ticked = now
+	return !stoodStill && len(l.o.Members.Expire(now)) > 0
 }
 
 // plansOnMeans tells whether the strategy wants the plain mean of the last whole
@@ -242,12 +229,6 @@ func (l *loop) note(c *component, now time.Time, err error) {
 
 func (l *loop) onHAProxy(e haproxyEvent, now time.Time) {
 	l.note(l.haproxy, now, e.err)
-	l.answers, l.ofGateway = e.answers, e.gateway
-	for id, state := range e.servers {
-		if before, known := l.servers[id]; known && before != haproxy.Up && state == haproxy.Up {
-			l.doubts.pardon(now, id)
-		}
-	}
 	if e.servers != nil && !maps.Equal(l.servers, e.servers) {
 		l.servers = e.servers
 		l.soon()
@@ -264,7 +245,6 @@ func (l *loop) onPublished(e publishEvent, now time.Time) {
 }
 
 func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
-	l.awake(now)
 	before := l.gateway
 	l.gateway.looked = true
 	if s.Err != nil {
@@ -314,7 +294,6 @@ func (l *loop) local() []function {
 }
 
 func (l *loop) onMessage(m overlay.Message, now time.Time) {
-	l.awake(now)
 	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, m.RemoteIPs)
 	if err != nil {
 		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")
@@ -424,9 +403,7 @@ func (l *loop) observation() strategy.Observation {
 	}
 	slices.SortFunc(o.Functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range l.alive {
-		p := strategy.Peer{ID: m.ID, Offers: l.offers(m)}
-		l.doubts.about(&p)
-		o.Peers = append(o.Peers, p)
+		o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: l.offers(m)})
 	}
 	return o
 }

@@ -46,7 +46,6 @@ func follow(estimate float64, n uint64, seconds, constant float64) (next float64
 type functionRates struct {
 	user, refused float64
 	in, out       map[string]float64 // by peer id
-	asked         map[string]float64 // by peer id: in, and what was refused
 }
 
 func (r functionRates) inRate() float64  { return sum(r.in) }
@@ -113,18 +112,18 @@ func (r *rates) endPeriod() {
 		}
 		r.last[name] = functionRates{
 			user: float64(c.user) / seconds, refused: float64(c.refused) / seconds,
-			in: perSecond(c.in, seconds), out: perSecond(c.out, seconds), asked: perSecond(c.asked, seconds),
+			in: perSecond(c.in, seconds), out: perSecond(c.out, seconds),
 		}
 	}
 	r.period = sample{functions: map[string]counts{}}
 }
 
-func (c counts) idle() bool { return c.user == 0 && len(c.asked) == 0 && len(c.out) == 0 }
+func (c counts) idle() bool { return c.user == 0 && len(c.in) == 0 && len(c.out) == 0 }
 
 func (c counts) plus(d counts) counts {
 	return counts{
 		user: c.user + d.user, refused: c.refused + d.refused,
-		in: plusEach(c.in, d.in), asked: plusEach(c.asked, d.asked), out: plusEach(c.out, d.out),
+		in: plusEach(c.in, d.in), out: plusEach(c.out, d.out),
 	}
 }
 

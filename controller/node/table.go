@@ -11,9 +11,7 @@ import (
 )
 
 const (
-	// tableTTL ends before peers' grace for a node that is gone does: while its
-	// controller is dead or hangs, what it forwards must not be turned away.
-	tableTTL = grace
+	tableTTL = 30 * time.Second
 	// refresh is the longest time between two tables, so that neither a
 	// table's time to live nor a token's lifetime of 30 s is ever used up.
 	refresh = 5 * time.Second

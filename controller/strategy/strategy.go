@@ -45,12 +45,6 @@ type Function struct {
 type Peer struct {
 	ID     string
 	Offers []Offer // sorted by name
-	// Distrust is the fraction of what this node lately sent to the peer that it
-	// did not serve, 0 to 1. 0 for peers that nothing is known of.
-	Distrust float64
-	// Unused is, by function, the fraction of what the peer claims of this node
-	// that it lately left unused, 0 to 1. Functions not named: 0.
-	Unused map[string]float64
 }
 
 // Offer is what a node announces about one function that it has deployed, or
@@ -65,20 +59,11 @@ type Offer struct {
 	// Limit is what each peer having the function may send the announcer,
 	// requests/s, >= 0. Used by recalc; headroom computes it from the rest.
 	Limit float64 `json:"l"`
-	// Demand is the surplus of all nodes as far as the announcer, who sees what
-	// they send it, believes in it, requests/s, >= 0. 0: it takes their word.
-	Demand float64 `json:"d,omitempty"`
-	// Level is, with Demand, the surplus up to which the announcer counts every
-	// node's in full, requests/s, >= 0. 0: it counts all of it.
-	Level float64 `json:"v,omitempty"`
 }
 
 // Flow is an amount of one function between this node and one peer, requests/s.
 type Flow struct {
-	Peer string
-	// Weight of an outgoing flow is its part in the draw among the peers; that of
-	// an incoming one is what the peer would send at least if its claim were
-	// true, requests/s, or 0 for no opinion.
+	Peer   string
 	Weight float64
 	Rate   float64 // or table.Unlimited
 }
@@ -88,7 +73,7 @@ type FunctionPlan struct {
 	Name  string
 	Local *table.Local // nil: not deployed here
 	Out   []Flow       // what this node may send; sorted by peer
-	In    []Flow       // what it admits; sorted by peer
+	In    []Flow       // what it admits (Weight unused); sorted by peer
 }
 
 // Plan is a strategy's whole answer.

@@ -23,8 +23,7 @@ type view struct {
 
 // peerOffer is one peer's offer, peers in the order of their ids.
 type peerOffer struct {
-	id               string
-	distrust, unused float64
+	id string
 	Offer
 }
 
@@ -49,7 +48,6 @@ func views(o Observation) []view {
 	for _, p := range o.Peers {
 		for _, of := range p.Offers {
 			of.Capacity, of.UserRate, of.Limit = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit)
-			of.Demand, of.Level = clamp(of.Demand), clamp(of.Level)
 			if of.Absent {
 				of.Capacity, of.Limit = 0, 0
 			}
@@ -57,8 +55,7 @@ func views(o Observation) []view {
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
 			}
-			distrust, unused := min(clamp(p.Distrust), 1), min(clamp(p.Unused[of.Name]), 1)
-			v.peers = append(v.peers, peerOffer{p.ID, distrust, unused, of})
+			v.peers = append(v.peers, peerOffer{p.ID, of})
 		}
 	}
 	out := make([]view, 0, len(byName))
