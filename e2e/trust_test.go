@@ -116,9 +116,9 @@ func (c *cluster) tokens(t *testing.T) {
 		node, token  []string
 	}{
 		{"no token", "missing_token", []string{one}, nil},
-		{"an empty token", "", []string{one}, []string{""}},
-		{"no token worth the name", "", []string{one}, []string{"x"}},
-		{"an empty id", "", []string{""}, []string{good}},
+		{"an empty token", "missing_token", []string{one}, []string{""}},
+		{"no token worth the name", "malformed", []string{one}, []string{"x"}},
+		{"an empty id", "unknown_peer", []string{""}, []string{good}},
 		{"an id of no member", "unknown_peer", []string{stranger.String()}, []string{mint(stranger.Ed25519(), stranger.String(), two, now)}},
 		{"a member's id, copied, with another's signature", "bad_signature", []string{one}, []string{mint(stranger.Ed25519(), one, two, now)}},
 		{"a member's id, copied, with another's token", "wrong_issuer", []string{one}, []string{mint(c.signer(t, c.three), three, two, now)}},
@@ -126,9 +126,9 @@ func (c *cluster) tokens(t *testing.T) {
 		{"a token of the past", "expired", []string{one}, []string{mint(keyOne, one, two, now.Add(-time.Minute))}},
 		{"a token of the future", "not_yet_valid", []string{one}, []string{mint(keyOne, one, two, now.Add(time.Minute))}},
 		{"the node's own id", "unknown_peer", []string{two}, []string{mint(c.signer(t, c.two), two, two, now)}},
-		{"two ids", "", []string{one, three}, []string{good}},
-		{"the same id twice", "", []string{one, one}, []string{good}},
-		{"two tokens", "", []string{one}, []string{good, "a.b.c"}},
+		{"two ids", "ambiguous", []string{one, three}, []string{good}},
+		{"the same id twice", "ambiguous", []string{one, one}, []string{good}},
+		{"two tokens", "ambiguous", []string{one}, []string{good, "a.b.c"}},
 	} {
 		header := http.Header{"DFaaS-Node-ID": forged.node}
 		if forged.token != nil {

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// FuzzAnnouncement follows what comes from the network all the way: whatever two
+// peers announce, the table made of it is one that the SPOA accepts, and the
+// servers are ones that HAProxy can be told of.
+func FuzzAnnouncement(f *testing.F) {
+	const honest = `{"v":1,"epoch":1,"seq":1,"t":1,"http":"127.0.0.1:8081","strategy":"headroom","period_ms":1000,` +
+		`"f":[{"n":"cat","c":10,"u":5,"l":1},{"n":"dog","c":10,"u":300,"l":0},{"n":"only-there","c":30,"u":0,"l":0}]}`
+	f.Add([]byte(honest), []byte(honest))
+	f.Add([]byte(`{"v":1,"epoch":1,"seq":1,"t":1,"http":"127.0.0.1:8081","strategy":"headroom","period_ms":1000,`+
+		`"f":[{"n":"cat","c":1e6,"u":0,"l":1e6},{"n":"dog","a":true,"c":0,"u":1e6,"l":0},{"n":"cat.ns","a":true,"c":0,"u":1e6,"l":0}]}`),
+		[]byte(`{"v":1,"epoch":9,"seq":1,"http":"10.0.0.1:1","strategy":"x","period_ms":50,"leaving":true,"f":null}`))
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		now := time.Now()
+		members := federation.NewMembers(peerID(0), []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil)
+		for n, data := range [][]byte{one, two} {
+			if a, err := federation.Decode(data); err == nil {
+				_, _ = members.Apply(now, peerID(1+n), a, nil) // refusing it is fine
+			}
+		}
+		o := strategy.Observation{Self: peerID(0), Functions: []strategy.Function{
+			{Name: "cat", Capacity: 10, UserRate: 50}, {Name: "dog", Capacity: 100, UserRate: 5},
+		}}
+		in := tableInput{self: peerID(0), defaultNamespace: "openfaas-fn"}
+		for _, m := range members.Alive() {
+			if err := (haproxy.Peer{ID: m.ID, Address: m.HTTP}).Validate(); err != nil {
+				t.Fatal(err)
+			}
+			o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: m.Offers})
+			in.peers = append(in.peers, tablePeer{id: m.ID, token: "a.b.c", usable: true})
+		}
+		for _, name := range strategy.Names() {
+			s, err := strategy.New(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.plan = s.Plan(o)
+			accepted(t, buildTable(in))
+		}
+	})
+}
