@@ -126,6 +126,13 @@ func process(name, command string, maxrate float64) scenario.Function {
 	return scenario.Function{Name: name, Process: command, Maxrate: &maxrate}
 }
 
+// echo is a function that costs next to nothing to call, with a label for its
+// capacity in requests/s: where rates are judged, starting a process for each
+// call would load the machine more than all else.
+func echo(name string, maxrate float64) scenario.Function {
+	return scenario.Function{Name: name, Image: "http-echo", Maxrate: &maxrate}
+}
+
 // eventually waits until the condition holds, which it does when it returns nil.
 func eventually(t *testing.T, within time.Duration, what string, condition func() error) {
 	t.Helper()
@@ -258,6 +265,11 @@ func gateway(t *testing.T, n *federation.Node) *faasd.Client {
 // function is a function to deploy: a command and its labels.
 func function(name, command string, labels map[string]string) types.FunctionDeployment {
 	return types.FunctionDeployment{Service: name, Image: "process/" + name, EnvProcess: command, Labels: &labels}
+}
+
+// echoFunction is echo, to deploy.
+func echoFunction(name string, labels map[string]string) types.FunctionDeployment {
+	return types.FunctionDeployment{Service: name, Image: "http-echo", Labels: &labels}
 }
 
 // maxrate is the label for a capacity in requests/s.

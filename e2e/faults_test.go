@@ -115,9 +115,9 @@ func act(t *testing.T, n *federation.Node, action scenario.Action, part scenario
 // at a load of surplusLoad requests/s; each other node could take all of these.
 func surplus() []scenario.Node {
 	return nodes(
-		[]scenario.Function{process("funca", "cat", 20)},
-		[]scenario.Function{process("funca", "cat", 40)},
-		[]scenario.Function{process("funca", "cat", 40)},
+		[]scenario.Function{echo("funca", 20)},
+		[]scenario.Function{echo("funca", 40)},
+		[]scenario.Function{echo("funca", 40)},
 	)
 }
 

@@ -140,6 +140,13 @@ func (c *cluster) smugglingBehindADeadPeer(t *testing.T) {
 	}
 	before := fellBack()
 	act(t, c.three, scenario.Kill, scenario.HAProxy)
+	// The worker is killed with its master, but may be a moment later to die.
+	eventually(t, patience, "nobody listens any more at node-3", func() error {
+		if _, err := send(t.Context(), c.three, request{path: "/healthz"}); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("connecting gave: %v", err)
+		}
+		return nil
+	})
 	r := call(t, c.one, request{path: "/function/env", header: smuggled()})
 	if err := errors.Join(served(r, c.one), clean(r)); err != nil {
 		t.Error(err)

@@ -2,16 +2,21 @@ package e2e
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/experiment"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/e2e/machine"
 )
 
 // scenarioDir has the scenarios that come with the emulator.
@@ -44,8 +49,11 @@ func TestScenarios(t *testing.T) {
 	// The longest first, so that nobody waits for it in the end.
 	slices.SortStableFunc(all, func(a, b *experimentRun) int { return cmp.Compare(b.scenario.End(), a.scenario.End()) })
 	var tests []subtest
+	var s sharing
 	for _, r := range all {
-		tests = append(tests, subtest{strings.TrimSuffix(filepath.Base(r.path), ".yaml"), r.run})
+		tests = append(tests, subtest{
+			strings.TrimSuffix(filepath.Base(r.path), ".yaml"), func(t *testing.T) { r.run(t, &s) },
+		})
 	}
 	sideBySide(t, scenariosAtOnce, tests)
 }
@@ -57,15 +65,73 @@ type experimentRun struct {
 	scenario *scenario.Scenario
 }
 
-func (r *experimentRun) run(t *testing.T) {
+// A scenario is about rates, so it is judged by a run that had the processors it
+// needed. The first run shares the machine with other scenarios. One that misses
+// what it expects is run again alone, and counts if no other program took more
+// than othersShare of the processors meanwhile.
+const (
+	othersShare = 0.15
+	aloneTries  = 3
+)
+
+// sharing is held for reading by a run that shares the machine, and for writing
+// by one that does not.
+type sharing = sync.RWMutex
+
+func (r *experimentRun) run(t *testing.T, s *sharing) {
 	if len(r.scenario.Expect) == 0 {
 		t.Fatalf("%s expects nothing", r.path)
 	}
+	s.RLock()
+	missed := r.once(t, false)
+	s.RUnlock()
+	for try := 1; len(missed) > 0; try++ {
+		t.Logf("%s, sharing the machine or not alone on it: %s; again, alone", r.scenario.Name, strings.Join(missed, "; "))
+		s.Lock()
+		others := othersMeter(t)
+		missed = r.once(t, true)
+		share := others()
+		s.Unlock()
+		switch {
+		case len(missed) == 0:
+		case share <= othersShare:
+			t.Fatalf("with other programs at %.0f %% of the processors:\n%s", 100*share, strings.Join(missed, "\n"))
+		case try == aloneTries:
+			t.Skipf("inconclusive: other programs took %.0f %% of the processors in the last of %d runs, which missed:\n%s",
+				100*share, try+1, strings.Join(missed, "\n"))
+		}
+	}
+}
+
+// othersMeter begins to measure; what it returns tells which part of all
+// processors' time since then went to other programs than the tests'.
+func othersMeter(t *testing.T) func() float64 {
+	t.Helper()
+	read := func() (machine.CPU, time.Duration) {
+		cpu, err := machine.ReadCPU()
+		own, ownErr := machine.OwnCPU()
+		if err := errors.Join(err, ownErr); err != nil {
+			t.Fatal(err)
+		}
+		return cpu, own
+	}
+	before, ownBefore := read()
+	return func() float64 {
+		now, own := read()
+		others := now.Busy - before.Busy - (own - ownBefore)
+		return max(0, others.Seconds()/max(1e-9, (now.Total-before.Total).Seconds()))
+	}
+}
+
+// once runs the experiment and returns what it missed.
+func (r *experimentRun) once(t *testing.T, alone bool) (missed []string) {
 	out := t.TempDir()
 	if err := experiment.PrepareOut(out, r.text); err != nil {
 		t.Fatal(err)
 	}
-	showLogs(t, filepath.Join(out, experiment.LogsDir))
+	if alone {
+		showLogs(t, filepath.Join(out, experiment.LogsDir))
+	}
 	sum, err := experiment.Run(t.Context(), experiment.Options{
 		Scenario: r.scenario, Out: out, Binaries: built.binaries,
 		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
@@ -74,9 +140,10 @@ func (r *experimentRun) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range summary.Check(r.scenario.Expect, sum) {
-		t.Errorf("%s:%d: %s", r.path, v.Line, v.Reason)
+		missed = append(missed, fmt.Sprintf("%s:%d: %s", r.path, v.Line, v.Reason))
 	}
-	if t.Failed() {
+	if len(missed) > 0 {
 		t.Logf("what happened:\n%s", seconds(sum))
 	}
+	return missed
 }

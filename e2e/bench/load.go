@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dfaas/dfaas/e2e/machine"
 )
 
 // pacedRate is the constant rate, requests/s, at which latencies are measured.
@@ -96,7 +98,7 @@ func (b *bed) usage() (usage, error) {
 		u.ours += cpu
 	}
 	var err error
-	u.machine, err = machineCPUTime()
+	u.machine, err = machine.ReadCPU()
 	return u, err
 }
 

@@ -66,37 +66,3 @@ func parseResidentMemory(status string) (int64, error) {
 	}
 	return 0, fmt.Errorf("/proc/PID/status without VmRSS: %.80q", status)
 }
-
-// machineCPU is what /proc/stat counts for all CPUs together since boot.
-type machineCPU struct{ busy, total time.Duration }
-
-func machineCPUTime() (machineCPU, error) {
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return machineCPU{}, err
-	}
-	return parseMachineCPU(string(text))
-}
-
-// parseMachineCPU reads the first line of /proc/stat. Time stolen by a
-// hypervisor counts as busy: it was not there for us.
-func parseMachineCPU(stat string) (machineCPU, error) {
-	line, _, _ := strings.Cut(stat, "\n")
-	fields := strings.Fields(line)
-	const idle, iowait, steal = 4, 5, 8
-	if len(fields) <= steal || fields[0] != "cpu" {
-		return machineCPU{}, fmt.Errorf("/proc/stat begins with %.80q", line)
-	}
-	var cpu machineCPU
-	for i := 1; i <= steal; i++ { // the guests' time behind it is in user time already
-		n, err := strconv.ParseInt(fields[i], 10, 64)
-		if err != nil {
-			return machineCPU{}, fmt.Errorf("/proc/stat, field %d: %w", i, err)
-		}
-		cpu.total += time.Duration(n) * tick
-		if i != idle && i != iowait {
-			cpu.busy += time.Duration(n) * tick
-		}
-	}
-	return cpu, nil
-}

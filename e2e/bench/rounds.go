@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dfaas/dfaas/e2e/machine"
 )
 
 // round holds what was measured on all sides, one right after another.
@@ -75,16 +77,16 @@ func column[T any](rounds []round[T], s side, figure func(T) float64) []float64 
 
 // usage is CPU time: of the machine, and of what we run on it.
 type usage struct {
-	machine machineCPU
+	machine machine.CPU
 	ours    time.Duration
 }
 
 // othersBetween is the share of the machine's CPU that was used by others.
 func othersBetween(before, after usage) float64 {
-	total := after.machine.total - before.machine.total
+	total := after.machine.Total - before.machine.Total
 	if total <= 0 {
 		return 0
 	}
-	others := (after.machine.busy - before.machine.busy) - (after.ours - before.ours)
+	others := (after.machine.Busy - before.machine.Busy) - (after.ours - before.ours)
 	return max(0, float64(others)/float64(total))
 }

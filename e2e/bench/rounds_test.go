@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/dfaas/dfaas/e2e/machine"
 )
 
 // clock tells CPU times as they are when others use these shares, one for every
@@ -17,8 +19,8 @@ func clock(shares ...float64) func() (usage, error) {
 	return func() (usage, error) {
 		if calls%2 == 1 {
 			share := shares[min(calls/2, len(shares)-1)]
-			u.machine.total += time.Second
-			u.machine.busy += 500*time.Millisecond + time.Duration(share*float64(time.Second))
+			u.machine.Total += time.Second
+			u.machine.Busy += 500*time.Millisecond + time.Duration(share*float64(time.Second))
 			u.ours += 500 * time.Millisecond
 		}
 		calls++
@@ -99,7 +101,7 @@ func TestInTurnStops(t *testing.T) {
 }
 
 func TestOthersBetween(t *testing.T) {
-	at := func(busy, total, ours time.Duration) usage { return usage{machineCPU{busy, total}, ours} }
+	at := func(busy, total, ours time.Duration) usage { return usage{machine.CPU{Busy: busy, Total: total}, ours} }
 	tests := []struct {
 		name          string
 		before, after usage

@@ -25,6 +25,9 @@ type Entry struct {
 	Command string `json:"command"`
 	// Others are the commands that envProcess may choose instead.
 	Others []string `json:"others"`
+	// Mode is how the commands meet their requests, the provider's own default
+	// if empty. A command that serves HTTP can do nothing else.
+	Mode string `json:"mode"`
 	// Package is the Debian package that brings the command.
 	Package string `json:"package"`
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,6 +44,10 @@ func FuzzDeployment(f *testing.F) {
 		f.Add(seed)
 	}
 	strict, free := testResolver(f, false), testResolver(f, true)
+	self, err := os.Executable()
+	if err != nil {
+		f.Fatal(err)
+	}
 	var commands []string
 	for _, entry := range strict.catalogue.Entries() {
 		commands = append(append(commands, entry.Command), entry.Others...)
@@ -69,8 +74,12 @@ func FuzzDeployment(f *testing.F) {
 			if r.allowProcesses {
 				continue
 			}
-			command := strings.Join(append([]string{filepath.Base(s.argv[0])}, s.argv[1:]...), " ")
-			if !slices.Contains(commands, command) || s.mode == modeHTTP {
+			program := filepath.Base(s.argv[0])
+			if s.argv[0] == self {
+				program = functions.Program
+			}
+			command := strings.Join(append([]string{program}, s.argv[1:]...), " ")
+			if !slices.Contains(commands, command) || (s.mode == modeHTTP) != (s.argv[0] == self) {
 				t.Errorf("%s: runs %q in mode %s", body, command, s.mode)
 			}
 			for _, variable := range s.env[4:] { // behind the provider's own

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/faasd/functions"
 )
 
 // The test program is also the programs that the tests need: they start it anew
@@ -27,6 +29,10 @@ import (
 const roleVariable = "DFAAS_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "echo" { // as the catalogue calls this program for http-echo
+		runEchoRole()
+		return
+	}
 	switch os.Getenv(roleVariable) {
 	case "":
 		os.Exit(m.Run())
@@ -44,6 +50,16 @@ func runProviderRole() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := Run(ctx, o, zerolog.New(os.Stderr)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// runEchoRole is what dfaas-provider echo does.
+func runEchoRole() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := functions.Echo(ctx, os.Getenv("PORT")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

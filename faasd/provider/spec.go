@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -125,16 +126,29 @@ func (r *resolver) resolve(d types.FunctionDeployment) (*spec, error) {
 		return nil, err
 	}
 	s.argv = strings.Fields(command)
-	program, err := exec.LookPath(s.argv[0])
+	builtIn := entry != nil && command == entry.Command && s.argv[0] == functions.Program
+	program, err := lookUp(s.argv[0], builtIn)
 	if err != nil {
 		return nil, missingProgram(s.argv[0], entry)
 	}
 	s.argv[0] = program
+	if builtIn {
+		s.mode = mode(entry.Mode)
+	}
 	if err := r.readSettings(s, d); err != nil {
 		return nil, err
 	}
 	s.env = r.environment(d)
 	return s, nil
+}
+
+// lookUp finds a program on this machine. A function that is built into this
+// program is run by this program, wherever it is and whatever it is called.
+func lookUp(program string, builtIn bool) (string, error) {
+	if builtIn {
+		return os.Executable()
+	}
+	return exec.LookPath(program)
 }
 
 // command chooses what the function runs, and the catalogue entry behind it.
@@ -181,13 +195,18 @@ func (r *resolver) checkEnvironment(variables map[string]string) error {
 
 func (r *resolver) readSettings(s *spec, d types.FunctionDeployment) error {
 	labels := deref(d.Labels)
-	var err error
-	if s.mode, err = parseMode(d.EnvVars["mode"]); err != nil {
+	asked, err := parseMode(d.EnvVars["mode"])
+	switch {
+	case err != nil:
 		return err
-	}
-	if s.mode == modeHTTP && !r.allowProcesses {
-		return badRequest("mode=http needs a command that serves HTTP, and the catalogue has none: " +
-			"start dfaas-provider with --allow-processes and name yours in envProcess")
+	case s.mode == "":
+		if asked == modeHTTP && !r.allowProcesses {
+			return badRequest("mode=http needs a command that serves HTTP: use the image http-echo, " +
+				"or start dfaas-provider with --allow-processes and name yours in envProcess")
+		}
+		s.mode = cmp.Or(asked, modeSerializing)
+	case asked != "" && asked != s.mode:
+		return badRequest("mode %q: image %q has no other mode than %s", asked, clip(d.Image), s.mode)
 	}
 	if s.timeout, err = parseTimeout(d.EnvVars["exec_timeout"], r.timeout); err != nil {
 		return err
@@ -224,9 +243,7 @@ func missingProgram(program string, entry *functions.Entry) error {
 
 func parseMode(text string) (mode, error) {
 	switch m := mode(text); m {
-	case "":
-		return modeSerializing, nil
-	case modeSerializing, modeStreaming, modeHTTP:
+	case "", modeSerializing, modeStreaming, modeHTTP:
 		return m, nil
 	}
 	return "", badRequest("mode %q: use serializing (the default), streaming or http", clip(text))

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
@@ -187,4 +188,29 @@ func TestRawRest(t *testing.T) {
 			t.Errorf("rawRest(%q, %q) = %q, want %q", test.raw, test.path, got, test.want)
 		}
 	}
+}
+
+// TestHTTPEcho: the catalogue's cheap function runs without --allow-processes,
+// and gives back whatever comes, however it comes.
+func TestHTTPEcho(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t.TempDir())
+	o.AllowProcesses = false
+	p := start(t, o)
+	echo := object{"service": "e", "image": "ghcr.io/dfaas/http-echo:latest"}
+	p.want(202, "", "POST", "/system/functions", echo)
+	large := bytes.Repeat([]byte("0123456789"), 1<<20)
+	for _, body := range []string{"hello", "", string(large)} {
+		status, text, header := p.exchange("POST", "/function/e/path?query", body, http.Header{"Content-Type": {"application/x-test"}})
+		if status != 200 || text != body || header.Get("Content-Type") != "application/x-test" {
+			t.Errorf("%d bytes: %d, %d bytes back, %v", len(body), status, len(text), header)
+		}
+	}
+	for _, mode := range []string{"serializing", "streaming"} {
+		p.want(400, "no other mode than http", "PUT", "/system/functions",
+			object{"service": "e", "image": "http-echo", "envVars": object{"mode": mode}})
+	}
+	p.want(202, "", "PUT", "/system/functions", object{"service": "e", "image": "http-echo", "envVars": object{"mode": "http"}})
+	p.want(400, "--allow-processes", "PUT", "/system/functions",
+		object{"service": "e", "image": "http-echo", "envProcess": "dfaas-provider --listen 127.0.0.1:1"})
 }

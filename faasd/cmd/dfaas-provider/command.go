@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,7 +67,7 @@ func command(version string) *cobra.Command {
 	flags.Int64Var(&o.MaxOutput, "max-output", o.MaxOutput, "largest response body of a call, bytes")
 	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&format, "log-format", "json", "json or console")
-	root.AddCommand(versionCommand(version), catalogueCommand())
+	root.AddCommand(versionCommand(version), catalogueCommand(), echoCommand())
 	return root
 }
 
@@ -122,6 +123,23 @@ func catalogueCommand() *cobra.Command {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", e.Name, strings.Join(e.Images, ","), e.Command, e.Package, e.About)
 			}
 			return table.Flush()
+		},
+	}
+}
+
+// echoCommand is the process of the catalogue's http-echo.
+func echoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "echo",
+		Short:  "Serve the function http-echo at $PORT",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			port := os.Getenv("PORT")
+			if port == "" {
+				return errors.New("PORT is not set: deploy the image http-echo instead of calling this by hand")
+			}
+			return functions.Echo(cmd.Context(), port)
 		},
 	}
 }
