@@ -20,16 +20,22 @@ func (s *sequence) next() float64 {
 // sequences are those of one function. They are separate because each is even
 // only by itself: drawing twice in a row from one would couple the two results.
 type sequences struct {
-	share sequence    // here or at a peer first
-	peer  [3]sequence // which peer: first, second, third try
-	open  sequence    // which peer among those that have rate left
+	share sequence // here or at a peer first
+	// peer is which peer, try after try. With five tries a look at all peers is
+	// rare even where half of them have no rate left.
+	peer [5]sequence
+	open sequence // which peer among those that have rate left
 }
 
 // start lets each node and each function begin elsewhere, so that not everybody
 // draws the same peer first.
 func (s *sequences) start(node, function string) {
 	h := fnv.New64a()
-	for _, q := range []*sequence{&s.share, &s.peer[0], &s.peer[1], &s.peer[2], &s.open} {
+	all := []*sequence{&s.share, &s.open}
+	for try := range s.peer {
+		all = append(all, &s.peer[try])
+	}
+	for _, q := range all {
 		_, _ = h.Write([]byte(node + " " + function + ";")) // never fails; goes on where the last one ended
 		q.n.Store(h.Sum64())
 	}
