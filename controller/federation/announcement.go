@@ -25,9 +25,9 @@ type Announcement struct {
 	// reordered announcements are ignored.
 	Epoch int64  `json:"epoch"`
 	Seq   uint64 `json:"seq"`
-	// SentAtMillis is the author's wall clock in Unix ms when it published: shows
-	// operators whose clock is wrong (tokens need clocks within 10 s). Display
-	// only: never used to order or expire announcements.
+	// SentAtMillis is the author's wall clock in Unix ms when it published. All
+	// clocks together make the time that tokens go by; it is never used to order
+	// or expire announcements.
 	SentAtMillis int64 `json:"t"`
 	// HTTP is IP:PORT of the author's HAProxy, where forwarded requests go.
 	HTTP string `json:"http"`

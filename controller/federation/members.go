@@ -14,14 +14,15 @@ import (
 )
 
 const (
-	// maxFuture is how far an epoch may be ahead of this node's clock.
-	maxFuture = 10 * time.Minute
 	// memoryOfGone is how long the (Epoch, Seq) of a member that is gone is
-	// remembered. Together with maxFuture it bounds what a broken clock costs:
-	// a node that announced itself from the future and then had its clock put
-	// right starts again with a smaller epoch, which looks like a replay. It is
-	// heard again this long after it was last accepted and then expired.
+	// remembered, unless it speaks for itself before.
 	memoryOfGone = 10 * time.Minute
+	// lateness is how long after a member's farewell, or its end, its last words
+	// may still come in.
+	lateness = time.Second
+	// maxSuperseded bounds how many epochs are remembered of a member whose clock
+	// was put back.
+	maxSuperseded = 8
 	// maxGone bounds how many gone members are remembered.
 	maxGone = 4 * MaxMembers
 	// addressTrust is how long a verified address stays good while the direct
@@ -33,7 +34,6 @@ const (
 const (
 	ReasonSelf       = "self"       // signed with this node's own identity: two nodes share a key
 	ReasonReplay     = "replay"     // (Epoch, Seq) did not grow: repeated, reordered, or replayed
-	ReasonFuture     = "future"     // epoch too far ahead of this node's clock
 	ReasonUnverified = "unverified" // no direct connection to check the address against
 	ReasonAddress    = "address"    // address is not the connection's, nor allowed
 	ReasonFull       = "full"       // MaxMembers are alive already
@@ -63,10 +63,12 @@ type Member struct {
 // record is all that is kept of one node.
 type record struct {
 	Member
-	epoch    int64
-	seq      uint64
-	verified time.Time // when HTTP was last checked against a connection
-	gone     time.Time // when it left or expired; zero while alive
+	epoch int64
+	seq   uint64
+	// superseded are greater epochs than epoch, of runs by a clock that was ahead.
+	superseded []int64
+	verified   time.Time // when HTTP was last checked against a connection
+	gone       time.Time // when it left or expired; zero while alive
 }
 
 // Members is the state machine of who is alive in the federation. It has no
@@ -111,7 +113,7 @@ func NewMembers(self string, allowed []netip.Prefix, reg prometheus.Registerer) 
 // nothing has changed.
 func (m *Members) Apply(now time.Time, from string, a Announcement, remoteIPs []netip.Addr) (changed bool, err error) {
 	r := m.records[from]
-	if refusal := m.checkOrder(now, from, a, r); refusal != nil {
+	if refusal := m.checkOrder(from, a, r); refusal != nil {
 		return false, m.refuse(now, from, refusal)
 	}
 	if a.Leaving {
@@ -132,6 +134,20 @@ func (m *Members) Apply(now time.Time, from string, a Announcement, remoteIPs []
 	r.epoch, r.seq, r.LastSeen, r.verified = a.Epoch, a.Seq, now, verified
 	m.log.Forget(from)
 	return changed, nil
+}
+
+// Speaks notes that the member itself, over its own connection, hands over an
+// announcement of that epoch, which is to be applied next. So that is no replay,
+// and if the member was gone before, it has been started anew, by a clock that
+// may have been put right since and so with a smaller epoch. From then on,
+// announcements of the epoch before are what is replayed.
+func (m *Members) Speaks(now time.Time, id string, epoch int64) {
+	r := m.records[id]
+	if r == nil || r.gone.IsZero() || now.Sub(r.gone) < lateness || epoch >= r.epoch || slices.Contains(r.superseded, epoch) {
+		return
+	}
+	r.superseded = append(r.superseded[max(0, len(r.superseded)-maxSuperseded+1):], r.epoch)
+	r.epoch, r.seq = epoch, 0
 }
 
 // Expire makes members gone that have been silent for almost three periods, in
@@ -159,14 +175,11 @@ func (m *Members) Gone() []Member {
 // only counted: reordering makes some of them in any healthy network.
 func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 
-func (m *Members) checkOrder(now time.Time, from string, a Announcement, r *record) *RefusedError {
+func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedError {
 	switch {
 	case from == m.self:
 		return &RefusedError{ReasonSelf, "another node uses this node's identity: give each its own key"}
-	case a.Epoch-now.UnixMilli() > maxFuture.Milliseconds():
-		started := time.UnixMilli(a.Epoch).UTC().Format(time.RFC3339)
-		return &RefusedError{ReasonFuture, "says that it started at " + started + ", in the future: correct its clock, or this node's"}
-	case r != nil && cmp.Or(cmp.Compare(a.Epoch, r.epoch), cmp.Compare(a.Seq, r.seq)) <= 0:
+	case r != nil && (slices.Contains(r.superseded, a.Epoch) || cmp.Or(cmp.Compare(a.Epoch, r.epoch), cmp.Compare(a.Seq, r.seq)) <= 0):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
 	}
 	return nil

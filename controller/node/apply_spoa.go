@@ -15,6 +15,8 @@ import (
 type SPOA interface {
 	// Meter reads the counters.
 	Meter(ctx context.Context) (meter.Report, error)
+	// Table returns the table in use, nil if there is none.
+	Table(ctx context.Context) (*table.Table, error)
 	// PutTable replaces the table. The error wraps control.ErrRefused if the
 	// SPOA is there and does not want it.
 	PutTable(ctx context.Context, t *table.Table) error
@@ -36,6 +38,7 @@ func tickOf(period time.Duration) time.Duration {
 type spoaEvent struct {
 	report  *meter.Report // nil when it was not read
 	version uint64        // of the last table accepted
+	earlier []string      // peers in the table that was there before the first
 	err     error
 }
 
@@ -51,6 +54,7 @@ type spoaKeeper struct {
 	metrics *metrics
 
 	table    *table.Table // newest, nil before the first
+	looked   bool         // for a table of an earlier run
 	refusal  error        // why the SPOA does not want that table
 	answers  bool         // it did at the last look; else the table waits for the next
 	versions uint64       // given to tables so far
@@ -99,7 +103,30 @@ func (k *spoaKeeper) poll(ctx context.Context) spoaEvent {
 	if k.table != nil && err == nil && (!report.TableFresh || report.TableVersion != k.accepted) {
 		err = k.put(ctx)
 	}
-	return spoaEvent{report: &report, version: k.accepted, err: err}
+	return spoaEvent{report: &report, version: k.accepted, earlier: k.lookBack(limited, report.TableFresh), err: err}
+}
+
+// lookBack returns, once, the peers that the SPOA still serves by the table of an
+// earlier run.
+func (k *spoaKeeper) lookBack(ctx context.Context, fresh bool) []string {
+	if k.looked || k.accepted != 0 {
+		return nil
+	}
+	k.looked = true
+	if !fresh {
+		return nil
+	}
+	t, err := k.spoa.Table(ctx)
+	if err != nil || t == nil {
+		return nil // it answered a moment ago; without it, less is known, that is all
+	}
+	var peers []string
+	for _, p := range t.Peers {
+		if p.Token != "" {
+			peers = append(peers, p.ID)
+		}
+	}
+	return peers
 }
 
 // put gives the SPOA the newest table under a version of its own.

@@ -60,6 +60,12 @@ func (s *fakeSPOA) Meter(ctx context.Context) (meter.Report, error) {
 	return r, nil
 }
 
+func (s *fakeSPOA) Table(context.Context) (*table.Table, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table, nil
+}
+
 func (s *fakeSPOA) PutTable(ctx context.Context, t *table.Table) error {
 	if s.isHung() {
 		<-ctx.Done()

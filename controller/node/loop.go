@@ -32,12 +32,15 @@ const (
 	// anything: what an earlier run left in the SPOA and in HAProxy is better
 	// than what one knows before the first peer was heard.
 	maxSettle = 2 * time.Second
+	// maxReunion is how long a node that starts listens for the peers that the
+	// SPOA knows from an earlier run. Without their rows they would be refused.
+	maxReunion = 5 * time.Second
 	// grace is how long a peer that is gone is still recognised and keeps its
 	// server, for the requests under way.
-	grace = 10 * time.Second
-	// stall is a time between two ticks that even a SPOA that hangs does not
-	// explain.
-	stall = 2 * (meterTimeout + putTimeout)
+	grace = 15 * time.Second
+	// stall is how long nothing comes in only when this process stands still,
+	// be it that the SPOA or the gateway hangs.
+	stall = 3 * maxTick
 	// lonely is how long bootstrap members may be out of reach before that is
 	// shown as a fault.
 	lonely = 10 * time.Second
@@ -60,7 +63,8 @@ type loop struct {
 	outbox  mailbox[federation.Announcement]
 
 	start      time.Time
-	ticked     time.Time // last look at the SPOA
+	ran        time.Time // when something came in last
+	resumed    time.Time // when something came in after the last stall
 	nextPeriod time.Time
 	planTimer  *time.Timer
 	planSoon   bool // planTimer will fire within the debounce
@@ -70,11 +74,14 @@ type loop struct {
 	spoa, haproxy, gatewayUp, overlay *component
 
 	report     *meter.Report // the last one read
+	measured   bool          // what users ask for is known, or cannot be
+	earlier    []string      // peers in the table of an earlier run
 	rates      *rates
 	gateway    gateway
 	alive      []federation.Member // as of the last plan, sorted by id
 	gone       map[string]departed
-	skew       map[string]time.Duration // a peer's clock minus ours, by peer id
+	clocks     clocks
+	offset     time.Duration            // of the federation's time, as logged last
 	strategies map[string]string        // of peers, to warn once of another than ours
 	servers    map[string]haproxy.State // nil: never read
 	warned     map[string]string        // warning logged, by function
@@ -95,12 +102,12 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 	o := n.options
 	return &loop{
 		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
-		start: now, ticked: now, nextPeriod: now.Add(o.Period),
+		start: now, ran: now, nextPeriod: now.Add(o.Period),
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
-		gone: make(map[string]departed), skew: make(map[string]time.Duration),
+		gone: make(map[string]departed), clocks: make(clocks),
 		strategies: make(map[string]string),
 	}
 }
@@ -172,8 +179,13 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		return
 	}
 	rise := false
+	if e.earlier != nil {
+		l.earlier = e.earlier
+	}
+	l.measured = l.measured || e.err != nil
 	if e.report != nil {
 		if s, ok := difference(l.report, e.report); ok {
+			l.measured = true
 			rise = l.rates.add(s)
 			l.report = e.report
 		} else if l.report == nil || restarted(l.report, e.report) {
@@ -196,12 +208,19 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 }
 
 // expire lets go of members that fell silent and tells whether there were any.
-// A gap in the ticks means that it was this process that stood still: whoever
-// seems silent is given until the next tick to be heard.
+// After this process stood still, whoever seems silent is given until the next
+// tick to be heard.
 func (l *loop) expire(now time.Time) bool {
-	stoodStill := now.Sub(l.ticked) > stall
-	l.ticked = now
-	return !stoodStill && len(l.o.Members.Expire(now)) > 0
+	l.awake(now)
+	return now.Sub(l.resumed) >= tickOf(l.o.Period) && len(l.o.Members.Expire(now)) > 0
+}
+
+// awake notes that this process runs. What comes in often calls it.
+func (l *loop) awake(now time.Time) {
+	if now.Sub(l.ran) > stall {
+		l.resumed = now
+	}
+	l.ran = now
 }
 
 // plansOnMeans tells whether the strategy wants the plain mean of the last whole
@@ -245,6 +264,7 @@ func (l *loop) onPublished(e publishEvent, now time.Time) {
 }
 
 func (l *loop) onGateway(s faasd.Snapshot, now time.Time) {
+	l.awake(now)
 	before := l.gateway
 	l.gateway.looked = true
 	if s.Err != nil {
@@ -294,13 +314,17 @@ func (l *loop) local() []function {
 }
 
 func (l *loop) onMessage(m overlay.Message, now time.Time) {
+	l.awake(now)
+	if m.Direct {
+		l.o.Members.Speaks(now, m.From, m.Announcement.Epoch)
+	}
 	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, m.RemoteIPs)
 	if err != nil {
 		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")
 		return
 	}
 	if !m.Announcement.Leaving {
-		l.skew[m.From] = time.UnixMilli(m.Announcement.SentAtMillis).Sub(now)
+		l.clocks.read(m.From, m.Announcement.SentAtMillis, now)
 	}
 	if changed {
 		l.soon()
@@ -324,15 +348,20 @@ func (l *loop) replan(now time.Time) {
 	begun := time.Now()
 	l.followMembers(now)
 	l.plan = l.o.Strategy.Plan(l.observation())
-	if l.settled(now) {
+	switch wait := l.start.Add(settle(l.o.Period)).Sub(now); {
+	case l.settled(now):
 		l.apply(now)
-	} else {
-		l.planTimer.Reset(l.start.Add(settle(l.o.Period)).Sub(now))
+	case wait > 0:
+		l.planTimer.Reset(wait)
+	default:
+		l.soon()
 	}
 	l.planCost = time.Since(begun)
 	l.node.metrics.planned(l.planCost)
 	l.log.Debug().Dur("took", l.planCost).Int("functions", len(l.plan.Functions)).Int("peers", len(l.alive)).Msg("planned")
-	if l.gateway.looked || l.settled(now) {
+	// Peers would take a node that does not know yet what its users ask for to
+	// have no surplus, and refuse what its SPOA goes on sending.
+	if l.gateway.looked && l.measured || l.settled(now) {
 		l.speakTimer.Reset(l.announcer.due(now, l.plan.Offers, l.newcomers).Sub(now))
 	}
 	l.publish(now)
@@ -340,7 +369,15 @@ func (l *loop) replan(now time.Time) {
 
 // settled tells whether the node has listened long enough to apply what it
 // knows.
-func (l *loop) settled(now time.Time) bool { return now.Sub(l.start) >= settle(l.o.Period) }
+func (l *loop) settled(now time.Time) bool {
+	listened := now.Sub(l.start)
+	return listened >= settle(l.o.Period) && (listened >= maxReunion || !slices.ContainsFunc(l.earlier, l.isMissing))
+}
+
+func (l *loop) isMissing(id string) bool {
+	_, alive := find(l.alive, id)
+	return !alive
+}
 
 // followMembers takes in who is alive now and says who came and who went.
 func (l *loop) followMembers(now time.Time) {
@@ -362,7 +399,7 @@ func (l *loop) followMembers(now time.Time) {
 		if _, still := find(l.alive, m.ID); !still {
 			l.gone[m.ID] = departed{haproxy.Peer{ID: m.ID, Address: m.HTTP}, now.Add(grace), l.inboundOf(m.ID)}
 			delete(l.strategies, m.ID)
-			delete(l.skew, m.ID)
+			delete(l.clocks, m.ID)
 			l.log.Info().Str("peer", m.ID).Msg("peer is gone")
 		}
 	}
@@ -452,9 +489,10 @@ func (l *loop) apply(now time.Time) {
 // applyTable gives the SPOA a table if it differs from the one it has, or is
 // due.
 func (l *loop) applyTable(now time.Time) {
+	offset := l.followClock(now)
 	t := buildTable(tableInput{
-		self: l.o.Self, defaultNamespace: l.o.DefaultNamespace, unknownLocal: !l.gateway.read,
-		plan: l.plan, peers: l.tablePeers(now), stranded: l.stranded(),
+		self: l.o.Self, clockOffset: offset, defaultNamespace: l.o.DefaultNamespace, unknownLocal: !l.gateway.read,
+		plan: l.plan, peers: l.tablePeers(now.Add(offset)), stranded: l.stranded(),
 	})
 	if l.applied != nil && now.Sub(l.appliedAt) < refresh && reflect.DeepEqual(*l.applied, t) {
 		return
@@ -463,7 +501,24 @@ func (l *loop) applyTable(now time.Time) {
 	l.tables.put(t)
 }
 
-// tablePeers lists the peers that the SPOA should know, by id.
+// followClock returns the offset of the federation's time and says when this
+// node's clock is wrong and when it is right again.
+func (l *loop) followClock(now time.Time) time.Duration {
+	offset := l.clocks.offset(now)
+	switch {
+	case offset != 0 && (l.offset == 0 || (offset-l.offset).Abs() > tolerance):
+		l.log.Warn().Stringer("wrong_by", -offset).
+			Msg("this node's clock is not the federation's: tokens go by that of most members; set it right")
+		l.offset = offset
+	case offset == 0 && l.offset != 0:
+		l.log.Info().Msg("this node's clock is right again")
+		l.offset = 0
+	}
+	return offset
+}
+
+// tablePeers lists the peers that the SPOA should know, by id. The time is the
+// federation's.
 func (l *loop) tablePeers(now time.Time) []tablePeer {
 	peers := make([]tablePeer, 0, len(l.alive)+len(l.gone))
 	for _, m := range l.alive {

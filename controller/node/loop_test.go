@@ -158,8 +158,10 @@ func TestStandingStill(t *testing.T) {
 		if alive := tick(maxTick); alive != 1 {
 			t.Fatalf("%d members", alive)
 		}
-		if alive := tick(time.Minute); alive != 1 {
-			t.Error("a member was taken for dead while it was this node that stood still")
+		for _, still := range []time.Duration{3 * time.Second, time.Minute} {
+			if alive := tick(still); alive != 1 {
+				t.Errorf("a member was taken for dead while it was this node that stood still, for %v", still)
+			}
 		}
 		if alive := tick(time.Minute + maxTick); alive != 0 {
 			t.Error("a silent member stays")

@@ -45,7 +45,7 @@ func (l *loop) publish(now time.Time) {
 		alive:        l.o.Members.Alive(),
 		gone:         l.o.Members.Gone(),
 		refused:      l.o.Members.Refused(now),
-		skew:         maps.Clone(l.skew),
+		skew:         l.clocks.skews(now),
 		servers:      l.servers,
 		plan:         l.plan,
 		smooth:       maps.Clone(l.rates.smooth),

@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	tableTTL = 30 * time.Second
+	// tableTTL ends before peers' grace for a node that is gone does: while its
+	// controller is dead or hangs, what it forwards must not be turned away.
+	tableTTL = grace
 	// refresh is the longest time between two tables, so that neither a
 	// table's time to live nor a token's lifetime of 30 s is ever used up.
 	refresh = 5 * time.Second
@@ -35,6 +37,7 @@ type tablePeer struct {
 // tableInput is all that a table is made from.
 type tableInput struct {
 	self             string
+	clockOffset      time.Duration
 	defaultNamespace string
 	unknownLocal     bool
 	plan             strategy.Plan
@@ -48,7 +51,7 @@ type tableInput struct {
 // pure. Whatever the plan, the table is one that the SPOA accepts.
 func buildTable(in tableInput) table.Table {
 	t := table.Table{
-		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(),
+		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
 		UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
 	}
 	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: maxRoutes}
@@ -167,6 +170,10 @@ func clamp(x, most float64) float64 {
 		return 0
 	}
 	return min(x, most)
+}
+
+func clampOffset(d time.Duration) time.Duration {
+	return min(max(d, -table.MaxClockOffset), table.MaxClockOffset)
 }
 
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }

@@ -60,7 +60,7 @@ func TestBuildTable(t *testing.T) {
 		stranded: []string{"alone", "cat"},
 	})
 	want := table.Table{
-		NodeID: self, TTLMillis: 30_000, DefaultNamespace: "openfaas-fn",
+		NodeID: self, TTLMillis: tableTTL.Milliseconds(), DefaultNamespace: "openfaas-fn",
 		Functions: []table.Function{
 			{Name: "alone", Local: &table.Local{Rate: table.Unlimited, Share: 1}},
 			{

@@ -63,7 +63,7 @@ func (o *Overlay) receive() {
 		}
 		o.metrics.received.Inc()
 		from := msg.GetFrom()
-		m := Message{From: from.String(), Announcement: announcement, RemoteIPs: o.remoteIPs(from)}
+		m := Message{From: from.String(), Announcement: announcement, RemoteIPs: o.remoteIPs(from), Direct: msg.ReceivedFrom == from}
 		if len(m.RemoteIPs) == 0 {
 			o.keeper.want(peer.AddrInfo{ID: from})
 		}

@@ -24,10 +24,13 @@ const (
 	connsHigh = federation.MaxMembers + 96 // when that begins
 	connsMax  = federation.MaxMembers + 256
 	// connsPerIP leaves room for many nodes behind one address.
-	connsPerIP   = 64
-	memoryMax    = 64 << 20 // bytes that libp2p may reserve for its buffers
-	connsGrace   = time.Minute
-	agentVersion = "dfaas"
+	connsPerIP = 64
+	memoryMax  = 64 << 20 // bytes that libp2p may reserve for its buffers
+	connsGrace = time.Minute
+	// connectTimeout leaves TCP two tries, a second apart. What comes later would
+	// be too late: TCP waits ever longer, while the keeper dials anew.
+	connectTimeout = 2 * time.Second
+	agentVersion   = "dfaas"
 )
 
 // newHost starts a libp2p host that does only what the overlay needs: TCP, noise
@@ -47,7 +50,7 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(s.Identity.Key()),
 		libp2p.ListenAddrs(s.listen...),
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout)),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.ConnectionGater(gate),

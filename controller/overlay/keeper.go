@@ -12,8 +12,12 @@ import (
 )
 
 const (
+	// A peer out of reach is dialled again after a tenth of the time for which it
+	// has been so, but neither sooner nor later than this: whatever parted the
+	// two, they find each other again soon by that measure.
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 30 * time.Second
+	retryShare = 10
 	// stable is how long a connection must have lasted to be taken for a
 	// success. A peer that does not allow this node lets it connect at first.
 	stable = 5 * time.Second
@@ -31,8 +35,8 @@ type target struct {
 	connected bool
 	opened    time.Time // when connected was last seen to begin
 	dialling  bool
-	failures  int       // since the last stable connection
-	since     time.Time // when the failures began
+	dropped   int       // connections that did not last, since the last that did
+	since     time.Time // out of reach, or dropped, since then
 	next      time.Time // no dial before
 }
 
@@ -72,7 +76,7 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 		done:      make(chan dialled, maxDials),
 	}
 	for _, info := range bootstrap {
-		k.targets[info.ID] = &target{info: info, bootstrap: true}
+		k.targets[info.ID] = &target{info: info, bootstrap: true, since: time.Now()}
 	}
 	return k
 }
@@ -141,9 +145,11 @@ func (k *keeper) returned(d dialled, now time.Time) {
 	if t.connected {
 		return
 	}
-	k.postpone(t, now)
-	if d.err != nil {
-		k.log.Debug().Stringer("peer", d.id).Int("failures", t.failures).Str("error", oneLine(d.err)).Msg("cannot connect to peer")
+	if d.err == nil {
+		t.turnedAway(now)
+	} else {
+		t.outOfReach(now)
+		k.log.Debug().Stringer("peer", d.id).Dur("for_ms", now.Sub(t.since)).Str("error", oneLine(d.err)).Msg("cannot connect to peer")
 	}
 	if !t.bootstrap && now.Sub(t.since) > forgetAfter {
 		delete(k.targets, d.id)
@@ -159,19 +165,26 @@ func (k *keeper) observe(t *target, now time.Time) {
 	case t.connected && !was:
 		t.opened = now
 	case was && !t.connected && now.Sub(t.opened) >= stable:
-		t.failures, t.since = 0, now
-		k.postpone(t, now)
+		t.dropped, t.since = 0, now
+		t.outOfReach(now)
 	case was && !t.connected:
 		k.dropped(t.info.ID)
-		k.postpone(t, now)
+		t.turnedAway(now)
 	}
 }
 
-// postpone counts a failure and puts off the next dial, the longer the more
-// there were.
-func (k *keeper) postpone(t *target, now time.Time) {
-	t.next = now.Add(jitter(min(firstRetry<<min(t.failures, 16), lastRetry)))
-	t.failures++
+// outOfReach puts off the next dial, the longer the peer has been out of reach.
+func (t *target) outOfReach(now time.Time) { t.postpone(now, now.Sub(t.since)/retryShare) }
+
+// turnedAway counts a connection that the peer did not keep, and puts off the
+// next dial the longer the more there were.
+func (t *target) turnedAway(now time.Time) {
+	t.postpone(now, firstRetry<<min(t.dropped, 16))
+	t.dropped++
+}
+
+func (t *target) postpone(now time.Time, pause time.Duration) {
+	t.next = now.Add(jitter(min(max(pause, firstRetry), lastRetry)))
 }
 
 // due returns the peers to dial now and marks them as being dialled.

@@ -42,7 +42,7 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 		dial:      w.answer,
 	}
 	for _, id := range bootstrap {
-		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, bootstrap: true}
+		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, bootstrap: true, since: time.Now()}
 	}
 	go k.run(ctx, w.events)
 	return k
@@ -173,6 +173,25 @@ func TestLostPeerIsDialledSoon(t *testing.T) {
 			t.Errorf("connected %v, dropped %d", w.isConnected("p"), w.allDropped())
 		}
 	})
+}
+
+// However long two peers were parted, they connect soon by that measure.
+func TestPartedPeersConnectSoon(t *testing.T) {
+	for _, parted := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 5 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{}
+			keep(t.Context(), w)
+			w.connect("p", true)
+			after(time.Minute)
+			w.connect("p", false)
+			after(parted)
+			w.reach()
+			after(max(firstRetry, parted/retryShare) * 5 / 4)
+			if !w.isConnected("p") {
+				t.Errorf("parted for %v: not connected; dials %v", parted, w.allDials())
+			}
+		})
+	}
 }
 
 // A peer that lets this node in and turns it away at once must not be dialled

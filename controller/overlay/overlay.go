@@ -38,6 +38,8 @@ type Message struct {
 	// Empty: there is none (yet; one is being tried), and the announcement
 	// came by way of others, so that its address cannot be verified.
 	RemoteIPs []netip.Addr
+	// Direct is true when the author itself handed it over: nobody replays it.
+	Direct bool
 }
 
 // PeerInfo is a connected peer.
@@ -130,6 +132,7 @@ func (o *Overlay) start(s settings) (err error) {
 	})
 	o.work.Go(o.receive)
 	o.work.Go(o.tend)
+	o.work.Go(o.watchSilence)
 	return nil
 }
 

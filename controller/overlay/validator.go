@@ -42,6 +42,8 @@ type author struct {
 	limit  *rate.Limiter
 	last   time.Time
 	direct time.Time // last valid announcement that it handed over itself
+	valid  time.Time // last valid announcement, from wherever
+	period time.Duration
 }
 
 // validator decides which gossip this node believes and passes on. What counts
@@ -84,8 +86,8 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		v.refused.add(from.String(), err.Error())
 		return v.drop(reasonMalformed, pubsub.ValidationReject)
 	}
+	v.heard(time.Now(), from, announcement, relay == from)
 	if relay == from {
-		v.heardDirectly(time.Now(), from)
 		v.refused.Forget(from.String())
 	}
 	msg.ValidatorData = announcement
@@ -119,12 +121,34 @@ func (v *validator) overRate(now time.Time, from peer.ID) string {
 	return ""
 }
 
-func (v *validator) heardDirectly(now time.Time, from peer.ID) {
+func (v *validator) heard(now time.Time, from peer.ID, announcement federation.Announcement, directly bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if a := v.authors[from]; a != nil {
+	a := v.authors[from]
+	if a == nil {
+		return
+	}
+	if directly {
 		a.direct = now
 	}
+	a.valid, a.period = now, time.Duration(announcement.PeriodMillis)*time.Millisecond
+	if announcement.Leaving {
+		a.period = 0 // nothing more is due
+	}
+}
+
+// silent returns the authors whose announcements are overdue, and since when
+// each has been silent.
+func (v *validator) silent(now time.Time) map[peer.ID]time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	silent := make(map[peer.ID]time.Time)
+	for id, a := range v.authors {
+		if a.period > 0 && now.Sub(a.valid) > silentPeriods*a.period {
+			silent[id] = a.valid
+		}
+	}
+	return silent
 }
 
 // welcomes tells whether the peer, which was connected for less than stable, made

@@ -3,12 +3,14 @@ package overlay
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
@@ -113,4 +115,38 @@ func TestAuthorsAreBounded(t *testing.T) {
 	if reason := v.overRate(now.Add(authorIdle+1), "later"); reason != "" || len(v.authors) != 1 {
 		t.Errorf("later: %q, %d authors", reason, len(v.authors))
 	}
+}
+
+func TestSilent(t *testing.T) {
+	v := newValidator(nil)
+	v.validate(t.Context(), "relay", message("p", goodAnnouncement))
+	v.validate(t.Context(), "q", message("q", strings.Replace(goodAnnouncement, `"f":[]`, `"leaving":true,"f":[]`, 1)))
+	v.validate(t.Context(), "r", message("r", "bad"))
+	now := time.Now()
+	if silent := v.silent(now.Add(2 * time.Second)); len(silent) != 0 {
+		t.Errorf("silent after two periods: %v", silent)
+	}
+	silent := v.silent(now.Add(4 * time.Second))
+	if _, p := silent["p"]; len(silent) != 1 || !p {
+		t.Errorf("silent after four periods: %v, want p: q has left, r never announced itself", silent)
+	}
+}
+
+// A peer that has nothing to say but is there keeps its connections.
+func TestQuietPeerStaysConnected(t *testing.T) {
+	nodes := runEach(t, 2, func(int, *Config) {})
+	nodes[1].join(nodes[0])
+	waitMesh(t, nodes...)
+	opened := nodes[0].Peers()[0].Since
+	nodes[0].ask(nodes[1].host.ID())
+	if peers := nodes[0].Peers(); len(peers) != 1 || peers[0].Since != opened {
+		t.Errorf("connections were closed: %+v", peers)
+	}
+	// One that does not answer loses them.
+	nodes[1].host.RemoveStreamHandler(ping.ID)
+	nodes[0].ask(nodes[1].host.ID())
+	waitFor(t, "other connections", func() bool {
+		peers := nodes[0].Peers()
+		return len(peers) == 1 && peers[0].Since != opened
+	})
 }

@@ -32,6 +32,8 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 		functions: make(map[string]*function, 2*len(t.Functions)),
 		peers:     make(map[string]*peer, len(t.Peers)),
 		meter:     m,
+		received:  now,
+		clock:     now.Round(0).Add(t.ClockOffset()),
 	}
 	if s.verifier == nil || s.verifier.Audience() != t.NodeID {
 		s.verifier = token.NewVerifier(t.NodeID)

@@ -88,7 +88,7 @@ func (s *Snapshot) fromPeer(now time.Time, at int64, f *function, req Request) D
 	if p == nil {
 		return s.forbid(token.UnknownPeer)
 	}
-	if reason := p.issuer.Check(now, req.Token); reason != token.OK {
+	if reason := p.issuer.Check(s.inFederation(now), req.Token); reason != token.OK {
 		return s.forbid(reason)
 	}
 	if f == nil || !f.local {

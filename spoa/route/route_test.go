@@ -647,3 +647,22 @@ func TestCountersSurvive(t *testing.T) {
 		t.Errorf("report %+v, want 2 served here and 1 not found", rep)
 	}
 }
+
+// The clock is read when a table comes; after that, only what passes counts.
+func TestClockOffset(t *testing.T) {
+	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
+		tab := large(table.Unlimited, table.Unlimited)
+		tab.ClockOffsetMillis = offset.Milliseconds()
+		s := compile(t, tab, nil, t0)
+		if d := s.Route(t0, callFrom(t, 50, "f500", t0.Add(offset))); d.Action != Local {
+			t.Errorf("a token by the federation's time, which is %v off: %+v", offset, d)
+		}
+		if d := s.Route(t0, callFrom(t, 50, "f500", t0)); (d.Action == Local) != (offset == 0) {
+			t.Errorf("a token by this machine's clock, which is %v off: %+v", -offset, d)
+		}
+		later := t0.Add(token.MaxLifetime + token.Leeway + time.Second)
+		if d := s.Route(later, callFrom(t, 50, "f500", t0.Add(offset))); d.Action != Deny {
+			t.Errorf("a token that has expired: %+v", d)
+		}
+	}
+}

@@ -17,6 +17,9 @@ type Snapshot struct {
 	table   *table.Table
 	epoch   time.Time // zero of the times in buckets; that of the first snapshot
 	expires int64     // ns since epoch
+	// received is when the table came, by this machine's clock; clock the time in
+	// the federation then.
+	received, clock time.Time
 
 	verifier  *token.Verifier
 	functions map[string]*function // by every name that a path may have it under
@@ -80,6 +83,10 @@ type admission struct {
 }
 
 func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nanoseconds() }
+
+// inFederation is the time in the federation, which goes on evenly from when the
+// table came, whatever becomes of this machine's clock.
+func (s *Snapshot) inFederation(now time.Time) time.Time { return s.clock.Add(now.Sub(s.received)) }
 
 // row returns the function that the table has under that name, not one that has
 // it as an alias.

@@ -19,8 +19,10 @@ const (
 	MaxForwards  = 262144 // summed over all functions
 	MaxRate      = 1e6    // requests per second
 	MaxTTL       = 24 * time.Hour
-	MaxTokenLen  = 1024 // bytes
-	MaxNameLen   = 127  // bytes of NAME.NAMESPACE: two DNS labels and a dot
+	// MaxClockOffset is more than any clock that was never set is wrong by.
+	MaxClockOffset = 100 * 365 * 24 * time.Hour
+	MaxTokenLen    = 1024 // bytes
+	MaxNameLen     = 127  // bytes of NAME.NAMESPACE: two DNS labels and a dot
 )
 
 // Table is the whole of what one SPOA needs to know, as sent by
@@ -43,6 +45,11 @@ type Table struct {
 	// DefaultNamespace, when set, makes NAME and NAME.<DefaultNamespace> the
 	// same function. Functions of that namespace are listed by their bare NAME.
 	DefaultNamespace string `json:"default_namespace,omitempty"`
+	// ClockOffsetMillis is what to add to this machine's clock, in milliseconds,
+	// to have the time that the federation goes by, which is when tokens begin
+	// and end. The clock is read once, when the table comes, so that none of its
+	// jumps makes a token invalid.
+	ClockOffsetMillis int64 `json:"clock_offset_ms,omitempty"`
 
 	Functions []Function `json:"functions"`
 	Peers     []Peer     `json:"peers"`
@@ -101,6 +108,11 @@ type Peer struct {
 	// Inbound is the rate of requests/s admitted from the peer by function
 	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0.
 	Inbound map[string]float64 `json:"inbound,omitempty"`
+}
+
+// ClockOffset returns what to add to this machine's clock.
+func (t *Table) ClockOffset() time.Duration {
+	return time.Duration(t.ClockOffsetMillis) * time.Millisecond
 }
 
 // TTL returns the table's time to live.

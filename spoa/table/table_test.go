@@ -70,6 +70,8 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		"version":                                           func(t *tab) { t.Version = 0 },
 		"node_id":                                           func(t *tab) { t.NodeID = "node-1" },
 		"ttl_ms: 86400001":                                  func(t *tab) { t.TTLMillis = 86_400_001 },
+		"clock_offset_ms: 3153600000001":                    func(t *tab) { t.ClockOffsetMillis = table.MaxClockOffset.Milliseconds() + 1 },
+		"clock_offset_ms: -9223372036854775808":             func(t *tab) { t.ClockOffsetMillis = math.MinInt64 },
 		"default_namespace":                                 func(t *tab) { t.DefaultNamespace = "a.b" },
 		"functions: 4097":                                   func(t *tab) { t.Functions = make([]table.Function, 4097) },
 		"peers: 513":                                        func(t *tab) { t.Peers = make([]table.Peer, 513) },

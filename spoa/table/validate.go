@@ -34,6 +34,8 @@ func (t *Table) validateHead() error {
 		return fmt.Errorf("version: must be at least 1")
 	case t.TTLMillis < 1 || t.TTLMillis > MaxTTL.Milliseconds():
 		return fmt.Errorf("ttl_ms: %d is not within 1 and %d", t.TTLMillis, MaxTTL.Milliseconds())
+	case t.ClockOffsetMillis > MaxClockOffset.Milliseconds() || t.ClockOffsetMillis < -MaxClockOffset.Milliseconds():
+		return fmt.Errorf("clock_offset_ms: %d is not within %d of 0", t.ClockOffsetMillis, MaxClockOffset.Milliseconds())
 	case t.DefaultNamespace != "" && !isLabel(t.DefaultNamespace):
 		return fmt.Errorf("default_namespace: %.80q is not a lower-case DNS label", t.DefaultNamespace)
 	case len(t.Functions) > MaxFunctions:

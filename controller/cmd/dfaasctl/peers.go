@@ -13,7 +13,7 @@ import (
 	"github.com/dfaas/dfaas/controller/api"
 )
 
-// maxSkew is how far clocks may differ before tokens are refused.
+// maxSkew is how far clocks may differ before that is worth a note.
 const maxSkew = 10 * time.Second
 
 func (a *app) peersCommand() *cobra.Command {

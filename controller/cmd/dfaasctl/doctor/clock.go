@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// maxSkew is how far two nodes' clocks may differ before one refuses the
-// other's tokens.
+// maxSkew is how far two nodes' clocks may differ before one would refuse the
+// other's tokens, did they not go by what most members' clocks say.
 const maxSkew = 10 * time.Second
 
 // States of adjtimex(2).
@@ -39,7 +39,7 @@ func clockChecks() []check {
 }
 
 func judgeSync(f *Facts) Verdict {
-	const mend = "timedatectl set-ntp true, or run chrony; forwarded calls are refused when clocks differ by more than 10 s"
+	const mend = "timedatectl set-ntp true, or run chrony; tokens need clocks that agree within 10 s"
 	switch {
 	case f.Clock.err != nil:
 		return warn(mend, "%s", oneLine(f.Clock.err))
@@ -68,7 +68,7 @@ func judgeSkew(f *Facts) Verdict {
 	case compared > 1 && len(wrong) == compared:
 		return warn("set this node's clock: timedatectl set-ntp true, or run chrony", "all peers differ from this node: %s", few(wrong))
 	case len(wrong) > 0:
-		return warn("set the clocks right; calls between these nodes are refused with 403", "they differ from this node's: %s", few(wrong))
+		return warn("set the clocks right; until then tokens go by what most of them say", "they differ from this node's: %s", few(wrong))
 	default:
 		return ok("within %s of this node's", maxSkew)
 	}

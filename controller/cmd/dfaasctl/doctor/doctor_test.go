@@ -166,7 +166,7 @@ func TestVerdicts(t *testing.T) {
 
 		{"clock", Warn, "nobody synchronises it", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},
 		{"clock", Warn, "broken", "timedatectl", func(f *Facts) { f.Clock.err = broken }},
-		{"clocks of peers", Warn, peerB + " -11 s", "403", func(f *Facts) { f.Controller.peers[1].ClockSkewMillis = -10_501 }},
+		{"clocks of peers", Warn, peerB + " -11 s", "set the clocks right", func(f *Facts) { f.Controller.peers[1].ClockSkewMillis = -10_501 }},
 		{"clocks of peers", Warn, "all peers differ", "this node's clock", func(f *Facts) {
 			f.Controller.peers[0].ClockSkewMillis, f.Controller.peers[1].ClockSkewMillis = 20_000, 20_000
 		}},

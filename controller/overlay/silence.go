@@ -1,0 +1,60 @@
+package overlay
+
+import (
+	"context"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+)
+
+const (
+	// silentPeriods is after how many of its own periods without an announcement
+	// a connected peer is asked whether it is still there.
+	silentPeriods = 3
+	// answerTime is how long it may take to answer. A controller that hangs for
+	// five seconds keeps its connections.
+	answerTime = 3 * time.Second
+)
+
+// watchSilence closes connections that lead nowhere any more. TCP would find that
+// out after a quarter of an hour, and after a cut of half a minute it tries again
+// up to half a minute later; a new connection works at once.
+func (o *Overlay) watchSilence() {
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
+	asked := make(map[peer.ID]time.Time)
+	for {
+		select {
+		case <-o.ctx.Done():
+			return
+		case now := <-ticker.C:
+			silent := o.validator.silent(now)
+			for id, since := range silent {
+				// Once for each silence.
+				if asked[id] != since && o.connected(id) {
+					asked[id] = since
+					o.work.Go(func() { o.ask(id) })
+				}
+			}
+			for id := range asked {
+				if _, still := silent[id]; !still {
+					delete(asked, id)
+				}
+			}
+		}
+	}
+}
+
+// ask closes the connections to a peer that does not answer.
+func (o *Overlay) ask(id peer.ID) {
+	ctx, cancel := context.WithTimeout(o.ctx, answerTime)
+	defer cancel()
+	if answer, ok := <-ping.Ping(ctx, o.host, id); (ok && answer.Error == nil) || o.ctx.Err() != nil {
+		return
+	}
+	o.log.Info().Stringer("peer", id).Msg("silent and does not answer: connecting anew")
+	if err := o.host.Network().ClosePeer(id); err != nil {
+		o.log.Debug().Stringer("peer", id).Str("error", oneLine(err)).Msg("closing its connections")
+	}
+}
