@@ -54,7 +54,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-faults: setup build ## break every part of a node under load; writes docs/reliability.md (12 minutes at most)
+faults: setup build ## break every part of a node under load; writes docs/reliability.md (12 to 20 minutes)
 	bin/dfaas-emulator faults -o docs/reliability.md
 
 clean: ## remove what was built

@@ -40,7 +40,7 @@ func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate flo
 			Load: scenario.Load{
 				Target: n.Name, Function: name, Rate: rate, Duration: 5 * time.Minute, Method: http.MethodPost, Body: "hello",
 			},
-			URL: n.URL, Zero: s.start, Results: io.Discard, Observe: func(summary.Sample) { s.answered.Add(1) },
+			URL: n.URL, Zero: s.start, Dial: c.Dial, Results: io.Discard, Observe: func(summary.Sample) { s.answered.Add(1) },
 			Node: func(h http.Header) string { return c.NameOf(h.Get(haproxy.HeaderNodeID)) },
 		})
 	}()

@@ -44,6 +44,8 @@ type Options struct {
 	// DefaultNamespace is the namespace whose functions go by their bare name.
 	// Empty: openfaas-fn.
 	DefaultNamespace string
+	// DialContext makes the connections; nil: as any program here does.
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client talks to one OpenFaaS gateway or provider. It is safe for concurrent
@@ -119,9 +121,13 @@ func New(o Options) (*Client, error) {
 		}
 		c.password = strings.TrimSpace(string(password))
 	}
+	dial := o.DialContext
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: readTimeout}).DialContext
+	}
 	c.http = &http.Client{
 		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: readTimeout}).DialContext,
+			DialContext:           dial,
 			MaxIdleConns:          4,
 			MaxIdleConnsPerHost:   4,
 			IdleConnTimeout:       time.Minute,

@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) (summary.Summary, error) {
 	started := time.Now()
 	f, err := federation.Start(ctx, federation.Options{
 		Binaries: o.Binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate,
-		Logs: filepath.Join(o.Out, LogsDir), Log: o.Log,
+		Logs: filepath.Join(o.Out, LogsDir), Namespaces: s.Namespaces, Log: o.Log,
 	})
 	if err != nil {
 		return summary.Summary{}, fmt.Errorf("starting the federation: %w", err)
@@ -117,7 +117,7 @@ func send(ctx context.Context, o Options, f *federation.Federation, zero time.Ti
 		}
 	}
 	sent, err := load.Send(ctx, load.Attack{
-		Load: l, URL: f.Node(l.Target).URL, Zero: zero, Results: results, Observe: observe,
+		Load: l, URL: f.Node(l.Target).URL, Zero: zero, Dial: f.Dial, Results: results, Observe: observe,
 		Node: func(h http.Header) string { return f.NameOf(h.Get(haproxy.HeaderNodeID)) },
 	})
 	if err != nil {
@@ -139,8 +139,9 @@ func afflict(ctx context.Context, o Options, f *federation.Federation, zero time
 		if !sleep(ctx, time.Until(zero.Add(fault.At))) {
 			return context.Cause(ctx)
 		}
-		o.Log.Info().Dur("at_ms", fault.At).Str("node", fault.Node).Str("part", string(fault.Part)).Msg(string(fault.Do))
-		if err := f.Node(fault.Node).Do(ctx, fault.Do, fault.Part); err != nil {
+		o.Log.Info().Dur("at_ms", fault.At).Str("node", fault.Node).Strs("nodes", fault.Nodes).Str("part", string(fault.Part)).
+			Msg(string(fault.Do))
+		if err := f.Do(ctx, fault); err != nil {
 			return fmt.Errorf("fault at %s (line %d): %w", fault.At, fault.Line, err)
 		}
 	}

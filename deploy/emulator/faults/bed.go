@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"
 )
@@ -23,10 +24,14 @@ import (
 type kind int
 
 const (
-	plain  kind = iota
-	gated       // the faulty node's gateway is one that can be made to fail
-	onDisk      // the faulty node's files are on a disk that can be filled
+	plain   kind = iota
+	gated        // the faulty node's gateway is one that can be made to fail
+	onDisk       // the faulty node's files are on a disk that can be filled
+	spread       // each node has a network of its own, so that it can be cut off
+	clocked      // the faulty node's clock can be set
 )
+
+var kindNames = [...]string{plain: "plain", gated: "gated", onDisk: "disk", spread: "spread", clocked: "clocked"}
 
 // The nodes, by their part in the play.
 const (
@@ -54,6 +59,7 @@ type bed struct {
 	f    *federation.Federation
 	gate *gate  // of kind gated
 	disk string // of kind onDisk: where it is mounted
+	own  string // of kind clocked: where the programs are that have their own clock
 	undo []func()
 }
 
@@ -69,6 +75,7 @@ func newBed(ctx context.Context, k kind, o Options) (_ *bed, err error) {
 		return nil, fmt.Errorf("the federation's directory: %w", err)
 	}
 	b.undo = append(b.undo, func() { os.RemoveAll(dir) })
+	var special map[string]federation.Binaries
 	nodes := []scenario.Node{
 		{Name: faulty, Functions: functions(scarce, plenty)},
 		{Name: healthy, Functions: functions(plenty, scarce)},
@@ -88,11 +95,21 @@ func newBed(ctx context.Context, k kind, o Options) (_ *bed, err error) {
 			return nil, err
 		}
 		b.undo = append(b.undo, unmount)
+	case clocked:
+		b.own = filepath.Join(dir, "own-clock")
+		programs, err := ownClock(ctx, b.own)
+		if err != nil {
+			return nil, err
+		}
+		special = map[string]federation.Binaries{faulty: programs}
 	}
 	b.f, err = federation.Start(ctx, federation.Options{
 		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
-		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Log: o.Log,
+		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Namespaces: k == spread, Special: special, Log: o.Log,
 	})
+	if errors.Is(err, network.ErrUnavailable) {
+		return nil, notPossible{err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("starting the federation: %w", err)
 	}
@@ -109,8 +126,8 @@ func (b *bed) close() {
 
 func functions(rateHere, rateOthers float64) []scenario.Function {
 	return []scenario.Function{
-		{Name: here, Process: "cat", Maxrate: &rateHere},
-		{Name: others, Process: "cat", Maxrate: &rateOthers},
+		{Name: here, Image: "http-echo", Maxrate: &rateHere},
+		{Name: others, Image: "http-echo", Maxrate: &rateOthers},
 	}
 }
 
@@ -251,5 +268,5 @@ func (o Options) logs(k kind) string {
 	if o.Keep == "" {
 		return ""
 	}
-	return filepath.Join(o.Keep, "logs", [...]string{plain: "plain", gated: "gated", onDisk: "disk"}[k])
+	return filepath.Join(o.Keep, "logs", kindNames[k])
 }

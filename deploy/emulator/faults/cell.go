@@ -13,8 +13,6 @@ import (
 type Cell struct {
 	Name  string // for the command line
 	About string // one line
-	// NotRun says why the cell cannot be run at all; empty: it can.
-	NotRun string
 
 	kind    kind
 	targets []target
@@ -69,10 +67,26 @@ func Cells() []Cell {
 			Name: "churn", About: "200 members join and leave within a minute, every other one without a word",
 			targets: []target{unnoticed, back, noReload}, inflict: churn,
 		},
-		Cell{Name: "partition", About: "overlay partition and heal", NotRun: "all nodes share one loopback address, on which " +
-			"nothing can be cut between two of them; it needs a network namespace for each node"},
-		Cell{Name: "clock-jump", About: "clock jumps on one node", NotRun: "the wall clock is the machine's: a time namespace " +
-			"does not shift it, and libfaketime does not reach programs that are linked statically, as these are"},
+		Cell{
+			Name: "partition", About: fmt.Sprintf("partition: the node is cut off from all others for %v", hang), kind: spread,
+			targets: []target{othersUnharmed, back, noReload}, inflict: partition(hang),
+		},
+		Cell{
+			Name: "partition-long", About: fmt.Sprintf("partition: the node is cut off from all others for %v", longCut), kind: spread,
+			targets: []target{othersUnharmed, back, noReload}, inflict: partition(longCut),
+		},
+		Cell{
+			Name: "clock-ahead", About: fmt.Sprintf("clock: 1 h ahead for %v", hang), kind: clocked,
+			targets: []target{unnoticed, back, noReload}, inflict: jump(time.Hour),
+		},
+		Cell{
+			Name: "clock-behind", About: fmt.Sprintf("clock: 1 h behind for %v", hang), kind: clocked,
+			targets: []target{unnoticed, back, noReload}, inflict: jump(-time.Hour),
+		},
+		Cell{
+			Name: "clock-start", About: fmt.Sprintf("clock: controller and SPOA started 1 h ahead, after %v anew by the right time", hang),
+			kind: clocked, targets: []target{unnoticed, back, noReload}, inflict: wrongAtStart(time.Hour),
+		},
 	)
 }
 
@@ -147,6 +161,19 @@ func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {
 		b.gate.set(m)
 		defer b.gate.set(sound)
 		return nil, sleep(ctx, hang)
+	}
+}
+
+// longCut is long enough for every connection to have been given up.
+const longCut = 20 * time.Second
+
+func partition(lasting time.Duration) func(context.Context, *bed) ([]string, error) {
+	return func(ctx context.Context, b *bed) ([]string, error) {
+		err := steps(
+			func() error { return b.f.Partition(faulty) },
+			func() error { return sleep(ctx, lasting) },
+		)
+		return nil, errors.Join(err, b.f.Heal())
 	}
 }
 

@@ -130,7 +130,10 @@ func deploy(ctx context.Context, gateway string, functions []scenario.Function) 
 	return nil
 }
 
+// deployment has the function run a process: http-echo is a command of
+// dfaas-provider, and this provider is within another program.
 func deployment(f scenario.Function) types.FunctionDeployment {
+	const process = "cat"
 	labels := map[string]string{faasd.LabelMaxRate: strconv.FormatFloat(*f.Maxrate, 'f', -1, 64)}
-	return types.FunctionDeployment{Service: f.Name, Image: "process/" + f.Process, EnvProcess: f.Process, Labels: &labels}
+	return types.FunctionDeployment{Service: f.Name, Image: "process/" + process, EnvProcess: process, Labels: &labels}
 }

@@ -28,6 +28,10 @@ type Impact struct {
 	BeforeMax float64 `json:"before_max_ms"`
 	P99       float64 `json:"p99_ms"`
 	Max       float64 `json:"max_ms"`
+	// Delay is the most that a request from the fault's begin on took longer than
+	// the slowest one before, and than the slowest of the bystander's at the same
+	// time, in milliseconds: what the machine delays, it delays for these too.
+	Delay float64 `json:"delay_ms"`
 	// Calm is how long after the fault's end the last quarter of a second was
 	// over in which there was an error or one in ten requests was slow; 0: there
 	// was none.
@@ -59,8 +63,9 @@ const (
 	slow = maxAdded
 )
 
-// measure tells what a group of users saw. The samples are in any order.
-func measure(samples []summary.Sample, w window) Impact {
+// measure tells what a group of users saw. The samples, and those of the
+// bystander's users at the same time, are in any order.
+func measure(samples, bystander []summary.Sample, w window) Impact {
 	i := Impact{Errors: map[string]int{}, InFlight: map[string]int{}}
 	var before, since []time.Duration
 	for _, s := range samples {
@@ -86,7 +91,30 @@ func measure(samples []summary.Sample, w window) Impact {
 	i.BeforeP99, i.BeforeMax = quantile(before, 0.99), quantile(before, 1)
 	i.P99, i.Max = quantile(since, 0.99), quantile(since, 1)
 	i.Calm = calmAfter(samples, w.ended, i.BeforeP99).Seconds()
+	i.Delay = delay(samples, bystander, w, slices.Max(append(before, 0)))
 	return i
+}
+
+// around is how near in time two requests are that the machine treats alike.
+const around = 100 * time.Millisecond
+
+// delay is described at Impact.Delay.
+func delay(samples, bystander []summary.Sample, w window, normal time.Duration) float64 {
+	most := time.Duration(0)
+	for _, s := range samples {
+		if s.At < w.began || s.Latency-normal <= most {
+			continue
+		}
+		machine := normal
+		for _, b := range bystander {
+			// Under way at the same time, or nearly.
+			if b.At < s.At+s.Latency+around && b.At+b.Latency > s.At-around {
+				machine = max(machine, b.Latency)
+			}
+		}
+		most = max(most, s.Latency-machine)
+	}
+	return milliseconds(most)
 }
 
 // calmAfter is how long after the fault's end service was last disturbed.

@@ -43,11 +43,11 @@ func TestMeasure(t *testing.T) {
 		},
 		"slow for the first tenth of a second after it": {
 			samples: append(append(requests(3*time.Second, 3100*ms, 50*ms, 200), requests(3100*ms, 4*time.Second, 4*ms, 200)...), sound...),
-			want:    Impact{Sent: 100, BeforeP99: 4, BeforeMax: 4, P99: 50, Max: 50, Calm: 0.25},
+			want:    Impact{Sent: 100, BeforeP99: 4, BeforeMax: 4, P99: 50, Max: 50, Delay: 46, Calm: 0.25},
 		},
 		"one slow request is not disturbed service": {
 			samples: append(append(requests(3*time.Second, 3010*ms, 50*ms, 200), requests(3010*ms, 4*time.Second, 4*ms, 200)...), sound...),
-			want:    Impact{Sent: 100, BeforeP99: 4, BeforeMax: 4, P99: 4, Max: 50},
+			want:    Impact{Sent: 100, BeforeP99: 4, BeforeMax: 4, P99: 4, Max: 50, Delay: 46},
 		},
 		"under way when it began": {
 			samples: append(sound,
@@ -68,10 +68,37 @@ func TestMeasure(t *testing.T) {
 			if test.want.InFlight == nil {
 				test.want.InFlight = map[string]int{}
 			}
-			if diff := cmp.Diff(test.want, measure(test.samples, w)); diff != "" {
+			if diff := cmp.Diff(test.want, measure(test.samples, nil, w)); diff != "" {
 				t.Error("-want +got\n" + diff)
 			}
 		})
+	}
+}
+
+// What the bystander's users wait for at the same time came from the machine.
+func TestDelay(t *testing.T) {
+	w := window{began: time.Second, ended: 2 * time.Second}
+	at := func(at, latency time.Duration) summary.Sample {
+		return summary.Sample{At: at, Latency: latency, Status: 200}
+	}
+	slow := at(1500*ms, 80*ms)
+	tests := map[string]struct {
+		samples, bystander []summary.Sample
+		want               float64
+	}{
+		"before":                           {[]summary.Sample{at(500*ms, 80*ms)}, nil, 0},
+		"alone":                            {[]summary.Sample{slow}, []summary.Sample{at(1500*ms, 5*ms)}, 70},
+		"as slow":                          {[]summary.Sample{slow}, []summary.Sample{at(1450*ms, 90*ms)}, 0},
+		"slower":                           {[]summary.Sample{slow}, []summary.Sample{at(1600*ms, 30*ms)}, 50},
+		"at another time":                  {[]summary.Sample{slow}, []summary.Sample{at(1200*ms, 90*ms), at(1700*ms, 90*ms)}, 70},
+		"no slower than one was before":    {[]summary.Sample{at(500*ms, 80*ms), slow}, nil, 0},
+		"the worst counts, not the latest": {[]summary.Sample{slow, at(1600*ms, 20*ms)}, nil, 70},
+	}
+	for name, test := range tests {
+		samples := append([]summary.Sample{at(0, 10*ms)}, test.samples...)
+		if got := measure(samples, test.bystander, w).Delay; got != test.want {
+			t.Errorf("%s: %v ms, want %v", name, got, test.want)
+		}
 	}
 }
 

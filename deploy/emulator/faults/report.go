@@ -86,7 +86,7 @@ func row(c Result) string {
 		secondsText(c.Normal), secondsText(c.PeersAfter), c.Reloads, verdict)
 }
 
-func addedText(i Impact) string { return fmt.Sprintf("%.0f / %.0f", i.AddedP99(), i.AddedMax()) }
+func addedText(i Impact) string { return fmt.Sprintf("%.0f / %.0f", i.AddedP99(), i.Delay) }
 
 func errorsText(i Impact) string {
 	text := fmt.Sprintf("%s of %d", countsText(i.Errors), i.Sent)

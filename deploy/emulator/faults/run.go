@@ -38,7 +38,7 @@ const (
 	// A cell that missed a target while the machine was busy with something else
 	// is run so often, as long as so much time has not passed.
 	maxTries = 4
-	tryUntil = 9 * time.Minute
+	tryUntil = 11 * time.Minute
 )
 
 // Run runs the cells, one after the other, and returns what came of them. A cell
@@ -60,10 +60,6 @@ func Run(ctx context.Context, cells []Cell, o Options) (results []Result, err er
 			if o.Progress != nil {
 				o.Progress(fmt.Sprintf("[%d/%d] %s: %s", i+1, len(cells), c.Name, text))
 			}
-		}
-		if c.NotRun != "" {
-			results = append(results, Result{Cell: c.Name, About: c.About, NotRun: c.NotRun})
-			continue
 		}
 		say(c.About)
 		if b != nil && (has != c.kind || until(ctx, patience, func(ctx context.Context) error { return b.normal(ctx, "") }) != nil) {
@@ -124,8 +120,9 @@ func (b *bed) run(ctx context.Context, c Cell, o Options) (Result, error) {
 	if err = errors.Join(err, group.Wait()); err != nil {
 		return r, err
 	}
+	// The bystander's users are the last.
 	for i, impact := range []*Impact{&r.Here, &r.Others, &r.Bystander} {
-		*impact = measure(settled(samples[i]), w)
+		*impact = measure(settled(samples[i]), settled(samples[len(loads)-1]), w)
 	}
 	r.FaultSeconds = (w.ended - w.began).Seconds()
 	r.PlansAfter, r.PeersAfter = -1, -1
@@ -222,7 +219,7 @@ func (b *bed) send(ctx context.Context, o Options, c Cell, zero time.Time, l sce
 		results = file
 	}
 	sent, err := load.Send(ctx, load.Attack{
-		Load: l, URL: b.node(l.Target).URL, Zero: zero, Results: results, Observe: func(summary.Sample) {},
+		Load: l, URL: b.node(l.Target).URL, Zero: zero, Dial: b.f.Dial, Results: results, Observe: func(summary.Sample) {},
 		Node: func(h http.Header) string { return b.f.NameOf(h.Get(haproxy.HeaderNodeID)) },
 	})
 	return sent.Samples, err
@@ -231,7 +228,7 @@ func (b *bed) send(ctx context.Context, o Options, c Cell, zero time.Time, l sce
 // oneLine is a result for the terminal.
 func oneLine(r Result) string {
 	text := fmt.Sprintf("errors here: %s, others: %s; added max %.0f/%.0f ms (machine: %.0f); normal after %s",
-		countsText(r.Here.Errors), countsText(r.Others.Errors), r.Here.AddedMax(), r.Others.AddedMax(), r.Bystander.AddedMax(),
+		countsText(r.Here.Errors), countsText(r.Others.Errors), r.Here.Delay, r.Others.Delay, r.Bystander.AddedMax(),
 		secondsText(r.Normal))
 	for _, v := range r.Checks {
 		if !v.Met {

@@ -79,7 +79,7 @@ func unnoticed(r Result) Verdict {
 
 // undelayed asks for little added delay on every single request.
 func undelayed(r Result) Verdict {
-	worst := max(r.Here.AddedMax(), r.Others.AddedMax())
+	worst := max(r.Here.Delay, r.Others.Delay)
 	return Verdict{
 		Target: fmt.Sprintf("at most %v added to any request", maxAdded),
 		Met:    worst <= milliseconds(maxAdded), Measured: fmt.Sprintf("%.0f ms", worst),

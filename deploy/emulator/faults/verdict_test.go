@@ -16,9 +16,9 @@ func TestTargets(t *testing.T) {
 		"an error there":            {unnoticed, Result{Others: Impact{Errors: map[string]int{"503": 1}}}, false},
 		"an error under way":        {unnoticed, Result{Here: Impact{InFlight: map[string]int{"502": 1}}}, false},
 		"an error of the bystander": {unnoticed, Result{Bystander: Impact{Errors: map[string]int{"502": 1}}}, false},
-		"a little slower":           {undelayed, Result{Here: Impact{BeforeMax: 5, Max: 30}}, true},
-		"much slower":               {undelayed, Result{Here: Impact{BeforeMax: 5, Max: 31}}, false},
-		"much slower there":         {undelayed, Result{Others: Impact{BeforeMax: 5, Max: 31}}, false},
+		"a little slower":           {undelayed, Result{Here: Impact{Delay: 25}}, true},
+		"much slower":               {undelayed, Result{Here: Impact{Delay: 25.5}}, false},
+		"much slower there":         {undelayed, Result{Others: Impact{Delay: 25.5}}, false},
 		"others see nothing": {othersUnharmed, Result{
 			Here:   Impact{Errors: map[string]int{"0": 9}},
 			Others: Impact{InFlight: map[string]int{"502": 1}},

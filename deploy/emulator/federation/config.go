@@ -24,18 +24,21 @@ const maxName = 32 // of a node, as the scenario allows
 // files are the paths of a node's files.
 type files struct{ dir string }
 
-func (f files) identity() string    { return filepath.Join(f.dir, "identity.key") }
-func (f files) controller() string  { return filepath.Join(f.dir, "controller.yaml") }
-func (f files) haproxy() string     { return filepath.Join(f.dir, "haproxy.cfg") }
-func (f files) dropIn() string      { return filepath.Join(f.dir, "dfaas.cfg") }
-func (f files) spoe() string        { return filepath.Join(f.dir, "dfaas-spoe.conf") }
-func (f files) provider() string    { return filepath.Join(f.dir, "provider") }
-func (f files) spoaSocket() string  { return filepath.Join(f.dir, "spoa.sock") }
-func (f files) control() string     { return filepath.Join(f.dir, "control.sock") }
-func (f files) admin() string       { return filepath.Join(f.dir, "admin.sock") }
-func (f files) runtime() string     { return filepath.Join(f.dir, "haproxy.sock") }
-func (f files) master() string      { return filepath.Join(f.dir, "master.sock") }
-func (n *Node) overlayAddr() string { return fmt.Sprintf("/ip4/%s/tcp/%d", host, n.ports.Overlay) }
+func (f files) identity() string   { return filepath.Join(f.dir, "identity.key") }
+func (f files) controller() string { return filepath.Join(f.dir, "controller.yaml") }
+func (f files) haproxy() string    { return filepath.Join(f.dir, "haproxy.cfg") }
+func (f files) dropIn() string     { return filepath.Join(f.dir, "dfaas.cfg") }
+func (f files) spoe() string       { return filepath.Join(f.dir, "dfaas-spoe.conf") }
+func (f files) provider() string   { return filepath.Join(f.dir, "provider") }
+func (f files) spoaSocket() string { return filepath.Join(f.dir, "spoa.sock") }
+func (f files) control() string    { return filepath.Join(f.dir, "control.sock") }
+func (f files) admin() string      { return filepath.Join(f.dir, "admin.sock") }
+func (f files) runtime() string    { return filepath.Join(f.dir, "haproxy.sock") }
+func (f files) master() string     { return filepath.Join(f.dir, "master.sock") }
+
+func (n *Node) overlayAddr() string {
+	return fmt.Sprintf("/ip4/%s/tcp/%d", n.place.host, n.place.ports.Overlay)
+}
 
 // writeConfig writes the node's configuration. The first node of the federation
 // is the one that the others start from.
@@ -50,7 +53,7 @@ func (f *Federation) writeConfig(n *Node, o Options) error {
 	}
 	// Other federations on this machine or network are none of its business.
 	controller.MDNS = false
-	controller.HTTPAddress = address(n.ports.HTTP)
+	controller.HTTPAddress = n.place.address(n.place.ports.HTTP)
 	controller.Strategy = n.spec.Strategy
 	if controller.Strategy == "" {
 		controller.Strategy = o.Strategy
@@ -89,9 +92,13 @@ func (f *Federation) processes(n *Node, o Options) []*process {
 		if part == scenario.Provider && n.spec.Gateway != "" {
 			continue
 		}
+		path := o.Special[n.Name][part]
+		if path == "" {
+			path = o.Binaries[part]
+		}
 		all = append(all, &process{
-			part: part, node: n.Name, path: o.Binaries[part], args: n.args(part), env: f.environment(n, part),
-			log: filepath.Join(n.Logs, string(part)+".log"), spawner: f.spawner,
+			part: part, node: n.Name, path: path, args: n.args(part), env: f.environment(n, part),
+			log: filepath.Join(n.Logs, string(part)+".log"), spawner: n.place.spawner,
 		})
 	}
 	return all
@@ -100,7 +107,7 @@ func (f *Federation) processes(n *Node, o Options) []*process {
 func (n *Node) args(part scenario.Part) []string {
 	switch part {
 	case scenario.Provider:
-		return []string{"--listen", address(n.ports.Gateway), "--state-dir", n.files.provider(), "--allow-processes"}
+		return []string{"--listen", n.place.gateway(), "--state-dir", n.files.provider(), "--allow-processes"}
 	case scenario.SPOA:
 		return []string{"--listen", n.files.spoaSocket(), "--control", n.files.control()}
 	case scenario.HAProxy:
@@ -123,8 +130,8 @@ func (f *Federation) environment(n *Node, part scenario.Part) []string {
 		return env
 	}
 	return append(env,
-		haproxy.EnvBind+"="+address(n.ports.HTTP),
-		haproxy.EnvStats+"="+address(n.ports.Stats),
+		haproxy.EnvBind+"="+n.place.address(n.place.ports.HTTP),
+		haproxy.EnvStats+"="+n.place.address(n.place.ports.Stats),
 		haproxy.EnvGateway+"="+hostPort(n.Gateway),
 		haproxy.EnvSPOA+"=unix@"+n.files.spoaSocket(),
 		haproxy.EnvSPOEConf+"="+n.files.spoe(),

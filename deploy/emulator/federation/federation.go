@@ -1,6 +1,6 @@
-// Package federation runs a whole DFaaS federation on the loopback interface:
-// per node a provider, a SPOA, an HAProxy and a controller, each a process of
-// its own.
+// Package federation runs a whole DFaaS federation on one machine: per node a
+// provider, a SPOA, an HAProxy and a controller, each a process of its own, all
+// on the loopback interface or each node in a network namespace.
 //
 //	f, err := federation.Start(ctx, federation.Options{
 //		Binaries: binaries, Logs: dir, Strategy: "headroom", Period: time.Second, DefaultMaxrate: 100,
@@ -19,6 +19,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
@@ -46,20 +48,27 @@ type Options struct {
 	Logs string
 	// Ports of the nodes; those that are 0 or left out are free ones.
 	Ports []Ports
-	Log   zerolog.Logger
+	// Namespaces gives each node a network namespace and an address of its own,
+	// so that nodes can be parted. It needs root, and Ports does not apply.
+	Namespaces bool
+	// Special are programs that some nodes run instead, by the node's name.
+	Special map[string]Binaries
+	Log     zerolog.Logger
 }
 
 // Federation is a running federation. It is safe for concurrent use.
 type Federation struct {
-	nodes   []*Node
-	byID    map[string]string
-	key     string // path of the federation key
-	id      string // tells this federation from others on the machine
-	dir     string
-	isTemp  bool
-	spawner *spawner
-	log     zerolog.Logger
-	stop    sync.Once
+	nodes    []*Node
+	byID     map[string]string
+	key      string // path of the federation key
+	id       string // tells this federation from others on the machine
+	dir      string
+	isTemp   bool
+	network  *network.Network // nil: the loopback interface
+	spawners []*spawner
+	client   *http.Client // to the nodes
+	log      zerolog.Logger
+	stop     sync.Once
 }
 
 // Start starts the federation and returns when it has formed: everything runs,
@@ -89,9 +98,15 @@ func prepare(o Options) (_ *Federation, err error) {
 	}
 	defer func() {
 		if err != nil {
-			f.removeTemp()
+			f.release()
 		}
 	}()
+	if o.Namespaces {
+		if f.network, err = network.New(); err != nil {
+			return nil, err
+		}
+	}
+	f.client = &http.Client{Transport: &http.Transport{DialContext: f.Dial}}
 	f.key = filepath.Join(f.dir, "federation.key")
 	if _, err := os.Stat(f.key); errors.Is(err, os.ErrNotExist) {
 		if err := identity.CreateFederationKey(f.key); err != nil {
@@ -101,27 +116,20 @@ func prepare(o Options) (_ *Federation, err error) {
 	if o.Logs == "" {
 		o.Logs = f.dir
 	}
-	taken := make(allocator)
+	places, err := f.places(o)
+	if err != nil {
+		return nil, err
+	}
 	for i, spec := range o.Nodes {
-		var fixed Ports
-		if i < len(o.Ports) {
-			fixed = o.Ports[i]
-		}
-		ports, err := taken.node(fixed)
-		if err != nil {
-			return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
-		}
-		node, err := newNode(spec, ports, f.dir, o.Logs)
+		node, err := newNode(spec, places[i], f.dir, o.Logs)
 		if err != nil {
 			return nil, err
 		}
 		f.nodes = append(f.nodes, node)
 		f.byID[node.PeerID] = node.Name
 	}
-	f.spawner = newSpawner()
 	for _, node := range f.nodes {
 		if err := f.writeConfig(node, o); err != nil {
-			f.spawner.close()
 			return nil, err
 		}
 		node.parts = f.processes(node, o)
@@ -158,7 +166,16 @@ func (f *Federation) chooseDir(dir string) error {
 	return nil
 }
 
-func (f *Federation) removeTemp() {
+// release lets go of all that is not a process.
+func (f *Federation) release() {
+	for _, s := range f.spawners {
+		s.close()
+	}
+	if f.network != nil {
+		if err := f.network.Close(); err != nil {
+			f.log.Warn().Err(err).Msg("network namespaces not closed")
+		}
+	}
 	if !f.isTemp {
 		return
 	}
@@ -219,7 +236,7 @@ func (f *Federation) Stop() {
 		for _, p := range parts {
 			p.await(deadline)
 		}
-		f.spawner.close()
-		f.removeTemp()
+		f.client.CloseIdleConnections()
+		f.release()
 	})
 }

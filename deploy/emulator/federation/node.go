@@ -23,7 +23,7 @@ type Node struct {
 	URL string
 	// Stats is the URL of HAProxy's statistics page and, with /metrics, of its metrics.
 	Stats string
-	// Gateway is the URL of the node's provider or gateway.
+	// Gateway is the URL of the node's provider or gateway, as the node sees it.
 	Gateway string
 	// AdminSocket is the controller's, for dfaasctl --socket; HAProxySocket is
 	// HAProxy's runtime socket, ControlSocket the SPOA's control socket.
@@ -32,7 +32,7 @@ type Node struct {
 	Logs string
 
 	spec      scenario.Node
-	ports     Ports
+	place     place
 	files     files
 	parts     []*process
 	turn      chan struct{} // held by the goroutine that acts on the node
@@ -41,14 +41,14 @@ type Node struct {
 }
 
 // newNode makes the node's directories and its identity.
-func newNode(spec scenario.Node, ports Ports, runDir, logDir string) (*Node, error) {
+func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) {
 	n := &Node{
-		Name: spec.Name, URL: "http://" + address(ports.HTTP), Stats: "http://" + address(ports.Stats),
+		Name: spec.Name, URL: "http://" + p.address(p.ports.HTTP), Stats: "http://" + p.address(p.ports.Stats),
 		Gateway: spec.Gateway, Logs: filepath.Join(logDir, spec.Name),
-		spec: spec, ports: ports, files: files{filepath.Join(runDir, spec.Name)}, turn: make(chan struct{}, 1),
+		spec: spec, place: p, files: files{filepath.Join(runDir, spec.Name)}, turn: make(chan struct{}, 1),
 	}
 	if n.Gateway == "" {
-		n.Gateway = "http://" + address(ports.Gateway)
+		n.Gateway = "http://" + p.gateway()
 	}
 	n.AdminSocket, n.HAProxySocket, n.ControlSocket = n.files.admin(), n.files.runtime(), n.files.control()
 	for _, dir := range []string{n.files.provider(), n.Logs} {

@@ -8,14 +8,17 @@ import (
 	"strconv"
 )
 
-// host is where all nodes live.
+// host is where all nodes live that have no address of their own.
 const host = "127.0.0.1"
+
+// ownPorts are those of nodes that have an address of their own.
+var ownPorts = Ports{HTTP: 8081, Stats: 8404, Gateway: 8080, Overlay: 4001}
 
 // Free ports are looked for below the range from which the kernel takes the
 // ports of outgoing connections, so that none of these gets in between.
 const lowestPort, highestPort = 20_000, 31_999
 
-// Ports are the TCP ports of one node on 127.0.0.1.
+// Ports are the TCP ports of one node.
 type Ports struct {
 	HTTP  int // HAProxy: users and peers
 	Stats int // HAProxy: statistics page
@@ -57,11 +60,11 @@ func (a allocator) take(port *int) error {
 }
 
 func free(port int) bool {
-	l, err := net.Listen("tcp", address(port))
+	l, err := net.Listen("tcp", address(host, port))
 	if err != nil {
 		return false
 	}
 	return l.Close() == nil
 }
 
-func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

@@ -28,11 +28,14 @@ func TestMain(m *testing.M) {
 
 // hold starts a process and writes its pid to a file in dir.
 func hold(dir string) {
+	s, err := newSpawner(nil)
 	p := &process{
-		part: scenario.SPOA, node: "node-1", path: "/bin/sleep", args: []string{"1000"}, log: filepath.Join(dir, "log"),
-		spawner: newSpawner(),
+		part: scenario.SPOA, node: "node-1", path: "/bin/sleep", args: []string{"1000"}, log: filepath.Join(dir, "log"), spawner: s,
 	}
-	if err := p.start(); err != nil {
+	if err == nil {
+		err = p.start()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -46,9 +49,18 @@ func hold(dir string) {
 	select {}
 }
 
+func spawnerFor(t *testing.T) *spawner {
+	t.Helper()
+	s, err := newSpawner(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func shell(t *testing.T, script string) *process {
 	t.Helper()
-	s := newSpawner()
+	s := spawnerFor(t)
 	t.Cleanup(s.close)
 	p := &process{
 		part: scenario.SPOA, node: "node-1", path: "/bin/sh", args: []string{"-c", script},
@@ -198,7 +210,7 @@ func TestProcessThatCannotStart(t *testing.T) {
 	if err := p.start(); err == nil || !strings.Contains(err.Error(), "starting spoa of node-1") {
 		t.Errorf("got %v", err)
 	}
-	p.path, p.spawner = "/bin/true", newSpawner()
+	p.path, p.spawner = "/bin/true", spawnerFor(t)
 	p.spawner.close()
 	if err := p.start(); !errors.Is(err, errStopped) {
 		t.Errorf("started after the end: %v", err)

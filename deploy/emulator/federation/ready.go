@@ -139,20 +139,20 @@ func (f *Federation) whole() []*Node {
 
 // Ready tells what the node still lacks; nil when it is ready. See WaitReady.
 func (f *Federation) Ready(ctx context.Context, n *Node) error {
-	if err := serves(ctx, n.URL+"/healthz"); err != nil {
+	if err := f.serves(ctx, n.URL+"/healthz"); err != nil {
 		return &lacking{scenario.HAProxy, err}
 	}
 	return f.planned(ctx, n)
 }
 
-func serves(ctx context.Context, url string) error {
+func (f *Federation) serves(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := f.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func knows(peers []api.Peer, other *Node) error {
 // deploy deploys the node's functions, once its provider answers. A foreign
 // gateway is only expected to answer.
 func (f *Federation) deploy(ctx context.Context, n *Node) error {
-	client, err := faasd.New(faasd.Options{URL: n.Gateway, User: n.spec.GatewayUser, PasswordFile: n.spec.GatewayPasswordFile})
+	client, err := faasd.New(faasd.Options{URL: n.Gateway, User: n.spec.GatewayUser, PasswordFile: n.spec.GatewayPasswordFile, DialContext: n.place.dial})
 	if err != nil {
 		return fmt.Errorf("gateway of %s: %w", n.Name, err)
 	}

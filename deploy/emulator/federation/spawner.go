@@ -20,10 +20,19 @@ type spawnJob struct {
 	done chan error
 }
 
-func newSpawner() *spawner {
+// newSpawner returns a spawner whose thread has called enter, which may be nil.
+func newSpawner(enter func() error) (*spawner, error) {
 	s := &spawner{jobs: make(chan spawnJob), quit: make(chan struct{})}
+	entered := make(chan error)
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		var err error
+		if enter != nil {
+			err = enter()
+		}
+		if entered <- err; err != nil {
+			return
+		}
 		for {
 			select {
 			case job := <-s.jobs:
@@ -33,7 +42,7 @@ func newSpawner() *spawner {
 			}
 		}
 	}()
-	return s
+	return s, <-entered
 }
 
 var errStopped = errors.New("the federation has been stopped")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -29,6 +30,8 @@ type Attack struct {
 	Load scenario.Load
 	URL  string    // of the target node, without a path
 	Zero time.Time // t = 0
+	// Dial makes the connections; nil: as any program here does.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Node names the node that executed a function by the headers of the
 	// response; empty if they do not tell.
 	Node func(http.Header) string
@@ -57,6 +60,7 @@ func Send(ctx context.Context, a Attack) (Sent, error) {
 	case <-start.C:
 	}
 	attacker := vegeta.NewAttacker(
+		vegeta.Client(&http.Client{Transport: &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: maxWorkers}}),
 		vegeta.Timeout(Timeout), vegeta.MaxWorkers(maxWorkers), vegeta.Redirects(vegeta.NoFollow),
 		vegeta.HTTP2(false), vegeta.Proxy(nil),
 	)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,6 +111,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
 		"period":          func(n *yaml.Node) { s.Period = r.duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
 		"warmup":          func(n *yaml.Node) { s.Warmup = r.duration(n, "warmup", 0, 10*time.Minute) },
+		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0.001, 1e6) },
 		"nodes": func(n *yaml.Node) {
 			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
@@ -124,6 +126,25 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 			r.list(n, "expect", MaxExpect, func(n *yaml.Node) { s.Expect = append(s.Expect, r.expectation(n)) })
 		},
 	}, "name", "nodes")
+	parting := slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Do.onNetwork() })
+	s.Namespaces = parting || r.network == namespaces
+	if parting && r.network == loopback {
+		r.refuse(1, "network: nodes on the loopback interface cannot be parted: say %s, or nothing", namespaces)
+	}
+}
+
+// What network may be.
+const (
+	loopback   = "loopback"
+	namespaces = "namespaces"
+)
+
+func (r *reader) networkKind(n *yaml.Node) string {
+	kind := r.text(n, "network")
+	if kind != loopback && kind != namespaces {
+		r.refuse(n.Line, "network: %s or %s is expected, not %q", loopback, namespaces, clip(kind))
+	}
+	return kind
 }
 
 func (r *reader) strategy(n *yaml.Node) string {
@@ -249,17 +270,41 @@ func (r *reader) fault(n *yaml.Node) Fault {
 		"node":     func(n *yaml.Node) { f.Node = r.text(n, "node") },
 		"part":     func(n *yaml.Node) { f.Part = refused(r, n, "part", ParsePart) },
 		"duration": func(n *yaml.Node) { f.Duration = r.duration(n, "duration", time.Millisecond, MaxLasting) },
-	}, "at", "do", "node", "part")
-	if f.Do == "" || f.Part == "" {
-		return f
+		"nodes": func(n *yaml.Node) {
+			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.text(n, "nodes")) })
+		},
+	}, "at", "do")
+	switch {
+	case f.Do == "":
+	case f.Do.onNetwork():
+		r.parting(n, &f)
+	case f.Node == "" || f.Part == "" || len(f.Nodes) > 0:
+		r.refuse(n.Line, "%s needs a node and a part", f.Do)
+	default:
+		if err := CheckFault(f.Do, f.Part); err != nil {
+			r.refuse(n.Line, "%v", err)
+		}
 	}
-	if err := CheckFault(f.Do, f.Part); err != nil {
-		r.refuse(n.Line, "%v", err)
-	}
-	if f.Duration != 0 && f.Do != Kill && f.Do != Stop {
-		r.refuse(n.Line, "duration: only kill and stop last, %s does not", f.Do)
+	if f.Duration != 0 && f.Do != Kill && f.Do != Stop && f.Do != Partition {
+		r.refuse(n.Line, "duration: only kill, stop and partition last, %s does not", f.Do)
 	}
 	return f
+}
+
+// parting checks a partition or what ends it; one node is a list of one.
+func (r *reader) parting(n *yaml.Node, f *Fault) {
+	if f.Part != "" {
+		r.refuse(n.Line, "part: %s is done to whole nodes", f.Do)
+	}
+	if f.Node != "" {
+		if len(f.Nodes) > 0 {
+			r.refuse(n.Line, "%s has node and nodes: give one", f.Do)
+		}
+		f.Node, f.Nodes = "", []string{f.Node}
+	}
+	if f.Do == Partition && len(f.Nodes) == 0 {
+		r.refuse(n.Line, "partition needs a node, or nodes, to cut off from the others")
+	}
 }
 
 // refused reads a text with a parser of its own.

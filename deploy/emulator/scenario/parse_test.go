@@ -95,6 +95,48 @@ func TestParseReadsEveryKey(t *testing.T) {
 	}
 }
 
+func TestPartition(t *testing.T) {
+	const start = `
+name: x
+nodes: [{name: a, functions: [{name: f, process: cat}]}, {name: b}, {name: c}]
+load: [{target: a, function: f, rate: 1, duration: 60s}]
+`
+	s, err := Parse("x.yaml", []byte(start+`
+faults:
+  - {at: 5s, do: partition, nodes: [a, b], duration: 10s}
+  - {at: 20s, do: partition, node: c}
+  - {at: 30s, do: heal}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type step struct {
+		at    time.Duration
+		do    Action
+		nodes []string
+	}
+	var got []step
+	for _, f := range s.Timeline() {
+		got = append(got, step{f.At, f.Do, f.Nodes})
+	}
+	want := []step{
+		{5 * time.Second, Partition, []string{"a", "b"}}, {15 * time.Second, Heal, []string{"a", "b"}},
+		{20 * time.Second, Partition, []string{"c"}}, {30 * time.Second, Heal, nil},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(step{})); diff != "" || !s.Namespaces {
+		t.Errorf("namespaces %t, timeline (-want +got):\n%s", s.Namespaces, diff)
+	}
+	for text, namespaces := range map[string]bool{"": false, "network: loopback": false, "network: namespaces": true} {
+		if s, err := Parse("x.yaml", []byte(start+text)); err != nil || s.Namespaces != namespaces {
+			t.Errorf("%q: %+v, %v", text, s, err)
+		}
+	}
+	_, err = Parse("x.yaml", []byte(start+"network: loopback\nfaults: [{at: 1s, do: heal}]"))
+	if err == nil || !strings.Contains(err.Error(), "nodes on the loopback interface cannot be parted") {
+		t.Errorf("partition on the loopback interface: %v", err)
+	}
+}
+
 // Every refusal names the file, the line and the reason.
 func TestParseRefuses(t *testing.T) {
 	tests := []struct {
@@ -133,16 +175,23 @@ func TestParseRefuses(t *testing.T) {
 		{"path without slash", "path: /x", "path: x", `x.yaml:15: path "x"`},
 		{"header with a line break", "headers: {A: b}", `headers: {A: "b\r\nC: d"}`, `x.yaml:14: header A`},
 		{"header name", "headers: {A: b}", `headers: {"A B": b}`, `x.yaml:14: headers: "A B" is not allowed`},
-		{"partition", "do: kill", "do: partition", `x.yaml:17: do: partition needs netns mode`},
-		{"heal", "do: kill", "do: heal", `x.yaml:17: do: heal needs netns mode`},
+		{"partition of a part", "do: kill", "do: partition", `x.yaml:17: part: partition is done to whole nodes`},
+		{"heal of a part", "do: kill", "do: heal", `x.yaml:17: part: heal is done to whole nodes`},
+		{"partition of nobody", "do: kill, node: node-2, part: spoa", "do: partition", `x.yaml:17: partition needs a node, or nodes`},
+		{"partition of everybody", "do: kill, node: node-2, part: spoa", "do: partition, nodes: [node-1, node-2, node-3]", `x.yaml:17: nodes: all nodes`},
+		{"partition of an unknown node", "do: kill, node: node-2, part: spoa", "do: partition, node: node-9", `x.yaml:17: nodes: there is no node "node-9"`},
+		{"partition with a gateway", "do: kill, node: node-2, part: spoa", "do: partition, node: node-2", `x.yaml:12: gateway: from a network namespace`},
+		{"node and nodes", "do: kill, node: node-2, part: spoa", "do: partition, node: node-2, nodes: [node-1]", `x.yaml:17: partition has node and nodes`},
+		{"nodes for a part", "node: node-2, part", "nodes: [node-2], part", `x.yaml:17: kill needs a node and a part`},
+		{"unknown network", "name: ", "network: bridge\nname: ", `network: loopback or namespaces is expected, not "bridge"`},
 		{"unknown action", "do: kill", "do: explode", `x.yaml:17: do: unknown action "explode": use one of kill,`},
 		{"unknown part", "part: spoa", "part: brain", `x.yaml:17: part: unknown part "brain": use one of provider,`},
-		{"no part", ", part: spoa", "", `x.yaml:17: a fault has no part`},
+		{"no part", ", part: spoa", "", `x.yaml:17: kill needs a node and a part`},
 		{"reload of another part", "part: haproxy", "part: spoa", `x.yaml:18: only haproxy can be reloaded`},
 		{"fault on an unknown node", "node: node-2, part", "node: node-9, part", `x.yaml:17: node: there is no node "node-9"`},
 		{"fault beyond the end", "at: 20s", "at: 60s", `x.yaml:17: at: the load ends at 1m0s, a fault at 1m0s`},
 		{"fault that outlives the load", "duration: 5s}", "duration: 50s}", `x.yaml:17: duration: the load ends at 1m0s`},
-		{"a reload that lasts", "part: haproxy}", "part: haproxy, duration: 1s}", `x.yaml:18: duration: only kill and stop last`},
+		{"a reload that lasts", "part: haproxy}", "part: haproxy, duration: 1s}", `x.yaml:18: duration: only kill, stop and partition last`},
 		{"fault on a foreign provider", "node: node-1, part: haproxy", "node: node-3, part: provider", `x.yaml:18: `},
 		{"expectation of an unknown node", "node-2: ..20", "node-9: ..20", `x.yaml:20: by_node: there is no node "node-9"`},
 		{"expectation of an unknown load", "load: 2, status", "load: 3, status", `x.yaml:21: load: there is no load 3, only 2`},

@@ -39,6 +39,7 @@ const maxProblems = 50
 // reader turns YAML nodes into values and collects what is wrong with them.
 type reader struct {
 	file     string
+	network  string // what the file says of it
 	problems Problems
 }
 

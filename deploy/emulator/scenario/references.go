@@ -36,6 +36,9 @@ func (r *reader) uniqueNodes(s *Scenario) map[string]bool {
 			}
 			functions[f.Name] = true
 		}
+		if s.Namespaces && node.Gateway != "" {
+			r.refuse(node.Line, "gateway: from a network namespace, node %s could not reach it", node.Name)
+		}
 	}
 	return nodes
 }
@@ -62,7 +65,15 @@ func (r *reader) loads(s *Scenario, nodes map[string]bool) {
 
 func (r *reader) faults(s *Scenario, nodes map[string]bool) {
 	for _, f := range s.Faults {
-		if !nodes[f.Node] {
+		for _, name := range f.Nodes {
+			if !nodes[name] {
+				r.refuse(f.Line, "nodes: there is no node %q", clip(name))
+			}
+		}
+		if f.Do == Partition && len(f.Nodes) >= len(s.Nodes) {
+			r.refuse(f.Line, "nodes: all nodes are on one side, nothing would be cut")
+		}
+		if !f.Do.onNetwork() && !nodes[f.Node] {
 			r.refuse(f.Line, "node: there is no node %q", clip(f.Node))
 		}
 		if end := s.End(); f.At >= end {

@@ -41,10 +41,13 @@ type Scenario struct {
 	Warmup   time.Duration
 	// DefaultMaxrate is the soft capacity of functions without maxrate, requests/s.
 	DefaultMaxrate float64
-	Nodes          []Node
-	Loads          []Load
-	Faults         []Fault
-	Expect         []Expectation
+	// Namespaces gives every node a network of its own: asked for, or needed by
+	// a partition.
+	Namespaces bool
+	Nodes      []Node
+	Loads      []Load
+	Faults     []Fault
+	Expect     []Expectation
 }
 
 // Node is one member of the federation.
@@ -105,7 +108,7 @@ func (l Load) Requests() int { return int(l.Rate*l.Duration.Seconds() + 0.5) }
 // Action is what a fault does to a part of a node.
 type Action string
 
-// The actions of the loopback mode.
+// The actions on parts.
 const (
 	Kill     Action = "kill"     // SIGKILL; dead until restarted
 	Stop     Action = "stop"     // SIGSTOP: hangs
@@ -114,19 +117,24 @@ const (
 	Reload   Action = "reload"   // SIGUSR2 to HAProxy's master
 )
 
-// Actions lists the actions.
+// The actions on the network.
+const (
+	Partition Action = "partition" // nodes are cut off from all others
+	Heal      Action = "heal"      // and reach them again
+)
+
+// onNetwork tells whether the action is one on whole nodes.
+func (a Action) onNetwork() bool { return a == Partition || a == Heal }
+
+// Actions lists the actions on parts.
 func Actions() []Action { return []Action{Kill, Stop, Continue, Restart, Reload} }
 
 // ParseAction returns the action of that name.
 func ParseAction(name string) (Action, error) {
-	if name == "partition" || name == "heal" {
-		return "", fmt.Errorf("%s needs netns mode, which this emulator does not have: "+
-			"all its nodes live on the loopback interface", name)
-	}
-	if action := Action(name); slices.Contains(Actions(), action) {
+	if action := Action(name); action.onNetwork() || slices.Contains(Actions(), action) {
 		return action, nil
 	}
-	return "", fmt.Errorf("unknown action %q: use one of %s", name, joined(Actions()))
+	return "", fmt.Errorf("unknown action %q: use one of %s", name, joined(append(Actions(), Partition, Heal)))
 }
 
 // Part is one of a node's processes.
@@ -154,7 +162,10 @@ func ParsePart(name string) (Part, error) {
 
 // CheckFault tells whether the action can be done to the part.
 func CheckFault(action Action, part Part) error {
-	if action == Reload && part != HAProxy {
+	switch {
+	case action.onNetwork():
+		return fmt.Errorf("%s is done to nodes in network namespaces, which only `dfaas-emulator run` makes, not to a part", action)
+	case action == Reload && part != HAProxy:
 		return fmt.Errorf("only haproxy can be reloaded: use part: haproxy, or do: restart")
 	}
 	return nil
@@ -164,10 +175,12 @@ func CheckFault(action Action, part Part) error {
 type Fault struct {
 	At   time.Duration
 	Do   Action
-	Node string
+	Node string // with an action on a part
 	Part Part
+	// Nodes are those parted from all others, or healed: all, if none is named.
+	Nodes []string
 	// Duration, when not 0, undoes the fault after that time: a killed part is
-	// restarted, a stopped one continued.
+	// restarted, a stopped one continued, a partition healed.
 	Duration time.Duration
 
 	Line int
@@ -178,9 +191,12 @@ func (f Fault) Undo() (Fault, bool) {
 	if f.Duration == 0 {
 		return Fault{}, false
 	}
-	undo := Fault{At: f.At + f.Duration, Do: Restart, Node: f.Node, Part: f.Part, Line: f.Line}
-	if f.Do == Stop {
+	undo := Fault{At: f.At + f.Duration, Do: Restart, Node: f.Node, Part: f.Part, Nodes: f.Nodes, Line: f.Line}
+	switch f.Do {
+	case Stop:
 		undo.Do = Continue
+	case Partition:
+		undo.Do = Heal
 	}
 	return undo, true
 }

@@ -51,7 +51,7 @@ func (a *app) upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "start a federation and leave it running",
-		Long: `up starts the nodes of a scenario (its load and faults are left out), without FILE three nodes with the
+		Long: `up starts the nodes of a scenario (its load, faults and network are left out), without FILE three nodes with the
 functions figlet, shasum and ocr, and leaves them running in the background until "down".
 
 Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http://127.0.0.1:840i, unless --base-port
@@ -249,6 +249,9 @@ func (a *app) faultCommand() *cobra.Command {
 			}
 			part, err := scenario.ParsePart(args[2])
 			if err != nil {
+				return usageError{err}
+			}
+			if err := scenario.CheckFault(action, part); err != nil {
 				return usageError{err}
 			}
 			return supervisor.NewClient(dir).Do(c.Context(), supervisor.Fault{Do: action, Node: args[1], Part: part})

@@ -1,0 +1,114 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+// place is where a node lives.
+type place struct {
+	host    string // IP address
+	ports   Ports
+	spawner *spawner
+	dial    dialer // from there
+}
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (p place) address(port int) string { return address(p.host, port) }
+
+// gateway is the address of the node's own provider: whoever reaches it could
+// deploy functions, so nobody does from elsewhere.
+func (p place) gateway() string { return address(host, p.ports.Gateway) }
+
+// places finds one for every node: a port range of the loopback interface, where
+// one spawner starts everything, or a host of the network with a spawner there.
+func (f *Federation) places(o Options) ([]place, error) {
+	places := make([]place, len(o.Nodes))
+	if f.network == nil {
+		shared, err := f.newSpawner(nil)
+		if err != nil {
+			return nil, err
+		}
+		taken := make(allocator)
+		for i, spec := range o.Nodes {
+			var fixed Ports
+			if i < len(o.Ports) {
+				fixed = o.Ports[i]
+			}
+			ports, err := taken.node(fixed)
+			if err != nil {
+				return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
+			}
+			places[i] = place{host, ports, shared, new(net.Dialer).DialContext}
+		}
+		return places, nil
+	}
+	for i, spec := range o.Nodes {
+		h, err := f.network.Add(spec.Name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := f.newSpawner(h.Enter)
+		if err != nil {
+			return nil, fmt.Errorf("a thread for %s: %w", spec.Name, err)
+		}
+		places[i] = place{h.Addr.String(), ownPorts, s, h.DialContext}
+	}
+	return places, nil
+}
+
+func (f *Federation) newSpawner(enter func() error) (*spawner, error) {
+	s, err := newSpawner(enter)
+	if err != nil {
+		return nil, err
+	}
+	f.spawners = append(f.spawners, s)
+	return s, nil
+}
+
+// Dial connects to an address of a node as its users do.
+func (f *Federation) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if f.network != nil {
+		return f.network.DialContext(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+// Do does a fault, or what ends one.
+func (f *Federation) Do(ctx context.Context, fault scenario.Fault) error {
+	switch fault.Do {
+	case scenario.Partition:
+		return f.Partition(fault.Nodes...)
+	case scenario.Heal:
+		return f.Heal(fault.Nodes...)
+	}
+	n := f.Node(fault.Node)
+	if n == nil {
+		return fmt.Errorf("there is no node %q", fault.Node)
+	}
+	return n.Do(ctx, fault.Do, fault.Part)
+}
+
+var errOneInterface = errors.New("nodes that share the loopback interface cannot be parted: start them with Namespaces")
+
+// Partition cuts the nodes off from all others. They still reach one another,
+// and each its own users.
+func (f *Federation) Partition(nodes ...string) error {
+	if f.network == nil {
+		return errOneInterface
+	}
+	return f.network.Part(nodes...)
+}
+
+// Heal ends the partition of these nodes, of all nodes if none is named.
+func (f *Federation) Heal(nodes ...string) error {
+	if f.network == nil {
+		return errOneInterface
+	}
+	return f.network.Heal(nodes...)
+}
