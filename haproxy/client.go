@@ -34,6 +34,7 @@ const (
 // for concurrent use.
 type Client struct {
 	socket string
+	tlsDir string
 	// running bounds the commands under way. A command given up by its caller
 	// keeps its place until client-native lets go of it, after 30 seconds.
 	running chan struct{}
@@ -42,6 +43,18 @@ type Client struct {
 // New returns a client for the runtime socket at that path. It does not connect.
 func New(socketPath string) *Client {
 	return &Client{socket: socketPath, running: make(chan struct{}, maxCommands)}
+}
+
+// NewTLS returns a client that can also add peers with an anchor, and Secure
+// the TLS port. The directory is what HAProxy knows as EnvTLSDir, in the same
+// words: they are the names of what it has read from there.
+func NewTLS(socketPath, tlsDir string) (*Client, error) {
+	if !validDir.MatchString(tlsDir) {
+		return nil, fmt.Errorf("%q: use a path from / that consists of letters, digits and . _ - / only", tlsDir)
+	}
+	c := New(socketPath)
+	c.tlsDir = tlsDir
+	return c, nil
 }
 
 // Info tells which process answers.
@@ -63,6 +76,16 @@ func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) 
 	servers, err := parseServers(answer)
 	if err != nil {
 		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+	}
+	if answer, err = c.run(ctx, "show servers state "+backend); err != nil {
+		return nil, err
+	}
+	speaks, err := parseTLS(answer)
+	if err != nil {
+		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+	}
+	for i := range servers {
+		servers[i].TLS = speaks[servers[i].Name]
 	}
 	return servers, nil
 }
@@ -105,12 +128,12 @@ func unreachable(err error) bool {
 }
 
 func (c *Client) apply(ctx context.Context, step Step) error {
-	commands, err := step.commands()
+	commands, err := c.commands(ctx, step)
 	if err != nil {
 		return err
 	}
 	for _, command := range commands {
-		if _, err := c.run(ctx, command); err != nil {
+		if err := c.do(ctx, command); err != nil {
 			return fmt.Errorf("%s server of peer %s: %w", step.Op, step.Peer.ID, err)
 		}
 	}
@@ -118,8 +141,9 @@ func (c *Client) apply(ctx context.Context, step Step) error {
 }
 
 // commands returns what to tell HAProxy. Nothing gets into a command that was
-// not checked first: peers' ids and addresses come from the network.
-func (s Step) commands() ([]string, error) {
+// not checked first: peers' ids and addresses come from the network. What a new
+// server needs to be there before it has been brought there.
+func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 	if !ValidPeerID(s.Peer.ID) {
 		return nil, fmt.Errorf("%s server: %.80q is not a peer id", s.Op, s.Peer.ID)
 	}
@@ -131,17 +155,47 @@ func (s Step) commands() ([]string, error) {
 		}
 		// Weight 0 keeps it out of the balancing. Without the two pool words a
 		// dynamic server never uses a connection twice.
-		return []string{"add server " + server + " " + s.Peer.Address.String() +
-			" weight 0 check inter 1s fall 2 rise 1 pool-max-conn 128 pool-purge-delay 1s"}, nil
+		add := "add server " + server + " " + s.Peer.Address.String() +
+			" weight 0 check inter 1s fall 2 rise 1 pool-max-conn 128 pool-purge-delay 1s"
+		if s.Peer.Anchor == "" {
+			return []command{{text: add}}, nil
+		}
+		words, err := c.addAnchor(ctx, s.Peer)
+		if err != nil {
+			return nil, fmt.Errorf("add server of peer %s: %w", s.Peer.ID, err)
+		}
+		return []command{{text: add + words}}, nil
 	case Enable:
-		return []string{"enable health " + server, "enable server " + server}, nil
+		return []command{{text: "enable health " + server}, {text: "enable server " + server}}, nil
 	case Disable:
-		return []string{"disable server " + server}, nil
+		return []command{{text: "disable server " + server}}, nil
 	case Delete:
-		return []string{"del server " + server}, nil
+		return append([]command{{text: "del server " + server}}, c.unsecured(s.Peer)...), nil
 	default:
 		return nil, fmt.Errorf("unknown operation %q on a server", s.Op)
 	}
+}
+
+// command is one for HAProxy.
+type command struct {
+	text string
+	// unless is part of an error that means that there is nothing to do.
+	unless string
+	// want is part of every answer that says that it was done; empty: HAProxy
+	// marks its errors as such.
+	want string
+}
+
+// do executes a command of which only success matters.
+func (c *Client) do(ctx context.Context, cmd command) error {
+	answer, err := c.run(ctx, cmd.text)
+	switch {
+	case err != nil && cmd.unless != "" && strings.Contains(err.Error(), cmd.unless):
+		return nil
+	case err == nil && !strings.Contains(answer, cmd.want):
+		return fmt.Errorf("HAProxy at %s: %.200q", c.socket, answer)
+	}
+	return err
 }
 
 // run executes one command. It returns when the answer is there, when ctx ends

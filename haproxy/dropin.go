@@ -54,6 +54,12 @@ const (
 	HeaderServer = "X-Server"      // response: HOST:PORT of that node
 )
 
+// Files that HAProxy reads when it starts, unless EnvTLSBind is "off".
+const (
+	CertificateFile = "node.pem"  // this node's certificate and key
+	AnchorsFile     = "peers.pem" // what peers' certificates must be signed by
+)
+
 // Environment variables that the drop-in reads when HAProxy starts. All have
 // defaults in dfaas.cfg.
 const (
@@ -64,4 +70,6 @@ const (
 	EnvSPOA     = "DFAAS_SPOA"      // socket of dfaas-spoa as HAProxy sees it
 	EnvSPOEConf = "DFAAS_SPOE_CONF" // path of dfaas-spoe.conf
 	EnvInstance = "DFAAS_INSTANCE"  // tells several HAProxies on one machine apart
+	EnvTLSBind  = "DFAAS_TLS_BIND"  // address of FrontendUsers for peers with TLS, or "off"
+	EnvTLSDir   = "DFAAS_TLS_DIR"   // where CertificateFile and AnchorsFile are
 )

@@ -24,7 +24,10 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 		return path
 	}
 	dropin := write("dfaas.cfg", haproxy.Config())
-	env := map[string]string{haproxy.EnvSPOEConf: write("dfaas-spoe.conf", haproxy.SPOEConfig())}
+	plain := map[string]string{haproxy.EnvSPOEConf: write("dfaas-spoe.conf", haproxy.SPOEConfig())}
+	tls := map[string]string{
+		haproxy.EnvSPOEConf: plain[haproxy.EnvSPOEConf], haproxy.EnvTLSBind: ":8443", haproxy.EnvTLSDir: newPeer(t, 1).dir,
+	}
 	minimal := write("minimal.cfg", "global\n\tlog stderr format raw local0\n\tstats socket "+filepath.Join(dir, "s")+" level admin\n")
 
 	for _, version := range versions {
@@ -32,9 +35,11 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 			t.Parallel()
 			binary := version.binary(t)
 			for _, before := range []string{"/etc/haproxy/haproxy.cfg", minimal} {
-				output, err := binary.Check(env, before, dropin)
-				if err != nil || output != "" {
-					t.Errorf("haproxy -c -f %s -f dfaas.cfg: %v\n%s", before, err, output)
+				for _, env := range []map[string]string{plain, tls} {
+					output, err := binary.Check(env, before, dropin)
+					if err != nil || output != "" {
+						t.Errorf("%v haproxy -c -f %s -f dfaas.cfg: %v\n%s", env, before, err, output)
+					}
 				}
 			}
 		})
@@ -56,7 +61,7 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{
 		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
-		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvInstance,
+		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvInstance, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
 	} {
 		if !strings.Contains(haproxy.Config(), "presetenv "+env+" ") {
 			t.Errorf("%s has no default in dfaas.cfg", env)
@@ -73,6 +78,8 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 		"backend " + haproxy.BackendPeers + " from dfaas_backend",
 		"backend " + haproxy.BackendSPOA + " from dfaas",
 		"    server " + haproxy.ServerLocal + ` "abns@`,
+		`    bind "${` + haproxy.EnvTLSBind + `}" ssl crt "${` + haproxy.EnvTLSDir + "}/" + haproxy.CertificateFile +
+			`" ca-file "${` + haproxy.EnvTLSDir + "}/" + haproxy.AnchorsFile + `" verify required `,
 	} {
 		if !strings.Contains(haproxy.Config(), "\n"+line) {
 			t.Errorf("dfaas.cfg has no line %q", line)

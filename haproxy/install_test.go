@@ -44,6 +44,7 @@ func TestInstallPage(t *testing.T) {
 		"site.cfg":      site,
 		"install.sh": installPrelude + strings.Join([]string{
 			sh("Load the drop-in"), sh("See that it works"), checkDropIn,
+			sh("TLS between nodes"), checkTLS,
 			"cat $DIR/site.cfg >> /etc/haproxy/haproxy.cfg\n" + sh("Your own frontend"), checkOwnFrontend,
 			"cp $DIR/stock.cfg /etc/haproxy/haproxy.cfg\n" + sh("Remove it"), checkRemoved,
 		}, "\n"),
@@ -55,6 +56,9 @@ func TestInstallPage(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.CopyFS(filepath.Join(dir, "tls"), os.DirFS(newPeer(t, 1).dir)); err != nil {
+		t.Fatal(err)
 	}
 	source, err := filepath.Abs("..")
 	if err != nil {
@@ -130,6 +134,10 @@ systemctl restart haproxy # as stock
 // systemctlStandIn starts HAProxy with the command line and environment of
 // Debian's unit.
 const systemctlStandIn = `#!/bin/sh
+if [ "$*" = "restart dfaas-controller" ]; then
+	install -d -m 700 -o nobody /var/lib/dfaas/tls
+	exec install -m 600 -o nobody $DIR/tls/* /var/lib/dfaas/tls/
+fi
 [ "$*" = "restart haproxy" ] || { echo "systemctl $*?"; exit 1; }
 set -eu
 if [ -e /run/haproxy.pid ]; then
@@ -173,6 +181,15 @@ curl -s http://127.0.0.1:8404/metrics | grep -q be_dfaas_peers || fail "metrics"
 until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,L7'; do sleep 0.1; done
 `
 
+const checkTLS = `
+haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q WARNING && fail "warnings with TLS"
+[ "$(curl -sk --cert $DIR/tls/node.pem https://127.0.0.1:8443/healthz)" = ok ] || fail "TLS with this node's certificate"
+curl -sk -o /dev/null https://127.0.0.1:8443/healthz && fail "TLS without a certificate"
+[ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "users"
+[ "$(curl -s -o /dev/null -w '%{http_code}' -H "DFaaS-Node-ID: $ID" -H "DFaaS-Token: a.b.c" http://127.0.0.1:8081/function/echo)" = 403 ] ||
+	fail "a peer on the port for users"
+`
+
 const checkOwnFrontend = `
 haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q WARNING && fail "warnings"
 [ "$(curl -s http://127.0.0.1/function/echo)" = served ] || fail "function call through the own frontend"
@@ -201,7 +218,7 @@ func TestInstallPageNamesWhatExists(t *testing.T) {
 	}
 	for _, name := range []string{
 		haproxy.EnvNodeID, haproxy.EnvGateway, haproxy.EnvStats, haproxy.EnvSPOA + "=unix@", haproxy.EnvBind, haproxy.EnvInstance,
-		haproxy.BackendLocal, haproxy.BackendPeers, haproxy.BackendSPOA, haproxy.FrontendUsers,
+		haproxy.EnvTLSBind, haproxy.EnvTLSDir, haproxy.CertificateFile, haproxy.AnchorsFile, haproxy.BackendLocal, haproxy.BackendPeers, haproxy.BackendSPOA, haproxy.FrontendUsers,
 		fmt.Sprintf("var(%s) -m str %s", haproxy.VarAction, haproxy.ActionPeer),
 	} {
 		if !strings.Contains(string(page), name) {

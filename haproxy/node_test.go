@@ -112,11 +112,19 @@ frontend fe_decided from dfaas
 
 func startNode(t *testing.T, binary haproxytest.Binary, id string) *node {
 	t.Helper()
+	return startWith(t, haproxytest.Options{Binary: binary, NodeID: id})
+}
+
+// startWith starts a node with more options, but for Gateway and Config.
+func startWith(t *testing.T, opts haproxytest.Options) *node {
+	t.Helper()
 	n := &node{gateway: newGateway(t), decided: haproxytest.FreeAddr(t)}
 	n.HAProxy = haproxytest.Start(t, haproxytest.Options{
-		Binary:  binary,
+		Binary:  opts.Binary,
 		Gateway: n.gateway.addr(),
-		NodeID:  id,
+		NodeID:  opts.NodeID,
+		TLSDir:  opts.TLSDir,
+		Before:  opts.Before,
 		Config:  fmt.Sprintf(decidedFrontend, n.decided),
 	})
 	return n

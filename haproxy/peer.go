@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/dfaas/dfaas/haproxy/peercert"
 )
 
 // Bounds of a peer id, in bytes. An Ed25519 peer id has 52.
@@ -20,6 +22,9 @@ const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 type Peer struct {
 	ID      string         // libp2p peer id, base58; becomes the server's name
 	Address netip.AddrPort // of the peer's HAProxy
+	// Anchor, in PEM, is what the peer's certificate has to be signed by (see
+	// peercert); empty: it is reached in plain HTTP.
+	Anchor string
 }
 
 // Validate reports why the peer cannot become a server. What it accepts can be
@@ -38,6 +43,8 @@ func (p Peer) Validate() error {
 		return fmt.Errorf("peer %s: %s is not the address of a host", p.ID, p.Address)
 	case addr.Zone() != "":
 		return errors.New("peer " + p.ID + ": an address with an interface (%zone) cannot be used by HAProxy")
+	case p.Anchor != "" && !peercert.Canonical(p.Anchor):
+		return fmt.Errorf("peer %s: its anchor is not a certificate in PEM", p.ID)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ const (
 // Step is one change to BackendPeers.
 type Step struct {
 	Op   Op
-	Peer Peer // the address matters to Add only
+	Peer Peer // the address and the anchor matter to Add only
 }
 
 // Reconcile plans how BackendPeers gets from the servers it has to the peers it
@@ -31,7 +31,9 @@ type Step struct {
 //
 // Servers that do not bear a peer id (ServerLocal, and whatever the operator
 // added) are left alone. Of a peer wanted twice, the first address counts. A
-// peer whose address changed is removed and added anew.
+// peer whose address changed is removed and added anew, and so is one whose
+// server speaks TLS and should not, or the other way round. (An anchor follows
+// from the peer's id and never changes.)
 func Reconcile(current []Server, desired []Peer) []Step {
 	have := make(map[string]Server)
 	for _, s := range current {
@@ -42,14 +44,15 @@ func Reconcile(current []Server, desired []Peer) []Step {
 	want := make(map[string]Peer)
 	for _, p := range desired {
 		if _, twice := want[p.ID]; !twice {
-			want[p.ID] = Peer{ID: p.ID, Address: unmap(p.Address)}
+			p.Address = unmap(p.Address)
+			want[p.ID] = p
 		}
 	}
 
 	var steps []Step
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		server := have[name]
-		if peer, wanted := want[name]; wanted && peer.Address == unmap(server.Address) {
+		if peer, wanted := want[name]; wanted && leadsTo(server, peer) {
 			continue
 		}
 		gone := Peer{ID: name, Address: server.Address}
@@ -60,13 +63,18 @@ func Reconcile(current []Server, desired []Peer) []Step {
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		peer, server := want[name], have[name]
-		if _, there := have[name]; !there || unmap(server.Address) != peer.Address {
+		if _, there := have[name]; !there || !leadsTo(server, peer) {
 			steps = append(steps, Step{Add, peer}, Step{Enable, peer})
 		} else if server.State == Maint || !server.Checked {
 			steps = append(steps, Step{Enable, peer})
 		}
 	}
 	return steps
+}
+
+// leadsTo tells whether the server is the one that the peer should have.
+func leadsTo(s Server, p Peer) bool {
+	return unmap(s.Address) == p.Address && s.TLS == (p.Anchor != "")
 }
 
 // unmap makes ::ffff:10.0.0.1 and 10.0.0.1, which are the same host, the same

@@ -180,31 +180,31 @@ func TestPeerValidate(t *testing.T) {
 	t.Parallel()
 	good := netip.MustParseAddrPort("10.0.0.1:80")
 	for _, p := range []haproxy.Peer{
-		{idA, good},
-		{idA, netip.MustParseAddrPort("[2001:db8::1]:80")},
-		{"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG", good},
+		{ID: idA, Address: good},
+		{ID: idA, Address: netip.MustParseAddrPort("[2001:db8::1]:80")},
+		{ID: "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG", Address: good},
 	} {
 		if err := p.Validate(); err != nil {
 			t.Errorf("%v: %v", p, err)
 		}
 	}
 	for _, p := range []haproxy.Peer{
-		{"", good},
-		{haproxy.ServerLocal, good},
-		{"short", good},
-		{strings.Repeat("A", 65), good},
-		{idA[:51] + "0", good},
-		{idA[:51] + "-", good},
-		{idA + ";x", good},
-		{idA + "\n", good},
-		{idA + " weight 256", good},
-		{idA[:20] + "\xff" + idA[:20], good},
-		{idA, netip.AddrPort{}},
-		{idA, netip.MustParseAddrPort("10.0.0.1:0")},
-		{idA, netip.MustParseAddrPort("0.0.0.0:80")},
-		{idA, netip.MustParseAddrPort("[::]:80")},
-		{idA, netip.MustParseAddrPort("224.0.0.1:80")},
-		{idA, netip.MustParseAddrPort("[fe80::1%eth0]:80")},
+		{ID: "", Address: good},
+		{ID: haproxy.ServerLocal, Address: good},
+		{ID: "short", Address: good},
+		{ID: strings.Repeat("A", 65), Address: good},
+		{ID: idA[:51] + "0", Address: good},
+		{ID: idA[:51] + "-", Address: good},
+		{ID: idA + ";x", Address: good},
+		{ID: idA + "\n", Address: good},
+		{ID: idA + " weight 256", Address: good},
+		{ID: idA[:20] + "\xff" + idA[:20], Address: good},
+		{ID: idA, Address: netip.AddrPort{}},
+		{ID: idA, Address: netip.MustParseAddrPort("10.0.0.1:0")},
+		{ID: idA, Address: netip.MustParseAddrPort("0.0.0.0:80")},
+		{ID: idA, Address: netip.MustParseAddrPort("[::]:80")},
+		{ID: idA, Address: netip.MustParseAddrPort("224.0.0.1:80")},
+		{ID: idA, Address: netip.MustParseAddrPort("[fe80::1%eth0]:80")},
 	} {
 		if err := p.Validate(); err == nil {
 			t.Errorf("accepted: %q %v", p.ID, p.Address)

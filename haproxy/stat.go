@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type Server struct {
 	Checked bool   // health checks are on; unknown, and so false, in the state Maint
 	Check   string // last check's result in HAProxy's words, such as "L4CON in 0ms"; empty: none yet
 	Weight  int
+	TLS     bool // it is spoken to in TLS
 	// Sessions is the number of requests being served, Total of those ever
 	// served, Errors of failed connections and broken answers, since the server
 	// was added.
@@ -83,6 +85,25 @@ func parseServers(answer string) ([]Server, error) {
 		}
 		servers = append(servers, server)
 	}
+}
+
+// parseTLS reads the answer to `show servers state BACKEND`: the names of the
+// servers that are spoken to in TLS.
+func parseTLS(answer string) (map[string]bool, error) {
+	_, rows, found := strings.Cut(answer, "# be_id ")
+	head, rows, _ := strings.Cut(rows, "\n")
+	columns := strings.Fields("be_id " + head)
+	name, tls := slices.Index(columns, "srv_name"), slices.Index(columns, "srv_use_ssl")
+	if !found || name < 0 || tls < 0 {
+		return nil, fmt.Errorf("state of servers expected, got %.80q", answer)
+	}
+	speaks := make(map[string]bool)
+	for row := range strings.Lines(rows) {
+		if fields := strings.Fields(row); len(fields) > max(name, tls) && fields[tls] == "1" {
+			speaks[fields[name]] = true
+		}
+	}
+	return speaks, nil
 }
 
 func parseServer(field func(column string) string) (Server, error) {

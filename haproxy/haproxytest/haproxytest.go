@@ -35,6 +35,11 @@ type Options struct {
 	SPOA string
 	// NodeID is the peer id for DFaaS-Node-ID.
 	NodeID string
+	// TLSDir is a directory with haproxy.CertificateFile and
+	// haproxy.AnchorsFile; empty: no TLS port.
+	TLSDir string
+	// Before is the operator's configuration, loaded before the drop-in.
+	Before string
 	// Config is further configuration, loaded after the drop-in.
 	Config string
 	// Dir is an existing directory for sockets, configuration and log; its path
@@ -47,6 +52,7 @@ type Options struct {
 // HAProxy is a running HAProxy: a master and its worker.
 type HAProxy struct {
 	Addr      string // fe_dfaas, HOST:PORT
+	TLSAddr   string // fe_dfaas, for peers with TLS; "" without
 	StatsAddr string // statistics page and /metrics
 	Socket    string // runtime socket, level admin
 	SPOA      string // where it expects dfaas-spoa's socket
@@ -95,6 +101,13 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		done:      make(chan struct{}),
 	}
 	h.Client = haproxy.New(h.Socket)
+	if opts.TLSDir != "" {
+		h.TLSAddr = FreeAddr(tb)
+		var err error
+		if h.Client, err = haproxy.NewTLS(h.Socket, opts.TLSDir); err != nil {
+			return nil, err
+		}
+	}
 	files, err := writeConfig(opts, h.Socket)
 	if err != nil {
 		return nil, err
@@ -122,6 +135,8 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		haproxy.EnvSPOEConf: filepath.Join(opts.Dir, "dfaas-spoe.conf"),
 		haproxy.EnvInstance: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(opts.Dir)),
 		haproxy.EnvNodeID:   opts.NodeID,
+		haproxy.EnvTLSBind:  h.TLSAddr,
+		haproxy.EnvTLSDir:   opts.TLSDir,
 	})
 	// A group of its own, so that Stop reaches the worker of a killed master;
 	// and none of it survives the test process.
@@ -159,7 +174,7 @@ func writeConfig(opts Options, socket string) ([]string, error) {
 	}
 	contents := []struct{ name, text string }{
 		{"dfaas-spoe.conf", haproxy.SPOEConfig()},
-		{"haproxy.cfg", "global\n\t" + logLine + "\tstats socket " + socket + " mode 600 level admin\n"},
+		{"haproxy.cfg", "global\n\t" + logLine + "\tstats socket " + socket + " mode 600 level admin\n" + opts.Before},
 		{"dfaas.cfg", haproxy.Config()},
 		{"extra.cfg", opts.Config + "\n"},
 	}
@@ -243,7 +258,11 @@ func (h *HAProxy) Reload() {
 	if err := h.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		h.tb.Fatalf("reloading HAProxy: %v", err)
 	}
-	if err := h.waitReady(old); err != nil {
+	err := h.waitReady(old)
+	if err == nil {
+		err = h.waitMaster()
+	}
+	if err != nil {
 		h.tb.Fatalf("reloading HAProxy: %v", err)
 	}
 }
