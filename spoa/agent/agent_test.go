@@ -114,6 +114,41 @@ func TestAmbiguousClaims(t *testing.T) {
 	}
 }
 
+// TestPeersOverTLS: where peers must come over TLS, a good token is not enough.
+func TestPeersOverTLS(t *testing.T) {
+	key, peer := testtable.Identity(1)
+	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := scenario()
+	secure.PeerTLS = true
+	_, router, socket := start(t, secure)
+	conn := dial(t, socket)
+	greet(t, conn)
+	for i, test := range []struct {
+		proven  any
+		refused bool
+	}{{peer, false}, {nil, true}, {"", true}, {testtable.ID(2), true}, {int64(1), true}} {
+		send(t, conn, notify(uint64(i), messageRoute, arg{"path", "/function/timed"}, arg{"node", peer}, arg{"token", good},
+			arg{"proven", test.proven}))
+		got, err := readAck(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refused := got.vars["status"] == int32(403); refused != test.refused {
+			t.Errorf("certificate of %v: %v", test.proven, got.vars)
+		}
+	}
+	if n := router.Totals().Denied[token.NotOverTLS]; n != 4 {
+		t.Errorf("%d requests are counted as not_over_tls, want 4", n)
+	}
+	send(t, conn, ask(9, "/function/timed", nil, nil))
+	if got, err := readAck(conn); err != nil || got.vars["status"] == int32(403) {
+		t.Errorf("a user: %v, %v", got.vars, err)
+	}
+}
+
 // TestNothingToSay covers messages from which no decision can be made: they are
 // answered, so that HAProxy does not wait, and nothing is set.
 func TestNothingToSay(t *testing.T) {

@@ -21,6 +21,8 @@ const (
 	argToken = "token" // absent: null
 	argSrc   = "src"   // optional, for the log
 
+	argProven = "proven" // absent: null
+
 	argNodes, argTokens = "nodes", "tokens" // how many there are of these headers
 
 	varAction  = "action" // unset: serve it here
@@ -68,6 +70,8 @@ func readQuestion(args []kv.Item) (route.Request, bool) {
 			q.Node, q.Claimed = text, args[i].Value != nil
 		case argToken:
 			q.Token = text
+		case argProven:
+			q.Proven = text
 		case argNodes, argTokens:
 			n, isNumber := args[i].Value.(int64)
 			q.Ambiguous = q.Ambiguous || isNumber && n > 1

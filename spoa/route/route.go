@@ -26,6 +26,8 @@ type Request struct {
 	// Ambiguous is true when the request has more than one DFaaS-Node-ID or
 	// DFaaS-Token: no claim can be true then.
 	Ambiguous bool
+	// Proven is the peer whose certificate was shown, "" if it came without TLS.
+	Proven string
 }
 
 // Action is what to do with a request.
@@ -87,6 +89,9 @@ func (s *Snapshot) fromPeer(now time.Time, at int64, f *function, req Request) D
 	p := s.peers[req.Node]
 	if p == nil {
 		return s.forbid(token.UnknownPeer)
+	}
+	if s.table.PeerTLS && req.Proven != req.Node {
+		return s.forbid(token.NotOverTLS)
 	}
 	if reason := p.issuer.Check(s.inFederation(now), req.Token); reason != token.OK {
 		return s.forbid(reason)

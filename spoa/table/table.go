@@ -38,6 +38,9 @@ type Table struct {
 	// milliseconds, 1 to 86,400,000. A table past it decides nothing any more:
 	// every request is served locally (fail open).
 	TTLMillis int64 `json:"ttl_ms"`
+	// PeerTLS refuses peers that did not show their certificate: a token alone
+	// is not enough.
+	PeerTLS bool `json:"peer_tls,omitempty"`
 	// UnknownLocal sends functions that the table does not name to the local
 	// gateway instead of refusing them with 404. The controller sets it while
 	// it cannot read the gateway's list of functions.

@@ -21,6 +21,7 @@ const (
 	TooLongLived         // exp - iat is over MaxLifetime
 	Busy                 // too many tokens of unknown worth at once; this one was not checked
 	Ambiguous            // more than one id or token in one request
+	NotOverTLS           // it did not come with the peer's certificate, and must
 	numReasons
 )
 
@@ -30,7 +31,7 @@ const NumReasons = int(numReasons)
 var reasonNames = [NumReasons]string{
 	"ok", "unknown_peer", "missing_token", "malformed", "bad_algorithm", "bad_signature", "wrong_issuer",
 	"wrong_audience", "expired", "not_yet_valid", "too_long_lived", "busy",
-	"ambiguous",
+	"ambiguous", "not_over_tls",
 }
 
 // String returns the name used in reports and metrics, such as "bad_signature".
