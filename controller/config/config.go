@@ -52,6 +52,15 @@ type Config struct {
 	// that the node also has on the overlay, or peers refuse it (see allow_addresses).
 	// Range: IP:PORT, the IP a literal. Default: empty, and then it must be set.
 	HTTPAddress string `yaml:"http_address"`
+	// Makes requests between nodes go over TLS, each side showing a certificate that follows from its peer id; no authority
+	// is needed. HAProxy must have DFAAS_TLS_BIND, and http_address be its port (docs/install.md). It costs some CPU, and all
+	// nodes must agree: those with and those without refuse each other.
+	// Range: true or false. Default: false.
+	PeerTLS bool `yaml:"peer_tls"`
+	// The directory for the certificates of peer_tls, from which HAProxy reads them when it starts. HAProxy's setting
+	// DFAAS_TLS_DIR must name it in the same words.
+	// Range: a path from /, of letters, digits and ./_-. Default: /var/lib/dfaas/tls.
+	TLSDir string `yaml:"tls_dir"`
 	// Networks from which peers' announced addresses are accepted although they are not the address that the
 	// peer is connected from: for nodes behind NAT or with several interfaces. Every network listed here is one that a member
 	// may make this node send requests to, so keep it narrow.
@@ -110,6 +119,7 @@ func Default() Config {
 		Federation:     "dfaas",
 		Identity:       "/var/lib/dfaas/identity.key",
 		Listen:         []string{"/ip4/0.0.0.0/tcp/31600"},
+		TLSDir:         "/var/lib/dfaas/tls",
 		MDNS:           true,
 		DHT:            true,
 		Strategy:       "headroom",

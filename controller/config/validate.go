@@ -18,6 +18,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/haproxy"
 )
 
 // Bounds of the options.
@@ -108,6 +109,9 @@ func (c *Config) validateOverlay(f *faults) {
 	}
 	if why := badHTTPAddress(c.HTTPAddress); why != "" {
 		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
+	}
+	if _, err := haproxy.NewTLS(c.HAProxySocket, c.TLSDir); err != nil {
+		f.add("tls_dir", c.TLSDir, "use a path from / of letters, digits and ./_- such as /var/lib/dfaas/tls")
 	}
 	bound(f, "allow_addresses", c.AllowAddresses, maxNetworks)
 	for _, s := range c.AllowAddresses {

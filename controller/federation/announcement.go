@@ -31,6 +31,9 @@ type Announcement struct {
 	SentAtMillis int64 `json:"t"`
 	// HTTP is IP:PORT of the author's HAProxy, where forwarded requests go.
 	HTTP string `json:"http"`
+	// TLS tells that HTTP is spoken to in TLS, with the certificates of package
+	// peercert on both sides.
+	TLS bool `json:"tls,omitempty"`
 	// Strategy is the author's strategy, for display and warnings.
 	Strategy string `json:"strategy"`
 	// PeriodMillis is how often the author announces at least; three missed

@@ -37,6 +37,7 @@ const (
 	ReasonUnverified = "unverified" // no direct connection to check the address against
 	ReasonAddress    = "address"    // address is not the connection's, nor allowed
 	ReasonFull       = "full"       // MaxMembers are alive already
+	ReasonTLS        = "tls"        // one of both wants TLS between HAProxies, the other does not
 )
 
 // RefusedError is why Members did not accept an announcement.
@@ -75,6 +76,7 @@ type record struct {
 // clock of its own and does no I/O. It is owned by one goroutine.
 type Members struct {
 	self    string
+	tls     bool
 	allowed []netip.Prefix
 	records map[string]*record
 	alive   int
@@ -105,6 +107,10 @@ func NewMembers(self string, allowed []netip.Prefix, reg prometheus.Registerer) 
 	}
 	return m
 }
+
+// RequireTLS makes m refuse members that are not reached in TLS, or if it is
+// false those that are: neither side could serve the other.
+func (m *Members) RequireTLS(required bool) { m.tls = required }
 
 // Apply takes in an announcement that from has signed. remoteIPs are the far
 // ends of this node's direct connections to from, none if there is none.
@@ -181,6 +187,10 @@ func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedErr
 		return &RefusedError{ReasonSelf, "another node uses this node's identity: give each its own key"}
 	case r != nil && (slices.Contains(r.superseded, a.Epoch) || cmp.Or(cmp.Compare(a.Epoch, r.epoch), cmp.Compare(a.Seq, r.seq)) <= 0):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
+	case a.TLS && !m.tls && !a.Leaving:
+		return &RefusedError{ReasonTLS, "wants TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
+	case !a.TLS && m.tls && !a.Leaving:
+		return &RefusedError{ReasonTLS, "does without TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
 	}
 	return nil
 }

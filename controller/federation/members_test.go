@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,23 @@ func apply(t *testing.T, m *Members, now time.Time, a Announcement, remote []net
 	}
 	if got != want {
 		t.Errorf("got %s (%v), want %s", got, err, want)
+	}
+}
+
+func TestBothOrNeitherWantTLS(t *testing.T) {
+	for _, required := range []bool{false, true} {
+		m := newMembers()
+		m.RequireTLS(required)
+		a := announce(start, 1)
+		a.TLS = !required
+		apply(t, m, start, a, directly, ReasonTLS)
+		if refused := m.Refused(start); len(refused) != 1 || !strings.Contains(refused[0].Reason, "peer_tls") {
+			t.Errorf("shown to the operator: %+v", refused)
+		}
+		a.TLS = required
+		apply(t, m, start, a, directly, "changed")
+		a.Seq, a.TLS = 2, !required
+		apply(t, m, start, a, directly, ReasonTLS)
 	}
 }
 

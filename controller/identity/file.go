@@ -67,6 +67,28 @@ func createSecret(path string, data []byte) (err error) {
 	return syncDir(dir)
 }
 
+// replaceSecret writes a secret with mode 0600 in place of the one that may be
+// there, and its directory with mode 0700 if that is missing. Whoever reads the
+// file sees the one or the other, whole.
+func replaceSecret(path string, data []byte) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return syncDir(dir)
+}
+
 // syncDir makes the directory's new entry survive a power cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -2,11 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/peercert"
 )
 
 // HAProxy is the runtime API of the node's HAProxy. Calls end with their
@@ -14,6 +17,16 @@ import (
 type HAProxy interface {
 	Servers(ctx context.Context, backend string) ([]haproxy.Server, error)
 	Apply(ctx context.Context, steps []haproxy.Step) (busy []string, err error)
+	// Secure sees to it that the TLS port lets in whom the anchors stand for.
+	Secure(ctx context.Context, own peercert.Certificate, anchors []string) error
+}
+
+// Certificates are those of this node and its peers, for TLS between HAProxies.
+type Certificates interface {
+	Own(now time.Time) (peercert.Certificate, error)
+	// Store returns the anchors of this node and of the peers, in that order, and
+	// keeps them where HAProxy finds them when it starts.
+	Store(peers []string) ([]string, error)
 }
 
 // haproxyPoll is how often HAProxy's servers are looked at. A reload loses them
@@ -32,6 +45,7 @@ type haproxyEvent struct {
 // so that an HAProxy that hangs holds up nobody.
 type haproxyKeeper struct {
 	api     HAProxy
+	certs   Certificates // nil: peers are reached in plain HTTP
 	desired mailbox[[]haproxy.Peer]
 	events  chan haproxyEvent
 
@@ -40,8 +54,8 @@ type haproxyKeeper struct {
 	told   haproxyEvent // last event
 }
 
-func newHAProxyKeeper(api HAProxy) *haproxyKeeper {
-	return &haproxyKeeper{api: api, desired: newMailbox[[]haproxy.Peer](), events: make(chan haproxyEvent)}
+func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
+	return &haproxyKeeper{api: api, certs: certs, desired: newMailbox[[]haproxy.Peer](), events: make(chan haproxyEvent)}
 }
 
 func (k *haproxyKeeper) run(ctx context.Context) {
@@ -70,18 +84,42 @@ func (k *haproxyKeeper) sync(ctx context.Context) (map[string]haproxy.State, err
 	if !k.known {
 		return states(servers), nil
 	}
-	steps := haproxy.Reconcile(servers, k.wanted)
+	wanted, insecure := k.secure(ctx)
+	steps := haproxy.Reconcile(servers, wanted)
 	if len(steps) == 0 {
-		return states(servers), nil
+		return states(servers), insecure
 	}
 	// A server that still has connections is deleted at a later look.
 	if _, err := k.api.Apply(ctx, steps); err != nil {
-		return states(servers), fmt.Errorf("changing the peers' servers: %w", err)
+		return states(servers), errors.Join(insecure, fmt.Errorf("changing the peers' servers: %w", err))
 	}
 	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
 		return nil, fmt.Errorf("reading the peers' servers: %w", err)
 	}
-	return states(servers), nil
+	return states(servers), insecure
+}
+
+// secure lets the wanted peers in, if they come over TLS, and returns them with
+// what their own certificates have to be signed by. Without that there are none:
+// with TLS nothing is ever sent in plain HTTP.
+func (k *haproxyKeeper) secure(ctx context.Context) ([]haproxy.Peer, error) {
+	if k.certs == nil {
+		return k.wanted, nil
+	}
+	ids := make([]string, len(k.wanted))
+	for i, p := range k.wanted {
+		ids[i] = p.ID
+	}
+	anchors, err := k.certs.Store(ids)
+	if len(anchors) != len(ids)+1 {
+		return nil, err
+	}
+	wanted := slices.Clone(k.wanted)
+	for i := range wanted {
+		wanted[i].Anchor = anchors[i+1]
+	}
+	own, ownErr := k.certs.Own(time.Now())
+	return wanted, errors.Join(err, ownErr, k.api.Secure(ctx, own, anchors))
 }
 
 // tell sends an event unless it says what the last one said.

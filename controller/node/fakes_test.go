@@ -19,6 +19,7 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/peercert"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -180,6 +181,15 @@ type fakeHAProxy struct {
 	err     error
 	servers []haproxy.Server
 	deletes int
+	letIn   []string // anchors
+}
+
+func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchors []string) error {
+	if err := h.wait(ctx); err != nil {
+		return err
+	}
+	h.set(func(h *fakeHAProxy) { h.letIn = anchors })
+	return nil
 }
 
 func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Server, error) {
@@ -201,7 +211,7 @@ func (h *fakeHAProxy) Apply(ctx context.Context, steps []haproxy.Step) ([]string
 		i := slices.IndexFunc(h.servers, func(v haproxy.Server) bool { return v.Name == s.Peer.ID })
 		switch s.Op {
 		case haproxy.Add:
-			h.servers = append(h.servers, haproxy.Server{Name: s.Peer.ID, Address: s.Peer.Address, State: haproxy.Maint})
+			h.servers = append(h.servers, haproxy.Server{Name: s.Peer.ID, Address: s.Peer.Address, State: haproxy.Maint, TLS: s.Peer.Anchor != ""})
 		case haproxy.Enable:
 			h.servers[i].State, h.servers[i].Checked = haproxy.Up, true
 		case haproxy.Disable:

@@ -491,8 +491,8 @@ func (l *loop) apply(now time.Time) {
 func (l *loop) applyTable(now time.Time) {
 	offset := l.followClock(now)
 	t := buildTable(tableInput{
-		self: l.o.Self, clockOffset: offset, defaultNamespace: l.o.DefaultNamespace, unknownLocal: !l.gateway.read,
-		plan: l.plan, peers: l.tablePeers(now.Add(offset)), stranded: l.stranded(),
+		self: l.o.Self, peerTLS: l.o.Certificates != nil, clockOffset: offset, defaultNamespace: l.o.DefaultNamespace,
+		unknownLocal: !l.gateway.read, plan: l.plan, peers: l.tablePeers(now.Add(offset)), stranded: l.stranded(),
 	})
 	if l.applied != nil && now.Sub(l.appliedAt) < refresh && reflect.DeepEqual(*l.applied, t) {
 		return
@@ -564,7 +564,7 @@ func (l *loop) applyServers() {
 // speak announces this node.
 func (l *loop) speak(now time.Time) {
 	a := l.announcer.next(now, l.plan.Offers)
-	a.HTTP, a.Strategy = l.o.HTTP.String(), l.o.Strategy.Name()
+	a.HTTP, a.TLS, a.Strategy = l.o.HTTP.String(), l.o.Certificates != nil, l.o.Strategy.Name()
 	l.newcomers = false
 	l.outbox.put(a)
 	l.node.metrics.announcements.Inc()

@@ -63,6 +63,8 @@ type Options struct {
 	// Members is handed over to the node, which alone uses it from then on.
 	Members *federation.Members
 	Minter  Minter
+	// Certificates, unless nil, make requests between peers go over TLS.
+	Certificates Certificates
 
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -94,7 +96,7 @@ func (n *Node) Run(ctx context.Context) {
 	spoa := &spoaKeeper{
 		spoa: o.SPOA, tick: tickOf(o.Period), tables: newMailbox[table.Table](), events: make(chan spoaEvent), metrics: n.metrics,
 	}
-	haproxy := newHAProxyKeeper(o.HAProxy)
+	haproxy := newHAProxyKeeper(o.HAProxy, o.Certificates)
 	voice := newPublisher(o.Overlay)
 	l := newLoop(n, spoa.tables, haproxy.desired, voice.outbox, time.Now())
 

@@ -37,6 +37,7 @@ type tablePeer struct {
 // tableInput is all that a table is made from.
 type tableInput struct {
 	self             string
+	peerTLS          bool
 	clockOffset      time.Duration
 	defaultNamespace string
 	unknownLocal     bool
@@ -52,7 +53,7 @@ type tableInput struct {
 func buildTable(in tableInput) table.Table {
 	t := table.Table{
 		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
-		UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
+		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
 	}
 	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: maxRoutes}
 	t.Peers = b.addPeers(in.peers)

@@ -93,6 +93,12 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		return explainListen("listen", err)
 	}
 	defer network.Close()
+	members := federation.NewMembers(id.String(), conf.AllowedNetworks(), registry)
+	members.RequireTLS(conf.PeerTLS)
+	proxy, certificates, err := newHAProxy(conf, id)
+	if err != nil {
+		return err
+	}
 	spoa := control.New(conf.SPOASocket)
 	defer spoa.Close()
 
@@ -100,8 +106,8 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		Self: id.String(), Version: version, Federation: conf.Federation, Strategy: rule,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddrPort(),
 		DefaultNamespace: gateway.DefaultNamespace(), HasBootstrap: len(conf.Bootstrap) > 0,
-		SPOA: spoa, HAProxy: haproxy.New(conf.HAProxySocket), Gateway: gateway.Watch(ctx, 0), Overlay: network,
-		Members: federation.NewMembers(id.String(), conf.AllowedNetworks(), registry), Minter: identity.NewMinter(id),
+		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
+		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
 		Log: log, Registerer: registry,
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, log) })
@@ -113,6 +119,23 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		return err
 	}
 	return nil
+}
+
+// newHAProxy returns the client of HAProxy, and with peer_tls the certificates
+// for it, their files ready for an HAProxy that starts.
+func newHAProxy(conf config.Config, id *identity.Identity) (*haproxy.Client, node.Certificates, error) {
+	if !conf.PeerTLS {
+		return haproxy.New(conf.HAProxySocket), nil, nil
+	}
+	client, err := haproxy.NewTLS(conf.HAProxySocket, conf.TLSDir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("tls_dir: %w", err)
+	}
+	certificates := identity.NewCertificates(id, conf.TLSDir)
+	if err := certificates.Prepare(time.Now()); err != nil {
+		return nil, nil, fmt.Errorf("peer_tls: %w", err)
+	}
+	return client, certificates, nil
 }
 
 // federationKey reads the federation's key; nil if there is none.

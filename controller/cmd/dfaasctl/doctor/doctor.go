@@ -89,7 +89,7 @@ func gather(ctx context.Context, s Settings) Facts {
 	wait.Go(func() { f.Controller = gatherController(ctx, s.Config.AdminSocket) })
 	wait.Go(func() { f.SPOA = gatherSPOA(ctx, s.Config.SPOASocket) })
 	wait.Go(func() { f.HAProxy = gatherHAProxy(ctx, s.Config.HAProxySocket) })
-	wait.Go(func() { f.HTTP = gatherHTTP(ctx, s.Config.HTTPAddress) })
+	wait.Go(func() { f.HTTP = gatherHTTP(ctx, &s.Config) })
 	wait.Go(func() { f.Gateway = gatherGateway(ctx, &s.Config) })
 	wait.Go(func() { f.Trust = gatherTrust(&s.Config) })
 	wait.Go(func() { f.Clock = gatherClock() })

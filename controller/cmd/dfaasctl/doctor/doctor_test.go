@@ -125,6 +125,8 @@ func TestVerdicts(t *testing.T) {
 		{"haproxy reaches gateway", "", "", "", func(f *Facts) { f.HAProxy.local.err = broken }},
 
 		{"http address", Fail, "192.0.2.1:8081: broken", "DFAAS_BIND", func(f *Facts) { f.HTTP = httpFacts{err: broken} }},
+		{"http address", Fail, "192.0.2.1:8081: broken", "DFAAS_TLS_BIND", func(f *Facts) { f.HTTP, f.Config.PeerTLS = httpFacts{err: broken}, true }},
+		{"http address", Warn, "not checked", "as root", func(f *Facts) { f.HTTP, f.Config.PeerTLS = httpFacts{err: denied}, true }},
 		{"http address", Fail, "answers 503", "start the gateway", func(f *Facts) { f.HTTP.status = 503 }},
 		{"http address", Fail, "answers 404", "be_dfaas_local", func(f *Facts) { f.HTTP.status = 404 }},
 		{"http address", "", "", "", func(f *Facts) { f.Config.HTTPAddress = "" }},

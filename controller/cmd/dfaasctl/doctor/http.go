@@ -2,11 +2,19 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 
+	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // httpFacts is what peers get when they ask this node's HAProxy.
@@ -25,25 +33,58 @@ const (
 	forgedPeer = "dfaas-doctor"
 )
 
-func gatherHTTP(ctx context.Context, address string) httpFacts {
-	if address == "" {
+func gatherHTTP(ctx context.Context, c *config.Config) httpFacts {
+	if c.HTTPAddress == "" {
 		return httpFacts{err: errors.New("http_address is not set")}
 	}
-	health, err := ask(ctx, address, pathHealth, "")
+	base, transport := "http://"+c.HTTPAddress, &http.Transport{DisableKeepAlives: true}
+	if c.PeerTLS {
+		var err error
+		if transport.TLSClientConfig, err = asItself(filepath.Join(c.TLSDir, haproxy.CertificateFile)); err != nil {
+			return httpFacts{err: err}
+		}
+		base = "https://" + c.HTTPAddress
+	}
+	health, err := ask(ctx, transport, base+pathHealth, "")
 	if err != nil {
 		return httpFacts{err: err}
 	}
-	forged, err := ask(ctx, address, pathForged, forgedPeer)
+	forged, err := ask(ctx, transport, base+pathForged, forgedPeer)
 	if err != nil {
 		return httpFacts{err: err}
 	}
 	return httpFacts{status: health.StatusCode, nodeID: health.Header.Get(haproxy.HeaderNodeID), forged: forged.StatusCode}
 }
 
+// asItself makes connections as this node's HAProxy would to itself: with its
+// certificate, to one with a certificate of the same node.
+func asItself(file string) (*tls.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	id := pair.Leaf.Subject.CommonName
+	key, err := peerid.Parse(id)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	anchor, err := peercert.Anchor(id, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(anchor))
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: id, MinVersion: tls.VersionTLS13}, nil
+}
+
 // ask makes one request, as a peer unless that is "", and drops the body of
 // the answer.
-func ask(ctx context.Context, address, path, peer string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+func ask(ctx context.Context, transport http.RoundTripper, address, peer string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +92,7 @@ func ask(ctx context.Context, address, path, peer string) (*http.Response, error
 		request.Header.Set(haproxy.HeaderNodeID, peer)
 	}
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	response, err := client.Do(request)
@@ -77,6 +118,9 @@ func judgeHealthz(f *Facts) Verdict {
 	switch h := f.HTTP; {
 	case address == "":
 		return skip() // the configuration is not valid, which is said already
+	case f.Config.PeerTLS && h.err != nil:
+		return unreachable(fmt.Errorf("%s: %w", address, h.err),
+			"with peer_tls, http_address must be where HAProxy's frontend listens with TLS (DFAAS_TLS_BIND); see docs/install.md")
 	case h.err != nil:
 		return fail("http_address must be where HAProxy's frontend listens (DFAAS_BIND), as peers reach it", "%s: %s", address, oneLine(h.err))
 	case h.status == http.StatusServiceUnavailable:
