@@ -52,7 +52,7 @@ func Run(ctx context.Context, o Options) (summary.Summary, error) {
 	s := o.Scenario
 	started := time.Now()
 	f, err := federation.Start(ctx, federation.Options{
-		Binaries: o.Binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate,
+		Binaries: o.Binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
 		Logs: filepath.Join(o.Out, LogsDir), Namespaces: s.Namespaces, Log: o.Log,
 	})
 	if err != nil {

@@ -30,6 +30,7 @@ func (f files) haproxy() string    { return filepath.Join(f.dir, "haproxy.cfg") 
 func (f files) dropIn() string     { return filepath.Join(f.dir, "dfaas.cfg") }
 func (f files) spoe() string       { return filepath.Join(f.dir, "dfaas-spoe.conf") }
 func (f files) provider() string   { return filepath.Join(f.dir, "provider") }
+func (f files) tls() string        { return filepath.Join(f.dir, "tls") }
 func (f files) spoaSocket() string { return filepath.Join(f.dir, "spoa.sock") }
 func (f files) control() string    { return filepath.Join(f.dir, "control.sock") }
 func (f files) admin() string      { return filepath.Join(f.dir, "admin.sock") }
@@ -54,6 +55,9 @@ func (f *Federation) writeConfig(n *Node, o Options) error {
 	// Other federations on this machine or network are none of its business.
 	controller.MDNS = false
 	controller.HTTPAddress = n.place.address(n.place.ports.HTTP)
+	if o.TLS {
+		controller.PeerTLS, controller.TLSDir, controller.HTTPAddress = true, n.files.tls(), n.place.address(n.place.ports.TLS)
+	}
 	controller.Strategy = n.spec.Strategy
 	if controller.Strategy == "" {
 		controller.Strategy = o.Strategy
@@ -128,6 +132,9 @@ func (f *Federation) environment(n *Node, part scenario.Part) []string {
 	}
 	if part != scenario.HAProxy {
 		return env
+	}
+	if n.place.ports.TLS != 0 {
+		env = append(env, haproxy.EnvTLSBind+"="+n.place.address(n.place.ports.TLS), haproxy.EnvTLSDir+"="+n.files.tls())
 	}
 	return append(env,
 		haproxy.EnvBind+"="+n.place.address(n.place.ports.HTTP),

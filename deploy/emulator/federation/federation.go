@@ -41,6 +41,7 @@ type Options struct {
 	Strategy       string // of the nodes that do not name one
 	Period         time.Duration
 	DefaultMaxrate float64 // requests/s
+	TLS            bool    // between the nodes' HAProxies
 	// Dir is for configuration, identities, state and sockets. Empty, or with a
 	// path too long for sockets: a temporary directory, removed by Stop.
 	Dir string

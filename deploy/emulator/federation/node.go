@@ -21,6 +21,8 @@ type Node struct {
 	PeerID string
 	// URL is where users call functions, without a slash at the end.
 	URL string
+	// PeerURL is where peers do: with TLS not the same.
+	PeerURL string
 	// Stats is the URL of HAProxy's statistics page and, with /metrics, of its metrics.
 	Stats string
 	// Gateway is the URL of the node's provider or gateway, as the node sees it.
@@ -50,6 +52,10 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 	if n.Gateway == "" {
 		n.Gateway = "http://" + p.gateway()
 	}
+	n.PeerURL = n.URL
+	if p.ports.TLS != 0 {
+		n.PeerURL = "https://" + p.address(p.ports.TLS)
+	}
 	n.AdminSocket, n.HAProxySocket, n.ControlSocket = n.files.admin(), n.files.runtime(), n.files.control()
 	for _, dir := range []string{n.files.provider(), n.Logs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -61,6 +67,12 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 		return nil, fmt.Errorf("preparing %s: %w", n.Name, err)
 	}
 	n.PeerID = id.ID().String()
+	if p.ports.TLS != 0 {
+		// HAProxy starts first, and needs them.
+		if err := identity.NewCertificates(id, n.files.tls()).Prepare(time.Now()); err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", n.Name, err)
+		}
+	}
 	return n, nil
 }
 

@@ -40,7 +40,7 @@ func (f *Federation) places(o Options) ([]place, error) {
 			if i < len(o.Ports) {
 				fixed = o.Ports[i]
 			}
-			ports, err := taken.node(fixed)
+			ports, err := taken.node(fixed, o.TLS)
 			if err != nil {
 				return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
 			}
@@ -57,7 +57,11 @@ func (f *Federation) places(o Options) ([]place, error) {
 		if err != nil {
 			return nil, fmt.Errorf("a thread for %s: %w", spec.Name, err)
 		}
-		places[i] = place{h.Addr.String(), ownPorts, s, h.DialContext}
+		ports := ownPorts
+		if !o.TLS {
+			ports.TLS = 0
+		}
+		places[i] = place{h.Addr.String(), ports, s, h.DialContext}
 	}
 	return places, nil
 }

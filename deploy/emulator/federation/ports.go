@@ -12,7 +12,7 @@ import (
 const host = "127.0.0.1"
 
 // ownPorts are those of nodes that have an address of their own.
-var ownPorts = Ports{HTTP: 8081, Stats: 8404, Gateway: 8080, Overlay: 4001}
+var ownPorts = Ports{HTTP: 8081, TLS: 8443, Stats: 8404, Gateway: 8080, Overlay: 4001}
 
 // Free ports are looked for below the range from which the kernel takes the
 // ports of outgoing connections, so that none of these gets in between.
@@ -21,6 +21,7 @@ const lowestPort, highestPort = 20_000, 31_999
 // Ports are the TCP ports of one node.
 type Ports struct {
 	HTTP  int // HAProxy: users and peers
+	TLS   int // HAProxy: peers with TLS; 0 without
 	Stats int // HAProxy: statistics page
 	// Gateway is the provider's, Overlay the controller's.
 	Gateway, Overlay int
@@ -31,11 +32,14 @@ type allocator map[int]bool
 
 // node returns free ports for one node; those given in fixed are kept, after a
 // look whether they are free.
-func (a allocator) node(fixed Ports) (Ports, error) {
+func (a allocator) node(fixed Ports, tls bool) (Ports, error) {
 	ports := fixed
 	var errs []error
 	for _, port := range []*int{&ports.HTTP, &ports.Stats, &ports.Gateway, &ports.Overlay} {
 		errs = append(errs, a.take(port))
+	}
+	if tls {
+		errs = append(errs, a.take(&ports.TLS))
 	}
 	return ports, errors.Join(errs...)
 }

@@ -15,7 +15,7 @@ func TestPortsAreFreeAndDifferent(t *testing.T) {
 	taken := make(allocator)
 	seen := make(map[int]bool)
 	for range 50 {
-		ports, err := taken.node(Ports{})
+		ports, err := taken.node(Ports{}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,16 +35,16 @@ func TestPortsInUseAreRefused(t *testing.T) {
 	}
 	defer listener.Close()
 	busy := listener.Addr().(*net.TCPAddr).Port
-	_, err = make(allocator).node(Ports{HTTP: busy})
+	_, err = make(allocator).node(Ports{HTTP: busy}, false)
 	if err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(busy)+" of 127.0.0.1 is in use") {
 		t.Errorf("got %v", err)
 	}
 	taken := make(allocator)
-	ports, err := taken.node(Ports{})
+	ports, err := taken.node(Ports{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := taken.node(ports); err == nil {
+	if _, err := taken.node(ports, false); err == nil {
 		t.Error("the same ports for two nodes")
 	}
 }

@@ -113,6 +113,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"warmup":          func(n *yaml.Node) { s.Warmup = r.duration(n, "warmup", 0, 10*time.Minute) },
 		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0.001, 1e6) },
+		"tls":             func(n *yaml.Node) { s.TLS = r.boolean(n, "tls") },
 		"nodes": func(n *yaml.Node) {
 			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},

@@ -163,6 +163,14 @@ func (r *reader) number(n *yaml.Node, what string, low, high float64) float64 {
 	return v
 }
 
+// boolean reads true or false.
+func (r *reader) boolean(n *yaml.Node, what string) bool {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+		r.refuse(n.Line, "%s: true or false is expected, not %s", what, kind(n))
+	}
+	return strings.EqualFold(n.Value, "true")
+}
+
 // whole reads an integer within [low, high].
 func (r *reader) whole(n *yaml.Node, what string, low, high float64) int64 {
 	v := r.number(n, what, low, high)

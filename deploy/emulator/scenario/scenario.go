@@ -44,10 +44,12 @@ type Scenario struct {
 	// Namespaces gives every node a network of its own: asked for, or needed by
 	// a partition.
 	Namespaces bool
-	Nodes      []Node
-	Loads      []Load
-	Faults     []Fault
-	Expect     []Expectation
+	// TLS makes requests between nodes go over TLS.
+	TLS    bool
+	Nodes  []Node
+	Loads  []Load
+	Faults []Fault
+	Expect []Expectation
 }
 
 // Node is one member of the federation.

@@ -120,7 +120,7 @@ func (a *app) superviseCommand() *cobra.Command {
 			}
 			a.verbose = true
 			return supervisor.Serve(c.Context(), listener, federation.Options{
-				Binaries: binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate,
+				Binaries: binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
 				Dir: dir, Ports: ports, Log: a.logger(),
 			})
 		},
