@@ -295,13 +295,31 @@ func FuzzFile(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	f.Add([]byte("period: 100ms\ndefault_maxrate: 1e6\nlisten: /ip4/0.0.0.0/tcp/1\nallow_addresses: [10.0.0.0/8]\n"))
+	f.Add([]byte("default_maxrate: NaN\nperiod: -1s\nbootstrap: [\"\\x00\"]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := valid()
-		if err := parseFile("c", data, &c); err != nil {
+		err := parseFile("c", data, &c)
+		if err == nil {
+			err = c.Validate()
+		}
+		if err != nil {
+			for _, line := range strings.Split(err.Error(), "\n") {
+				if line == "" || strings.ContainsAny(line, "\r\x00\x1b") {
+					t.Errorf("refused with the line %q of %q", line, err)
+				}
+			}
 			return
 		}
-		if c.Validate() == nil && len(c.AllowedNetworks()) != len(c.AllowAddresses) {
+		if len(c.AllowedNetworks()) != len(c.AllowAddresses) {
 			t.Errorf("validated networks %q do not parse", c.AllowAddresses)
+		}
+		if c.Period < minPeriod || c.Period > maxPeriod || !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) ||
+			len(c.Listen) < 1 || len(c.Listen) > maxListen || len(c.Bootstrap) > maxBootstrap || len(c.AllowPeers) > maxAllowPeers {
+			t.Errorf("accepted %+v", c)
+		}
+		if c.OpenFederation == (c.FederationKey != "" || len(c.AllowPeers) > 0) {
+			t.Errorf("accepted without a word on who may join: %+v", c)
 		}
 	})
 }

@@ -215,3 +215,30 @@ func TestFederationKeyFiles(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFederationKey: a file either holds a key, or is refused without a word of
+// what is in it.
+func FuzzFederationKey(f *testing.F) {
+	f.Add(NewFederationKey())
+	f.Add([]byte(keyHeader))
+	f.Add([]byte("/key/swarm/psk/1.0.0/\n/bin/\nsecret secret secret secret secre"))
+	f.Add([]byte("secret\n"))
+	path := filepath.Join(f.TempDir(), "key")
+	load := func(t testing.TB, data []byte) (int, error) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		psk, err := LoadFederationKey(path)
+		return len(psk), err
+	}
+	_, none := load(f, nil)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		size, err := load(t, data)
+		switch {
+		case err == nil && size != keySize:
+			t.Errorf("a key of %d bytes", size)
+		case err != nil && len(data) <= maxSecret && err.Error() != none.Error():
+			t.Errorf("what is said depends on what is in the file: %q", err)
+		}
+	})
+}

@@ -150,3 +150,31 @@ func TestQuietPeerStaysConnected(t *testing.T) {
 		return len(peers) == 1 && peers[0].Since != opened
 	})
 }
+
+// FuzzValidate: whatever anybody signs or relays, it is accepted as an
+// announcement within its bounds, or counted and remembered in one short line.
+func FuzzValidate(f *testing.F) {
+	f.Add("a", "a", []byte(goodAnnouncement))
+	f.Add("a", "b", []byte(`{"v":2,"x":"\n"}`))
+	f.Add("b", "b", []byte(`{"v":1,"f":[{"n":"\u0000"}]}`))
+	f.Add("", "self", []byte("\xff"))
+	f.Fuzz(func(t *testing.T, from, relay string, data []byte) {
+		v := newValidator(map[peer.ID]bool{"a": true, "b": true})
+		msg := message(peer.ID(from), string(data))
+		result := v.validate(t.Context(), peer.ID(relay), msg)
+		a, carries := msg.ValidatorData.(federation.Announcement)
+		if carries != (result == pubsub.ValidationAccept && from != "self") {
+			t.Fatalf("%v carries %T", result, msg.ValidatorData)
+		}
+		if carries {
+			if _, _, err := federation.Encode(a); err != nil {
+				t.Fatalf("accepted out of bounds: %v", err)
+			}
+		}
+		if refused := v.refused.List(time.Now()); (len(refused) > 0) != (result != pubsub.ValidationAccept) {
+			t.Fatalf("%v, and %d refusals", result, len(refused))
+		} else if len(refused) > 0 && (len(refused[0].Reason) > 500 || strings.ContainsAny(refused[0].Reason, "\n\r\x1b")) {
+			t.Fatalf("refused with %q", refused[0].Reason)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package provider
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
+	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/faasd/functions"
@@ -101,6 +103,74 @@ func resolveBody(r *resolver, body string) (*spec, error) {
 		return nil, err
 	}
 	return r.resolve(d)
+}
+
+// Whatever two requests to the REST API do one after the other, they are answered
+// as the API answers, what is deployed is valid and outlives a restart, and
+// nothing is written but the state.
+func FuzzAPI(f *testing.F) {
+	deploy := `{"service":"x","image":"ghcr.io/openfaas/figlet:latest","labels":{"dfaas.maxrate":"5"}}`
+	f.Add("POST", "/system/functions", deploy, "GET", "/system/functions?namespace=openfaas-fn", "")
+	f.Add("POST", "/system/functions", deploy, "PUT", "/system/functions", deploy)
+	f.Add("POST", "/system/functions", deploy, "POST", "/system/scale-function/x", `{"serviceName":"x","replicas":0}`)
+	f.Add("POST", "/system/functions", deploy, "GET", "/system/logs?name=x&follow=true&tail=1", "")
+	f.Add("POST", "/system/functions", deploy, "DELETE", "/system/functions", `{"functionName":"x"}`)
+	f.Add("POST", "/system/secrets", `{"name":"../../x","value":"y"}`, "GET", "/system/secrets?namespace=..", "")
+	f.Add("PUT", "/system/secrets", `{"name":"x","namespace":"a/../../b"}`, "DELETE", "/system/secrets", `{"name":"x"}`)
+	f.Add("GET", "/system/info", "", "GET", "/system/function/a%2F..%2Fb?x=%zz", "")
+	root := f.TempDir()
+	dir, err := openStateDir(filepath.Join(root, "state"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = dir.close() })
+	stopping := make(chan struct{})
+	close(stopping) // so that following a log ends
+	p := &server{registry: newRegistry(dir, testResolver(f, false), newMetrics(), 1<<20, zerolog.Nop()), metrics: newMetrics(), stopping: stopping}
+	go p.registry.run(f.Context())
+	handler := p.handler(nil)
+	f.Fuzz(func(t *testing.T, method1, target1, body1, method2, target2, body2 string) {
+		p.registry.functions.Store(&map[string]*function{})
+		checkAPI(t, handler, method1, target1, body1)
+		checkAPI(t, handler, method2, target2, body2)
+		all := p.registry.all()
+		for name, function := range all {
+			bare, namespace := faasd.SplitName(name, faasd.DefaultNamespace)
+			if !faasd.ValidLabel(bare) || !faasd.ValidLabel(namespace) || function.record.Replicas > 1 {
+				t.Errorf("deployed as %q: %+v", name, function.record)
+			}
+		}
+		if saved, err := dir.load(); err != nil || (len(all) > 0 && len(saved) != len(all)) {
+			t.Errorf("%d functions are deployed, %d saved, %v", len(all), len(saved), err)
+		}
+		if entries, err := os.ReadDir(root); err != nil || len(entries) != 1 {
+			t.Errorf("beside the state: %v, %v", entries, err)
+		}
+	})
+}
+
+// checkAPI sends one request to the REST API; calls of functions are left out.
+func checkAPI(t *testing.T, handler http.Handler, method, target, body string) {
+	u, err := url.ParseRequestURI(target)
+	if err != nil || strings.HasPrefix(u.Path, functionPrefix) || strings.HasPrefix(u.Path, asyncPrefix) {
+		return
+	}
+	r := &http.Request{
+		Method: method, URL: u, Host: "localhost", Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)), RequestURI: target,
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r.WithContext(t.Context()))
+	text := strings.TrimSuffix(w.Body.String(), "\n")
+	switch {
+	case w.Code == http.StatusOK && strings.HasPrefix(u.Path, "/system/") && u.Path != "/system/logs":
+		if !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s %s: no JSON: %q", method, target, text)
+		}
+	case w.Code < http.StatusBadRequest, w.Code == http.StatusNotImplemented:
+	case w.Code >= http.StatusInternalServerError, strings.Contains(text, "\n"), len(text) > 2000:
+		t.Errorf("%s %s %q: %d with %q", method, target, body, w.Code, text)
+	}
 }
 
 func FuzzState(f *testing.F) {

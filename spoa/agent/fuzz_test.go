@@ -38,7 +38,7 @@ func survive(t *testing.T, a *Agent, data []byte) {
 		a.serve(context.Background(), c)
 		return c
 	}
-	run(data)
+	answered(t, &run(data).out, len(data))
 	out := &run(append(hello(), ask(9, "/function/f1", nil, nil)...)).out
 	if kind, _, err := readFrame(out); err != nil || kind != 0x65 {
 		t.Fatalf("afterwards: answer to hello: type %#x, %v", kind, err)
@@ -51,6 +51,34 @@ func survive(t *testing.T, a *Agent, data []byte) {
 	}
 	if a.Connections() != 0 {
 		t.Fatalf("%d connections still counted", a.Connections())
+	}
+}
+
+// answered reads what was answered to so many bytes: whole frames of a length
+// that HAProxy takes, no more of them than could be asked for, and in every
+// decision the variables that it may have.
+func answered(t *testing.T, out *bytes.Buffer, asked int) {
+	t.Helper()
+	for frames := 1; out.Len() > 0; frames++ {
+		frame := bytes.NewReader(out.Bytes())
+		kind, rest, err := readFrame(frame)
+		if err != nil || len(rest)+5 > maxFrame || frames > asked/minFrame+1 {
+			t.Fatalf("answer %d: type %#x, %d bytes, %v", frames, kind, len(rest), err)
+		}
+		whole := out.Next(out.Len() - frame.Len())
+		switch kind {
+		case 0x65, 0x66: // the greeting, the farewell
+		case typeAck:
+			a, err := readAck(bytes.NewReader(whole))
+			if err != nil {
+				t.Fatalf("answer %d: %v", frames, err)
+			}
+			if action, set := a.vars["action"]; set && action != "local" && action != "peer" && action != "deny" {
+				t.Fatalf("answer %d: %v", frames, a.vars)
+			}
+		default:
+			t.Fatalf("answer %d: type %#x", frames, kind)
+		}
 	}
 }
 

@@ -1,13 +1,16 @@
 package control_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -232,4 +235,54 @@ func TestClientAgainstNonsense(t *testing.T) {
 		}
 		srv.Close()
 	}
+}
+
+// FuzzHandler: whatever comes over the control socket, a table is taken whole or
+// not at all, and a refusal is one line.
+func FuzzHandler(f *testing.F) {
+	good := testtable.New(2, 2)
+	body, err := json.Marshal(good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("PUT", "/v1/table", body)
+	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"share":1`), []byte(`"share":-1`), 1))
+	f.Add("PUT", "/v1//table", body)
+	for _, path := range []string{"/v1/table", "/v1/meter", "/v1/health", "/metrics", "/v1/../metrics", "*", ""} {
+		f.Add("GET", path, []byte{})
+	}
+	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
+		router := route.NewRouter(meter.New(time.Now()))
+		if err := router.Swap(good, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		server := control.NewServer(router, agent.New(router, zerolog.Nop()), "v1", time.Now(), zerolog.Nop())
+		r := &http.Request{
+			Method: method, URL: &url.URL{Path: path}, Host: "spoa", Header: http.Header{},
+			Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		}
+		w := httptest.NewRecorder()
+		server.Handler().ServeHTTP(w, r.WithContext(t.Context()))
+		now := router.Status(time.Now()).Table
+		switch text := strings.TrimSuffix(w.Body.String(), "\n"); w.Code {
+		case http.StatusNoContent:
+			if now == good || now.Validate() != nil {
+				t.Errorf("accepted %q", body)
+			}
+			return
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
+			if len(text) > 1000 || strings.ContainsAny(text, "\n\r") {
+				t.Errorf("%s %q: %d with %q", method, path, w.Code, text)
+			}
+		case http.StatusOK, http.StatusMovedPermanently, http.StatusTemporaryRedirect: // the last two for paths that are not clean
+			if strings.Contains(text, good.Peers[0].Token) {
+				t.Errorf("%s %q shows a token", method, path)
+			}
+		default:
+			t.Errorf("%s %q: %d with %q", method, path, w.Code, text)
+		}
+		if now != good {
+			t.Errorf("%s %q: %d, and another table", method, path, w.Code)
+		}
+	})
 }

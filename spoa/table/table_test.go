@@ -153,8 +153,8 @@ func TestValidName(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever is accepted is valid, and survives being written and
-// read again.
+// FuzzDecode: whatever is accepted is within the bounds, and survives being
+// written and read again; whatever is refused is refused in one short line.
 func FuzzDecode(f *testing.F) {
 	full := testtable.New(2, 2)
 	full.DefaultNamespace = "main"
@@ -164,7 +164,14 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tab, err := table.Decode(data)
 		if err != nil {
+			if tab != nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("refused with %+v, %q", tab, err)
+			}
 			return
+		}
+		if err := tab.Validate(); err != nil || len(tab.Functions) > table.MaxFunctions || len(tab.Peers) > table.MaxPeers ||
+			tab.TTL() <= 0 || tab.TTL() > table.MaxTTL {
+			t.Errorf("accepted out of bounds: %v, %s", err, encode(t, tab))
 		}
 		again, err := table.Decode(encode(t, tab))
 		if err != nil {

@@ -305,6 +305,11 @@ func FuzzParse(f *testing.F) {
 			if !errors.As(err, &problems) || len(problems) == 0 || problems[0].Line < 1 {
 				t.Fatalf("refused with %#v", err)
 			}
+			for _, p := range problems {
+				if p.Reason == "" || strings.ContainsAny(p.Reason, "\n\r\x00\x1b") {
+					t.Fatalf("refused with %q", p.Reason)
+				}
+			}
 			return
 		}
 		if len(s.Nodes) == 0 || len(s.Nodes) > MaxNodes || s.Period <= 0 {
