@@ -10,7 +10,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up down test check bench fuzz fuzz-short faults clean
+.PHONY: help setup build demo up down test check bench fuzz fuzz-short faults soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ fuzz-short:
 
 faults: setup build ## break every part of a node under load; writes docs/reliability.md (12 to 20 minutes)
 	bin/dfaas-emulator faults -o docs/reliability.md
+
+# Built as it is run nowhere else: with the race detector.
+SOAK ?= 30m
+SEED ?= 0
+soak: setup ## random load, churn and faults for SOAK (30m) under the race detector; writes docs/soak.md
+	$(GO) build -race -trimpath -ldflags '$(LDFLAGS)' -o bin/race/ $(COMMANDS)
+	bin/race/dfaas-emulator soak --for $(SOAK) --seed $(SEED) -o docs/soak.md
 
 clean: ## remove what was built
 	rm -rf bin $(OUT)

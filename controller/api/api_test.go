@@ -58,7 +58,7 @@ func serve(t *testing.T, src Source) (socket string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, ln, src, zerolog.New(zerolog.NewTestWriter(t))) }()
+	go func() { done <- Serve(ctx, ln, src, nil, zerolog.New(zerolog.NewTestWriter(t))) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -238,7 +238,7 @@ func TestServeEndsWhileAJoinRuns(t *testing.T) {
 		return ctx.Err()
 	}}
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, ln, src, zerolog.Nop()) }()
+	go func() { done <- Serve(ctx, ln, src, nil, zerolog.Nop()) }()
 	if err := NewClient(socket).Join(t.Context(), "/ip4/127.0.0.1"); err == nil {
 		t.Error("the join succeeded")
 	}
@@ -397,7 +397,7 @@ func FuzzHandler(f *testing.F) {
 		handler := NewHandler(fixture{join: func(_ context.Context, address string) error {
 			joined = address
 			return nil
-		}}, zerolog.Nop())
+		}}, nil, zerolog.Nop())
 		r := &http.Request{
 			Method: method, URL: &url.URL{Path: path, RawQuery: query}, Host: "admin", Header: http.Header{},
 			Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),

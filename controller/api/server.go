@@ -25,11 +25,12 @@ const (
 
 // Serve answers requests on ln from src until the context ends, then lets
 // running ones finish for a second. It closes ln, which removes its socket.
-// The error is nil when the context ended it.
-func Serve(ctx context.Context, ln net.Listener, src Source, log zerolog.Logger) error {
+// Metrics answers /metrics; nil: nothing does. The error is nil when the
+// context ended it.
+func Serve(ctx context.Context, ln net.Listener, src Source, metrics http.Handler, log zerolog.Logger) error {
 	log = log.With().Str("part", "admin").Logger()
 	server := &http.Server{
-		Handler:        NewHandler(src, log),
+		Handler:        NewHandler(src, metrics, log),
 		ReadTimeout:    readTimeout,
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
@@ -58,8 +59,8 @@ func closeServer(server *http.Server) {
 	}
 }
 
-// NewHandler returns the admin interface as an http.Handler.
-func NewHandler(src Source, log zerolog.Logger) http.Handler {
+// NewHandler returns the admin interface as an http.Handler; see Serve.
+func NewHandler(src Source, metrics http.Handler, log zerolog.Logger) http.Handler {
 	h := &handler{src: src, log: log}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/status", h.get(func(url.Values) (any, error) { return src.Status(), nil }))
@@ -67,6 +68,9 @@ func NewHandler(src Source, log zerolog.Logger) http.Handler {
 	mux.Handle("/v1/functions", h.get(func(url.Values) (any, error) { return sortedFunctions(src.Functions()), nil }))
 	mux.Handle("/v1/routes", h.get(h.routes, "function"))
 	mux.HandleFunc("/v1/join", h.join)
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, &Problem{http.StatusNotFound, "no such path: this is the dfaas-controller's admin interface, /v1/status and so on"})
 	})

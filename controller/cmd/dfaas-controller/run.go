@@ -72,12 +72,13 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 	}
 
 	registry := newRegistry()
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 	if conf.Metrics != "" {
 		listener, err := net.Listen("tcp", conf.Metrics)
 		if err != nil {
 			return explainListen("metrics", err)
 		}
-		serve(func(ctx context.Context) error { return serveMetrics(ctx, listener, registry) })
+		serve(func(ctx context.Context) error { return serveMetrics(ctx, listener, metrics) })
 	}
 	admin, err := api.Listen(conf.AdminSocket)
 	if err != nil {
@@ -110,7 +111,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
 		Log: log, Registerer: registry,
 	})
-	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, log) })
+	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
 	log.Info().Str("version", version).Stringer("node_id", id).Str("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
 		Str("federation", conf.Federation).Str("strategy", conf.Strategy).Msg("dfaas-controller runs")
 	n.Run(ctx)
@@ -167,9 +168,9 @@ func newRegistry() *prometheus.Registry {
 const metricsTimeout = 10 * time.Second
 
 // serveMetrics serves /metrics until the context ends.
-func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry) error {
+func serveMetrics(ctx context.Context, listener net.Listener, metrics http.Handler) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", metrics)
 	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout, MaxHeaderBytes: 8 << 10}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -51,7 +51,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, ln, src, zerolog.Nop()) }()
+	go func() { done <- api.Serve(ctx, ln, src, nil, zerolog.Nop()) }()
 	ts.Defer(func() {
 		cancel()
 		ts.Check(<-done)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,8 +249,6 @@ func until(ctx context.Context, limit time.Duration, condition func(context.Cont
 		}
 	}
 }
-
-var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // Options of a run of the matrix.
 type Options struct {

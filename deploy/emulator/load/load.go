@@ -59,8 +59,11 @@ func Send(ctx context.Context, a Attack) (Sent, error) {
 		return Sent{}, nil
 	case <-start.C:
 	}
+	// A transport of its own, since vegeta would leave its idle connections open.
+	transport := &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: maxWorkers}
+	defer transport.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(
-		vegeta.Client(&http.Client{Transport: &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: maxWorkers}}),
+		vegeta.Client(&http.Client{Transport: transport}),
 		vegeta.Timeout(Timeout), vegeta.MaxWorkers(maxWorkers), vegeta.Redirects(vegeta.NoFollow),
 		vegeta.HTTP2(false), vegeta.Proxy(nil),
 	)

@@ -96,7 +96,7 @@ func serveAdmin(t *testing.T, socket string, status api.Status) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, ln, lonely{status}, zerolog.Nop()) }()
+	go func() { done <- api.Serve(ctx, ln, lonely{status}, nil, zerolog.Nop()) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -69,7 +69,7 @@ The programs are looked for beside dfaas-emulator, then in PATH.`,
 	root.SetErr(errOut)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what the emulator does")
-	root.AddCommand(a.runCommand(), a.checkCommand(), a.demoCommand(), a.faultsCommand(),
+	root.AddCommand(a.runCommand(), a.checkCommand(), a.demoCommand(), a.faultsCommand(), a.soakCommand(),
 		a.upCommand(), a.psCommand(), a.faultCommand(), a.downCommand(), a.superviseCommand())
 	return root
 }

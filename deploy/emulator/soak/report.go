@@ -1,0 +1,82 @@
+package soak
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/dfaas/dfaas/deploy/emulator/faults"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+)
+
+//go:embed explanation.md
+var explanation string
+
+// WriteText writes the verdict for the terminal.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, v := range r.Checks {
+		mark := "ok      "
+		if !v.Met {
+			mark = "NOT MET "
+		}
+		fmt.Fprintf(&b, "%s%s: %s\n", mark, v.Asked, v.Measured)
+	}
+	fmt.Fprintf(&b, "%s; seed %d\n", r.lastedText(), r.Seed)
+	return write(w, b.String())
+}
+
+// WriteMarkdown writes the report for people.
+func (r Report) WriteMarkdown(w io.Writer, s faults.Setting) error {
+	var b strings.Builder
+	verdict := "Everything asked for was met."
+	if !r.Met() {
+		verdict = "**Not everything asked for was met.**"
+	}
+	fmt.Fprintf(&b, "# Soak\n\nWritten by `make soak` on %s, commit %s, on %s, HAProxy %s: %s, seed %d. %s\n\n",
+		s.Date.UTC().Format("2006-01-02 15:04 UTC"), s.Commit, s.Machine, s.HAProxy, r.lastedText(), r.Seed, verdict)
+	b.WriteString("| asked | verdict | measured |\n| --- | --- | --- |\n")
+	for _, v := range r.Checks {
+		mark := "met"
+		if !v.Met {
+			mark = "**not met**"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", v.Asked, mark, strings.ReplaceAll(v.Measured, "|", "\\|"))
+	}
+	b.WriteString("\n## What the processes used\n\nThe longest life of each: at its start once warm, in the middle, at the end.\n\n" +
+		"| node | process | goroutines | resident memory, MiB | open files |\n| --- | --- | --- | --- | --- |\n")
+	for _, u := range r.usages {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.life.node, u.life.part, u.goroutines.text(1), u.memory.text(1<<20), u.files.text(1))
+	}
+	b.WriteString("\n## What was done to the nodes\n\n| | kill -9 | SIGSTOP | restart | reload |\n| --- | --- | --- | --- | --- |\n")
+	done := make(map[scenario.Part]map[scenario.Action]int)
+	for _, i := range r.outcome.incidents {
+		if done[i.fault.part] == nil {
+			done[i.fault.part] = make(map[scenario.Action]int)
+		}
+		done[i.fault.part][i.fault.do]++
+	}
+	for _, part := range append(scenario.Parts(), scenario.All) {
+		n := done[part]
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", part, n[scenario.Kill], n[scenario.Stop], n[scenario.Restart], n[scenario.Reload])
+	}
+	fmt.Fprintf(&b, "\nBesides, %d members joined and left, about half of them without a word.\n\n%s", r.guests, explanation)
+	return write(w, b.String())
+}
+
+func (r Report) lastedText() string {
+	text := fmt.Sprintf("%s under load", r.Lasted.Round(time.Second))
+	if r.Interrupted {
+		text += fmt.Sprintf(", interrupted before its %s were over", r.Wanted)
+	}
+	return text
+}
+
+func write(w io.Writer, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}

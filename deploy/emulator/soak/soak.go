@@ -1,0 +1,380 @@
+// Package soak keeps a federation under random load for a long time while its
+// nodes leave, die, hang, restart and come back, and other members come and go.
+// In the end it gives its verdict: was every request answered, did anything
+// leak, race or panic.
+//
+// The federation has three nodes. Nothing is done to the anchor, whose processes
+// so live as long as the soak does: theirs are the trends that tell most. Each of
+// the others goes through a script of faults; about half of the faults are such
+// that no request may break off because of them. What happens, though not the
+// moment at which it does, follows from the seed.
+package soak
+
+import (
+	"context"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/guests"
+	"github.com/dfaas/dfaas/deploy/emulator/load"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/deploy/emulator/summary"
+)
+
+// Bounds of how long a soak may last.
+const (
+	MinDuration = 10 * time.Second
+	MaxDuration = 24 * time.Hour
+)
+
+// Options of a soak.
+type Options struct {
+	Binaries federation.Binaries
+	Duration time.Duration
+	Seed     uint64
+	// Logs is the directory for the logs of the nodes.
+	Logs string
+	Log  zerolog.Logger
+	// Progress, if given, is told how it goes, a line every few seconds.
+	Progress func(line string)
+}
+
+// The nodes.
+const anchor = "anchor"
+
+var nodeNames = []string{anchor, "edge-1", "edge-2"}
+
+// The functions: two with a limit, one without. Every node has all of them.
+var functionNames = []string{"echo", "digest", "free"}
+
+func functions() []scenario.Function {
+	limit := 20.0
+	return []scenario.Function{
+		{Name: functionNames[0], Process: "cat", Maxrate: &limit},
+		{Name: functionNames[1], Process: "sha256sum", Maxrate: &limit},
+		{Name: functionNames[2], Process: "cat"},
+	}
+}
+
+const (
+	// wellWithin is how long a node may take to be well again after a fault. It is
+	// generous: programs under the race detector on a busy machine are slow.
+	wellWithin = 60 * time.Second
+	// calmEnd is how long before the end the last fault may begin.
+	calmEnd = 15 * time.Second
+	// actTimeout bounds one action on a node, and the undoing of one.
+	actTimeout    = 20 * time.Second
+	progressEvery = 5 * time.Second
+)
+
+// Run soaks until the duration is over or ctx ends, and returns what came of it.
+// An error means that there is no verdict.
+func Run(ctx context.Context, o Options) (Report, error) {
+	r := Report{Seed: o.Seed, Wanted: o.Duration, Race: withRaceDetector(o.Binaries)}
+	nodes := make([]scenario.Node, len(nodeNames))
+	for i, name := range nodeNames {
+		nodes[i] = scenario.Node{Name: name, Functions: functions()}
+	}
+	f, err := federation.Start(ctx, federation.Options{
+		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
+		DefaultMaxrate: scenario.DefaultMaxrate, Logs: o.Logs, Log: o.Log,
+	})
+	if err != nil {
+		return r, fmt.Errorf("starting the federation: %w", err)
+	}
+	defer f.Stop()
+	house, err := guests.Open(ctx, f)
+	if err != nil {
+		return r, err
+	}
+	defer house.Close()
+	s := &soak{o: o, f: f, house: house, zero: time.Now(), uses: make(readings)}
+	if err := s.run(ctx); err != nil {
+		return r, err
+	}
+	s.examine(ctx, &r)
+	f.Stop()
+	r.Leftovers = leftovers(f.Dir())
+	r.judge()
+	return r, nil
+}
+
+// soak is a soak that runs.
+type soak struct {
+	o     Options
+	f     *federation.Federation
+	house *guests.House
+	zero  time.Time
+	tally tally
+
+	// Of the goroutine that watches.
+	uses readings
+	logs logbook
+
+	mu     sync.Mutex
+	guests int // that have left
+	failed []error
+}
+
+func (s *soak) now() time.Duration { return time.Since(s.zero) }
+
+// fail notes what kept the soak from doing what it should.
+func (s *soak) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = append(s.failed, err)
+}
+
+// run does everything at once: first the faults end, then the load, then the
+// watching.
+func (s *soak) run(ctx context.Context) error {
+	acting, stopActing := context.WithDeadline(ctx, s.zero.Add(s.o.Duration-min(calmEnd, s.o.Duration/4)))
+	defer stopActing()
+	loading, stopLoading := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoading()
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatching()
+
+	var actors, loads, watchers sync.WaitGroup
+	for _, name := range nodeNames {
+		if name != anchor {
+			actors.Go(func() { s.afflict(acting, s.f.Node(name)) })
+		}
+		for _, function := range functionNames {
+			loads.Go(func() { s.send(loading, s.f.Node(name), function) })
+		}
+	}
+	actors.Go(func() { s.receive(acting) })
+	watchers.Go(func() { s.watch(watching) })
+
+	_ = sleep(ctx, s.o.Duration) // that it was cut short is in the report
+	actors.Wait()
+	stopLoading()
+	loads.Wait()
+	stopWatching()
+	watchers.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.failed...)
+}
+
+// afflict goes through a node's script until ctx ends. A fault that has begun is
+// undone even then.
+func (s *soak) afflict(ctx context.Context, n *federation.Node) {
+	script := random(s.o.Seed, n.Name)
+	for {
+		f := nextFault(script)
+		if sleep(ctx, f.pause) != nil {
+			return
+		}
+		i := s.tally.begin(n.Name, f, s.now())
+		err := s.inflict(ctx, n, f)
+		undone := s.now()
+		s.tally.change(i, func(i *incident) { i.undone = undone })
+		if err == nil {
+			well, cancel := context.WithTimeout(context.WithoutCancel(ctx), wellWithin)
+			if err = s.well(well, n); err != nil {
+				err = fmt.Errorf("not well again within %v: %w", wellWithin, err)
+			}
+			cancel()
+		}
+		normal := s.now()
+		s.tally.change(i, func(i *incident) { i.normal, i.err = normal, err })
+		if err != nil {
+			return // the rest would only repeat it
+		}
+	}
+}
+
+// inflict does a fault to a node and undoes it.
+func (s *soak) inflict(ctx context.Context, n *federation.Node, f fault) error {
+	act := func(action scenario.Action) error {
+		acting, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+		defer cancel()
+		return n.Do(acting, action, f.part)
+	}
+	if err := act(f.do); err != nil {
+		return err
+	}
+	undo := map[scenario.Action]scenario.Action{scenario.Kill: scenario.Restart, scenario.Stop: scenario.Continue}[f.do]
+	if undo == "" {
+		return nil
+	}
+	_ = sleep(ctx, f.lasting)
+	return act(undo)
+}
+
+// well waits until a node serves, and knows its functions and all other nodes.
+func (s *soak) well(ctx context.Context, n *federation.Node) error {
+	for {
+		err := s.f.Ready(ctx, n)
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+// receive goes through the guests' script until ctx ends.
+func (s *soak) receive(ctx context.Context) {
+	script := random(s.o.Seed, "guests")
+	for {
+		next := nextStay(script)
+		if sleep(ctx, next.pause) != nil {
+			return
+		}
+		err := s.house.Receive(ctx, guests.Visit{
+			Function: next.function, Capacity: next.capacity, Life: next.life, Polite: next.polite,
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.mu.Lock()
+		s.guests++
+		s.mu.Unlock()
+	}
+}
+
+// send goes through the script of one load until ctx ends.
+func (s *soak) send(ctx context.Context, n *federation.Node, function string) {
+	name := function + " at " + n.Name
+	script := random(s.o.Seed, name)
+	for {
+		next := nextPhase(script)
+		if sleep(ctx, next.pause) != nil {
+			return
+		}
+		_, err := load.Send(ctx, load.Attack{
+			Load: scenario.Load{
+				Target: n.Name, Function: function, Rate: next.rate, Start: s.now(), Duration: next.duration,
+				Method: http.MethodPost, Body: next.text(),
+			},
+			URL: n.URL, Zero: s.zero, Results: io.Discard,
+			Node:    func(http.Header) string { return "" },
+			Observe: func(sample summary.Sample) { s.tally.answered(name, sample) },
+		})
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// watch reads what the processes use and what they log until ctx ends.
+func (s *soak) watch(ctx context.Context) {
+	every := min(max(s.o.Duration/120, time.Second), progressEvery)
+	told := time.Duration(0)
+	for sleep(ctx, every) == nil {
+		s.uses.read(ctx, s.f, s.now())
+		if err := s.logs.read(s.f); err != nil {
+			s.fail(err)
+			return
+		}
+		if now := s.now(); s.o.Progress != nil && now-told >= progressEvery {
+			told = now
+			s.o.Progress(progress(now, s.o.Duration, s.tally.outcome(), s.logs))
+		}
+	}
+}
+
+// progress is one line on how it goes.
+func progress(now, end time.Duration, o outcome, l logbook) string {
+	return fmt.Sprintf("%s of %s: %s; %d faults, %s; %d races, %d panics", now.Round(time.Second), end.Round(time.Second),
+		requestsText(o), len(o.incidents), o.now(), l.races, l.panics)
+}
+
+// examine completes the report with what is to be seen of the federation while
+// it runs.
+func (s *soak) examine(ctx context.Context, r *Report) {
+	r.Lasted, r.Interrupted = s.now(), ctx.Err() != nil
+	r.outcome, r.guests, r.usages = s.tally.outcome(), s.guests, s.uses.usages()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wellWithin)
+	defer cancel()
+	for _, n := range s.f.Nodes() {
+		if err := s.well(ctx, n); err != nil {
+			r.unwell = append(r.unwell, fmt.Sprintf("%s at the end: %v", n.Name, err))
+		}
+		reloads, err := n.HAProxyReloads(ctx)
+		if err != nil {
+			r.unwell = append(r.unwell, err.Error())
+		}
+		r.Reloads += reloads
+		// Those that the agent recovered from may be left out of its log.
+		if count, err := metric(ctx, n.ControlSocket, "http://local/metrics", "dfaas_spoa_panics_total"); err == nil {
+			s.logs.panics += int(count)
+		}
+	}
+	if err := s.f.Crashed(); err != nil {
+		r.crashed = err.Error()
+	}
+	if err := s.logs.read(s.f); err != nil {
+		r.unwell = append(r.unwell, err.Error())
+	}
+	r.logs = s.logs
+}
+
+// withRaceDetector tells whether all programs of ours were built with it.
+func withRaceDetector(binaries federation.Binaries) bool {
+	for part, path := range binaries {
+		if part == scenario.HAProxy {
+			continue
+		}
+		info, err := buildinfo.ReadFile(path)
+		if err != nil || !slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" }) {
+			return false
+		}
+	}
+	return true
+}
+
+// leftovers lists the processes that still have to do with the federation.
+func leftovers(dir string) []string {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var left []string
+	for _, e := range entries {
+		if e.Name() == fmt.Sprint(os.Getpid()) {
+			continue
+		}
+		// What has ended meanwhile, or is another user's, cannot be read.
+		command, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		environment, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if strings.Contains(string(command)+string(environment), dir+"/") {
+			left = append(left, e.Name()+" "+strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " ")))
+		}
+	}
+	return left
+}
+
+// sleep returns early, with an error, when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
