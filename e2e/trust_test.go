@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"os"
@@ -91,6 +94,7 @@ func (c *cluster) tokens(t *testing.T) {
 	}
 	keyOne := c.signer(t, c.one)
 	good := mint(keyOne, one, two, now)
+	parts := strings.Split(good, ".")
 	ask := func(path string, h http.Header) reply { return call(t, c.two, request{path: path, header: h}) }
 
 	eventually(t, patience, "a true peer is let in", func() error {
@@ -126,6 +130,10 @@ func (c *cluster) tokens(t *testing.T) {
 		{"a token of the past", "expired", []string{one}, []string{mint(keyOne, one, two, now.Add(-time.Minute))}},
 		{"a token of the future", "not_yet_valid", []string{one}, []string{mint(keyOne, one, two, now.Add(time.Minute))}},
 		{"the node's own id", "unknown_peer", []string{two}, []string{mint(c.signer(t, c.two), two, two, now)}},
+		{"alg none, unsigned", "bad_algorithm", []string{one}, []string{encode(`{"alg":"none","typ":"JWT"}`) + "." + parts[1] + "."}},
+		{"HS256 with the public key", "bad_algorithm", []string{one}, []string{hs256(parts[1], keyOne.Public().(ed25519.PublicKey))}},
+		{"a truncated token", "bad_signature", []string{one}, []string{good[:len(good)-2]}},
+		{"an over-long token", "malformed", []string{one}, []string{good + strings.Repeat("A", token.MaxLen)}},
 		{"two ids", "ambiguous", []string{one, three}, []string{good}},
 		{"the same id twice", "ambiguous", []string{one, one}, []string{good}},
 		{"two tokens", "ambiguous", []string{one}, []string{good, "a.b.c"}},
@@ -144,6 +152,16 @@ func (c *cluster) tokens(t *testing.T) {
 			t.Errorf("%s is not counted as %s", forged.what, forged.reason)
 		}
 	}
+}
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+// hs256 is a token with those claims, signed with what everybody knows.
+func hs256(claims string, key []byte) string {
+	signed := encode(`{"alg":"HS256","typ":"JWT"}`) + "." + claims
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // denied reads how many claims to be a peer the node refused for that reason.

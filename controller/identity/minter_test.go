@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/dfaas/dfaas/spoa/token"
 )
 
 // claims verifies the token with the identity's public key at that time.
@@ -47,6 +49,52 @@ func TestTokensAreRenewedInTime(t *testing.T) {
 	}
 	if renewals < 19 || renewals > 22 {
 		t.Errorf("%d tokens in 5 minutes: want one about every 15 s", renewals)
+	}
+}
+
+// TestRotationIsUnnoticed: of the requests that show the token of the newest
+// table, none is refused, although that table may be 14 s old and the receiver's
+// clock 10 s off. A clock that is further off is noticed.
+func TestRotationIsUnnoticed(t *testing.T) {
+	sender, err := Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	receiver, err := Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, skew := range []time.Duration{0, token.Leeway, -token.Leeway, token.Leeway + 16*time.Second, -token.Leeway - 2*time.Second} {
+		for _, refresh := range []time.Duration{100 * time.Millisecond, 5 * time.Second, 14 * time.Second} {
+			m := NewMinter(sender)
+			issuer, err := token.NewVerifier(receiver.String()).Issuer(sender.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Date(2026, 1, 1, 0, 0, 0, 300e6, time.UTC)
+			shown, tokens, refused := "", 0, make(map[token.Reason]int)
+			for elapsed := time.Duration(0); elapsed < 3*time.Minute; elapsed += 50 * time.Millisecond {
+				now := start.Add(elapsed)
+				if elapsed%refresh == 0 {
+					signed, err := m.Token(now, receiver.String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if signed != shown {
+						shown, tokens = signed, tokens+1
+					}
+				}
+				if reason := issuer.Check(now.Add(skew), shown); reason != token.OK {
+					refused[reason]++
+				}
+			}
+			if tokens < 6 {
+				t.Fatalf("%d tokens in 3 minutes", tokens)
+			}
+			if tolerated := skew.Abs() <= token.Leeway; tolerated != (len(refused) == 0) {
+				t.Errorf("clock %v off, a table every %v: refused %v", skew, refresh, refused)
+			}
+		}
 	}
 }
 
