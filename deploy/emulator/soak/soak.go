@@ -57,7 +57,8 @@ const anchor = "anchor"
 
 var nodeNames = []string{anchor, "edge-1", "edge-2"}
 
-// The functions: two with a limit, one without. Every node has all of them.
+// The functions: two with a limit that start a process for each call, and one
+// without that is a server. Every node has all of them.
 var functionNames = []string{"echo", "digest", "free"}
 
 func functions() []scenario.Function {
@@ -65,7 +66,7 @@ func functions() []scenario.Function {
 	return []scenario.Function{
 		{Name: functionNames[0], Process: "cat", Maxrate: &limit},
 		{Name: functionNames[1], Process: "sha256sum", Maxrate: &limit},
-		{Name: functionNames[2], Process: "cat"},
+		{Name: functionNames[2], Image: "http-echo"},
 	}
 }
 
