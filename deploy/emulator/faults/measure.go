@@ -14,11 +14,11 @@ type window struct{ began, ended time.Duration }
 
 // Impact is what one group of users saw of a fault.
 type Impact struct {
-	// Sent counts the requests sent from the fault's begin on, Errors those of
-	// them that were not answered with 200, by status; "0" got no response.
+	// Sent counts the requests sent since the fault, Errors those of them that
+	// were not answered with 200, by status; "0" got no response.
 	Sent   int            `json:"sent"`
 	Errors map[string]int `json:"errors"`
-	// InFlight counts the errors of requests sent before the fault began.
+	// InFlight counts the errors of requests under way when it happened.
 	InFlight map[string]int `json:"errors_in_flight"`
 	// BeforeErrors counts the errors that had nothing to do with the fault.
 	BeforeErrors int `json:"errors_before"`
@@ -56,6 +56,9 @@ func total(counts map[string]int) int {
 }
 
 const (
+	// strike is how long it may take from a fault's begin until it has happened
+	// to all of the node's parts. What was sent before was under way then.
+	strike = 100 * time.Millisecond
 	// calmWindow is the time over which service is held to be normal or not.
 	calmWindow = 250 * time.Millisecond
 	// slow is what nine of ten requests of such a window may take longer than
@@ -70,10 +73,12 @@ func measure(samples, bystander []summary.Sample, w window) Impact {
 	var before, since []time.Duration
 	for _, s := range samples {
 		bad := s.Status != 200
-		switch status := strconv.Itoa(s.Status); {
-		case s.At >= w.began:
-			i.Sent++
+		if s.At >= w.began {
 			since = append(since, s.Latency)
+		}
+		switch status := strconv.Itoa(s.Status); {
+		case s.At >= w.began+strike:
+			i.Sent++
 			if bad {
 				i.Errors[status]++
 			}

@@ -31,15 +31,15 @@ func TestMeasure(t *testing.T) {
 	}{
 		"nothing happened": {
 			samples: append(requests(2*time.Second, 5*time.Second, 4*ms, 200), sound...),
-			want:    Impact{Sent: 300, BeforeP99: 4, BeforeMax: 4, P99: 4, Max: 4},
+			want:    Impact{Sent: 290, BeforeP99: 4, BeforeMax: 4, P99: 4, Max: 4},
 		},
 		"errors during the fault only": {
 			samples: append(requests(2*time.Second, 3*time.Second, ms, 503), sound...),
-			want:    Impact{Sent: 100, Errors: map[string]int{"503": 100}, BeforeP99: 4, BeforeMax: 4, P99: 1, Max: 1},
+			want:    Impact{Sent: 90, Errors: map[string]int{"503": 90}, InFlight: map[string]int{"503": 10}, BeforeP99: 4, BeforeMax: 4, P99: 1, Max: 1},
 		},
 		"errors up to half a second after it": {
 			samples: append(requests(2*time.Second, 3500*ms, ms, 0), sound...),
-			want:    Impact{Sent: 150, Errors: map[string]int{"0": 150}, BeforeP99: 4, BeforeMax: 4, P99: 1, Max: 1, Calm: 0.5},
+			want:    Impact{Sent: 140, Errors: map[string]int{"0": 140}, InFlight: map[string]int{"0": 10}, BeforeP99: 4, BeforeMax: 4, P99: 1, Max: 1, Calm: 0.5},
 		},
 		"slow for the first tenth of a second after it": {
 			samples: append(append(requests(3*time.Second, 3100*ms, 50*ms, 200), requests(3100*ms, 4*time.Second, 4*ms, 200)...), sound...),
