@@ -13,8 +13,9 @@ cd "$(dirname "$0")/.." && mkdir -p "$logs" || exit 1
 # fuzz PACKAGE TARGET: one target; sets verdict and executions.
 fuzz() {
 	log=$logs/$(echo "$1" | tr / -)-$2.log
-	# A target that hangs would keep an execution budget for ever.
-	case $budget in *x) limit=300 ;; *) limit=0 ;; esac
+	# A target that hangs would keep an execution budget for ever. Building may
+	# take minutes where nothing was built before.
+	case $budget in *x) limit=900 ;; *) limit=0 ;; esac
 	timeout -k 5 $limit "$GO" test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "$budget" -fuzzminimizetime 2000x >"$log" 2>&1
 	status=$?
 	executions=$(sed -n 's/.*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
