@@ -143,7 +143,7 @@ func normalizeOffers(offers []strategy.Offer) error {
 		if i > 0 && o.Name == offers[i-1].Name {
 			return fmt.Errorf("function %q is announced twice", o.Name)
 		}
-		for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit} {
+		for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
 			if !(rate >= 0 && rate <= table.MaxRate) || math.IsNaN(rate) {
 				return fmt.Errorf("function %q: rate %v: rates are 0 to %v requests/s", o.Name, rate, float64(table.MaxRate))
 			}

@@ -1,5 +1,7 @@
 package strategy
 
+import "slices"
+
 // headroom shares the spare capacity of the federation so that surplus is
 // served wherever there is room, and refused where it arose when there is none.
 //
@@ -11,8 +13,30 @@ package strategy
 //
 // which gives every surplus its room when there is enough, and fills every
 // node, refusals shared in proportion to surplus, when there is not. What the
-// fill leaves unclaimed of S_k is lent in advance, in equal parts to all other
+// fill leaves unclaimed of S_k is lent in advance, in equal parts to all m other
 // nodes, so that a sudden surplus is served at once, before any gossip.
+//
+// # Liars
+//
+// Announcements are claims. A node's own users come first, and so keep what it
+// can serve itself whatever others claim. For the rest, with one liar among
+// honest nodes:
+//
+//  1. No claim counts as more than all others together, nor a surplus as more
+//     than the others could serve with all they have. So, at any time, a liar
+//     takes or keeps idle what an honest node with that surplus would get.
+//  2. Who sends sees which peer leaves requests unserved (Peer.Distrust). Its
+//     spare counts for less, and it gets little as long as others have room.
+//     What they have no room for it may get, so that an honest node that was
+//     misjudged loses nobody's requests. After three periods, infinite spare
+//     costs the others no more than a trial, 5 % of their surplus.
+//  3. Who receives sees which peer leaves its claim unused (Peer.Unused): such
+//     surplus counts for less. All must know, so the receiver then announces the
+//     sum of surplus that it counts, D_k, which senders use for sum O. After
+//     three periods, an invented surplus costs the others nothing but the equal
+//     part that is lent to every node.
+//  4. k admits from i up to S_k * max(O_i/D_k, 1/m). That bounds a_ik and what
+//     is lent, and depends on nobody's spare but its own.
 type headroom struct{}
 
 const (
@@ -20,10 +44,14 @@ const (
 	// than it measured, as a fraction of its user rate: a rate measured too low
 	// by chance would otherwise leave room unused while requests are refused.
 	claimMargin = 0.05
-	// admitMargin is what a receiver admits beyond the fill, as a fraction of
-	// it: sender and receiver plan from estimates of slightly different age.
-	// The capacity bucket still bounds the sum of what all peers get.
+	// admitMargin is what a receiver admits beyond a node's part, as a fraction
+	// of it: sender and receiver plan from estimates of slightly different age.
+	// The capacity bucket bounds the sum of what all peers get.
 	admitMargin = 0.10
+	// lastWeight is that of a peer which gets only what no other has room for.
+	lastWeight = 0.001
+	// noDemand is what is announced when no surplus is believed, requests/s.
+	noDemand = 0.001
 )
 
 func (headroom) Name() string { return "headroom" }
@@ -31,88 +59,150 @@ func (headroom) Name() string { return "headroom" }
 func (headroom) Plan(o Observation) Plan {
 	return plan(o, func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
-		fp := FunctionPlan{Local: v.local(1), Out: f.out(v)}
+		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v)}, v.offer(v.evenLimit())
 		if v.bounded() {
 			fp.In = f.in(v, o.Peers)
 		}
-		return fp, v.offer(v.evenLimit())
+		if f.ownSpare > 0 && v.doubted(o.Peers) {
+			offer.Demand = min(maxRate, max(noDemand, f.believed))
+		}
+		return fp, offer
 	})
+}
+
+// doubted tells whether this node disbelieves anybody's surplus. It goes on
+// counting aloud while that one happens to claim nothing.
+func (v *view) doubted(peers []Peer) bool {
+	return slices.ContainsFunc(peers, func(p Peer) bool { return p.Unused[v.name] > 0 })
 }
 
 // fill is the common plan for one function as this node computes it.
 type fill struct {
 	ownSurplus, ownSpare float64
-	most                 float64 // max(sum of surplus, sum of spare)
-	claimed              float64 // fraction of every spare that the fill claims, 0 to 1
-	others               float64 // nodes a spare is lent to: everybody but its owner
+	capacity             float64 // of all nodes
+	surplus, spare       float64 // sums of what is claimed
+	claimed, believed    float64 // sums of surplus that counts: as claimed, as far as believed here
+	trusted              float64 // sum of spare that counts, as far as believed here
+	others               float64 // m: nodes a spare is lent to, everybody but its owner
 }
 
 func newFill(v *view) fill {
-	f := fill{ownSpare: v.spare(), ownSurplus: v.ownSurplus(), others: float64(max(1, v.alive))}
-	surplus, spare := f.ownSurplus, f.ownSpare
-	for i := range v.peers {
-		surplus += v.peers[i].surplus()
-		spare += v.peers[i].spare()
+	f := fill{ownSpare: v.spare(), others: float64(max(1, v.alive))}
+	own := Offer{Absent: v.own.Absent, UserRate: v.own.UserRate}
+	if v.bounded() {
+		own.Capacity = v.own.Capacity
 	}
-	f.most = max(surplus, spare)
-	if f.most > 0 {
-		f.claimed = surplus / f.most
+	f.capacity, f.spare = own.Capacity, f.ownSpare
+	for i := range v.peers {
+		f.capacity += v.peers[i].Capacity
+		f.spare += v.peers[i].spare()
+	}
+	if v.own.Absent || v.bounded() {
+		f.ownSurplus = f.claim(&own)
+	}
+	f.surplus = f.ownSurplus
+	for i := range v.peers {
+		f.surplus += f.claim(&v.peers[i].Offer)
+	}
+	f.ownSurplus = f.counted(f.ownSurplus)
+	f.claimed, f.believed, f.trusted = f.ownSurplus, f.ownSurplus, f.countedSpare(f.ownSpare)
+	for i := range v.peers {
+		p := &v.peers[i]
+		counts := f.counted(f.claim(&p.Offer))
+		f.claimed += counts
+		f.believed += counts * (1 - p.unused)
+		f.trusted += f.countedSpare(p.spare()) * (1 - p.distrust)
 	}
 	return f
 }
 
-// share is what a node with that surplus may send to a node with that spare.
-func (f fill) share(surplus, spare float64) float64 {
-	if f.most == 0 {
-		return 0
+// claim is a node's surplus: no more than all others can serve together.
+func (f *fill) claim(o *Offer) float64 {
+	return max(0, min(surplus(o.UserRate, o.Capacity), f.capacity-o.Capacity))
+}
+
+// counted is a claim as far as it counts: no more than all other claims together,
+// of which those of spare get the margin, too.
+func (f *fill) counted(claim float64) float64 {
+	return max(0, min(claim, f.surplus-claim+f.spare*(1+claimMargin)))
+}
+
+// countedSpare is a spare as far as it counts: no more than all other claims
+// together.
+func (f *fill) countedSpare(spare float64) float64 {
+	return max(0, min(spare, f.surplus+f.spare-spare))
+}
+
+// part is what a node may have of a spare of 1: of the fraction that the fill
+// takes its share of the demand, an equal part of the rest.
+func (f *fill) part(surplus, demand, taken float64) float64 {
+	part := (1 - taken) / f.others
+	if demand > 0 {
+		part += taken * surplus / demand
 	}
-	return spare*surplus/f.most + spare*(1-f.claimed)/f.others
+	return part
 }
 
 // out lists every peer that has the function; a full one with rate 0.
-func (f fill) out(v *view) []Flow {
+func (f *fill) out(v *view) []Flow {
 	var out []Flow
 	for i := range v.peers {
-		p := &v.peers[i]
-		if !p.Absent {
-			rate := f.share(f.ownSurplus, p.spare())
-			out = append(out, Flow{Peer: p.id, Weight: rate, Rate: rate})
+		if p := &v.peers[i]; !p.Absent {
+			out = append(out, f.outTo(p))
 		}
 	}
 	return out
 }
 
+func (f *fill) outTo(p *peerOffer) Flow {
+	spare := p.spare()
+	if spare == 0 {
+		return Flow{Peer: p.id}
+	}
+	demand := f.claimed
+	if p.Demand > 0 {
+		demand = min(demand, p.Demand)
+	}
+	own := min(f.ownSurplus, demand)
+	taken := 0.0
+	if demand > 0 {
+		taken = demand / max(demand, f.trusted)
+	}
+	counted := f.countedSpare(spare)
+	return Flow{
+		Peer: p.id,
+		// Of a spare that counts in part, only that part is taken by the fill.
+		Rate:   spare * f.part(own, demand, taken*counted/spare),
+		Weight: max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken)),
+	}
+}
+
 // in lists every peer alive that may send us something, whether it has the
-// function or not: users may ask for it anywhere.
-func (f fill) in(v *view, alive []Peer) []Flow {
+// function or not: users may ask for it anywhere. The weight is what it will
+// send if it has the surplus that it claims.
+func (f *fill) in(v *view, alive []Peer) []Flow {
 	if f.ownSpare == 0 {
 		return nil
 	}
 	in := make([]Flow, 0, len(alive))
 	offers := v.peers // in the order of alive, with gaps
 	for _, p := range alive {
-		surplus := 0.0
+		flow := Flow{Peer: p.ID}
+		part := 1 / f.others
 		if len(offers) > 0 && offers[0].id == p.ID {
-			surplus, offers = offers[0].surplus(), offers[1:]
+			o := &offers[0]
+			offers = offers[1:]
+			if counts := f.counted(f.claim(&o.Offer)); counts > 0 {
+				part = max(part, min(1, counts/f.believed))
+				measured := min(counts, o.UserRate-o.Capacity)
+				flow.Weight = f.countedSpare(f.ownSpare) * measured / max(f.claimed, f.trusted)
+			}
 		}
-		rate := min(v.own.Capacity, f.share(surplus, f.ownSpare)*(1+admitMargin))
-		in = append(in, Flow{Peer: p.ID, Rate: rate})
+		flow.Rate = min(v.own.Capacity, f.ownSpare*part*(1+admitMargin))
+		in = append(in, flow)
 	}
 	return in
 }
-
-// ownSurplus is what this node's users ask for beyond what it can serve.
-func (v *view) ownSurplus() float64 {
-	switch {
-	case v.own.Absent:
-		return surplus(v.own.UserRate, 0)
-	case !v.bounded():
-		return 0
-	}
-	return surplus(v.own.UserRate, v.own.Capacity)
-}
-
-func (p *peerOffer) surplus() float64 { return surplus(p.UserRate, p.Capacity) }
 
 func (p *peerOffer) spare() float64 { return max(0, p.Capacity-p.UserRate) }
 

@@ -45,6 +45,12 @@ type Function struct {
 type Peer struct {
 	ID     string
 	Offers []Offer // sorted by name
+	// Distrust is how far this node disbelieves the peer's spare: it left that
+	// fraction of what was sent to it unserved. 0 to 1.
+	Distrust float64
+	// Unused is how far this node disbelieves the peer's surplus, by function: it
+	// did not use what it was given for it. 0 to 1.
+	Unused map[string]float64
 }
 
 // Offer is what a node announces about one function that it has deployed, or
@@ -59,6 +65,9 @@ type Offer struct {
 	// Limit is what each peer having the function may send the announcer,
 	// requests/s, >= 0. Used by recalc; headroom computes it from the rest.
 	Limit float64 `json:"l"`
+	// Demand is the sum of surplus that the announcer counts, requests/s; > 0
+	// only while it does not believe all that is claimed. Used by headroom.
+	Demand float64 `json:"d,omitempty"`
 }
 
 // Flow is an amount of one function between this node and one peer, requests/s.
@@ -73,7 +82,7 @@ type FunctionPlan struct {
 	Name  string
 	Local *table.Local // nil: not deployed here
 	Out   []Flow       // what this node may send; sorted by peer
-	In    []Flow       // what it admits (Weight unused); sorted by peer
+	In    []Flow       // what it admits (Weight: what the peer's claim, if true, makes it send); sorted by peer
 }
 
 // Plan is a strategy's whole answer.

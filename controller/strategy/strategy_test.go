@@ -172,18 +172,17 @@ func TestHeadroomFill(t *testing.T) {
 		}
 		for i, p := range plans {
 			f := function(p)
-			var in, out float64
+			out := 0.0
+			own := max(0, sites[i].capacity-sites[i].user)
 			for k := range sites {
 				send, admit := flow(f.Out, id(k)), flow(function(plans[k]).In, id(i))
 				if send > admit+1e-6 {
 					t.Fatalf("seed %d: %s may send %g to %s, which admits only %g", seed, id(i), send, id(k), admit)
 				}
-				in += flow(f.In, id(k))
+				if in := flow(f.In, id(k)); in > own*(1+admitMargin)+1e-6 {
+					t.Fatalf("seed %d: %s admits %g of a spare of %g", seed, id(i), in, own)
+				}
 				out += send
-			}
-			own := max(0, sites[i].capacity-sites[i].user)
-			if in > own*(1+admitMargin)+1e-6 {
-				t.Fatalf("seed %d: %s admits %g of a spare of %g", seed, id(i), in, own)
 			}
 			if want := max(0, sites[i].user-max(0, sites[i].capacity)); need*(1+claimMargin)*3 < spare && deployed > 0 && out < want-1e-6 {
 				t.Fatalf("seed %d: %s may send %g of its surplus %g although the federation has room", seed, id(i), out, want)
@@ -224,9 +223,10 @@ func TestPlansAreSane(t *testing.T) {
 					p := Peer{ID: id(i + 1)}
 					for range r.IntN(5) {
 						p.Offers = append(p.Offers, Offer{
-							Name: names[r.IntN(len(names))], Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(),
+							Name: names[r.IntN(len(names))], Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(), Demand: pick(),
 						})
 					}
+					p.Distrust, p.Unused = pick(), map[string]float64{names[r.IntN(len(names))]: pick()}
 					o.Peers = append(o.Peers, p)
 				}
 				checkPlan(t, o, s.Plan(o))
@@ -261,7 +261,8 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 		}
 	}
 	for _, of := range p.Offers {
-		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= maxRate && of.UserRate <= maxRate && of.Limit <= maxRate) {
+		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= maxRate && of.UserRate <= maxRate && of.Limit <= maxRate &&
+			of.Demand >= 0 && of.Demand <= maxRate) {
 			t.Fatalf("offer %+v", of)
 		}
 	}
@@ -328,8 +329,8 @@ func TestUnlimitedStaysHome(t *testing.T) {
 		if f.Local == nil || f.Local.Rate != table.Unlimited || len(f.In) != 0 {
 			t.Errorf("%s: %+v", s.Name(), f)
 		}
-		if p.Offers[0].Capacity != 0 || p.Offers[0].Limit != 0 {
-			t.Errorf("%s offers an unlimited function: %+v", s.Name(), p.Offers[0])
+		if p.Offers[0] != (Offer{Name: fn}) {
+			t.Errorf("%s offers, or claims room for, an unlimited function: %+v", s.Name(), p.Offers[0])
 		}
 	}
 }

@@ -25,6 +25,7 @@ type view struct {
 type peerOffer struct {
 	id string
 	Offer
+	distrust, unused float64 // 0 to 1
 }
 
 // views groups an observation by function, sorted by name.
@@ -47,15 +48,15 @@ func views(o Observation) []view {
 	}
 	for _, p := range o.Peers {
 		for _, of := range p.Offers {
-			of.Capacity, of.UserRate, of.Limit = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit)
+			of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
 			if of.Absent {
-				of.Capacity, of.Limit = 0, 0
+				of.Capacity, of.Limit, of.Demand = 0, 0, 0
 			}
 			v := get(of.Name)
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
 			}
-			v.peers = append(v.peers, peerOffer{p.ID, of})
+			v.peers = append(v.peers, peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name]))})
 		}
 	}
 	out := make([]view, 0, len(byName))
@@ -110,6 +111,8 @@ func (v *view) offer(limit float64) Offer {
 	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
 	if v.bounded() {
 		o.Capacity, o.Limit = v.own.Capacity, limit
+	} else if !v.own.Absent {
+		o.UserRate = 0 // an unlimited function needs nobody's room
 	}
 	return o
 }
