@@ -39,6 +39,10 @@ type Server struct {
 	// served, Errors of failed connections and broken answers, since the server
 	// was added.
 	Sessions, Total, Errors int64
+	// Good is the number of answers with a status below 400. Lost is that of
+	// requests which got anything else: an answer with another status, a broken
+	// one, none in time, no connection, or, for want of one, another server.
+	Good, Lost int64
 }
 
 // parseServers reads the answer to `show stat BACKEND 4 -1`.
@@ -133,6 +137,8 @@ func parseServer(field func(column string) string) (Server, error) {
 	s.Weight = int(number("weight"))
 	s.Sessions, s.Total = number("scur"), number("stot")
 	s.Errors = number("econ") + number("eresp")
+	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
+	s.Lost = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other") + s.Errors + number("wredis")
 	return s, errors.Join(errs...)
 }
 

@@ -27,13 +27,25 @@ func TestParseServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Server{
-		{Name: "local", State: Up, Weight: 1, Sessions: 1, Total: 20, Errors: 7},
+		{Name: "local", State: Up, Weight: 1, Sessions: 1, Total: 20, Errors: 7, Lost: 7},
 		{Name: "A", Address: netip.MustParseAddrPort("127.0.0.1:9"), State: Maint},
 		{Name: "B", Address: netip.MustParseAddrPort("[::1]:9"), State: Up, Checked: true, Check: "L7OK in 3ms", Sessions: 2, Total: 5},
 		{Name: "C", Address: netip.MustParseAddrPort("10.0.0.1:80"), State: Down, Checked: true, Check: "L4CON in 0ms"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("servers (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseAnswers(t *testing.T) {
+	t.Parallel()
+	got, err := parseServers("# svname,status,weight,addr,econ,eresp,wredis,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,\n" +
+		"A,UP,0,127.0.0.1:9,1,2,4,1000,2000,4000,8,16,32,\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Good != 7000 || got[0].Lost != 63 {
+		t.Errorf("%d good, %d lost, want 7000 and 63", got[0].Good, got[0].Lost)
 	}
 }
 

@@ -56,6 +56,7 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Anno
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
 		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
+		o.Demand = round(o.Demand)
 		rounded[i] = o
 	}
 	return federation.Announcement{
@@ -75,7 +76,8 @@ func significant(before, now []strategy.Offer) bool {
 		b, n := &before[i], &now[i]
 		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
-			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) {
+			(b.Demand > 0) != (n.Demand > 0) ||
+			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {
 			return true
 		}
 	}

@@ -20,6 +20,7 @@ func TestSignificant(t *testing.T) {
 		{"rate", func(o *strategy.Offer) { o.UserRate = 56 }, true},
 		{"rate falls", func(o *strategy.Offer) { o.UserRate = 44 }, true},
 		{"limit", func(o *strategy.Offer) { o.Limit = 30 }, true},
+		{"doubt begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
 		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
 		{"another function", func(o *strategy.Offer) { o.Name = "g" }, true},
 		{"no longer deployed", func(o *strategy.Offer) { o.Absent = true }, true},

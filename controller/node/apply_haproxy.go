@@ -36,6 +36,8 @@ const haproxyPoll = 250 * time.Millisecond
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
 	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
+	answers map[string]answers       // of the same
+	gateway answers                  // of this node's gateway
 	err     error
 }
 
@@ -63,7 +65,14 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		servers, err := k.sync(ctx)
-		k.tell(ctx, haproxyEvent{servers: servers, err: err})
+		var gateway []haproxy.Server
+		if servers != nil { // otherwise HAProxy does not answer
+			var gatewayErr error
+			if gateway, gatewayErr = k.api.Servers(ctx, haproxy.BackendLocal); gatewayErr != nil {
+				err = errors.Join(err, fmt.Errorf("reading the gateway's server: %w", gatewayErr))
+			}
+		}
+		k.tell(ctx, eventOf(servers, gateway, err))
 		select {
 		case <-ctx.Done():
 			return
@@ -76,27 +85,27 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 
 // sync brings the servers closer to what is wanted and returns how they are.
 // They may be returned although there was an error.
-func (k *haproxyKeeper) sync(ctx context.Context) (map[string]haproxy.State, error) {
+func (k *haproxyKeeper) sync(ctx context.Context) ([]haproxy.Server, error) {
 	servers, err := k.api.Servers(ctx, haproxy.BackendPeers)
 	if err != nil {
 		return nil, fmt.Errorf("reading the peers' servers: %w", err)
 	}
 	if !k.known {
-		return states(servers), nil
+		return servers, nil
 	}
 	wanted, insecure := k.secure(ctx)
 	steps := haproxy.Reconcile(servers, wanted)
 	if len(steps) == 0 {
-		return states(servers), insecure
+		return servers, insecure
 	}
 	// A server that still has connections is deleted at a later look.
 	if _, err := k.api.Apply(ctx, steps); err != nil {
-		return states(servers), errors.Join(insecure, fmt.Errorf("changing the peers' servers: %w", err))
+		return servers, errors.Join(insecure, fmt.Errorf("changing the peers' servers: %w", err))
 	}
 	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
 		return nil, fmt.Errorf("reading the peers' servers: %w", err)
 	}
-	return states(servers), insecure
+	return servers, insecure
 }
 
 // secure lets the wanted peers in, if they come over TLS, and returns them with
@@ -138,16 +147,24 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 	if (e.err == nil) != (other.err == nil) || e.err != nil && e.err.Error() != other.err.Error() {
 		return false
 	}
-	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers)
+	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers) &&
+		maps.Equal(e.answers, other.answers) && e.gateway == other.gateway
 }
 
-// states returns the states of the servers that are peers.
-func states(servers []haproxy.Server) map[string]haproxy.State {
-	out := make(map[string]haproxy.State, len(servers))
-	for _, s := range servers {
+// eventOf makes an event of what HAProxy says of the peers' servers, nil if they
+// could not be read, and of the gateway's.
+func eventOf(peers, gateway []haproxy.Server, err error) haproxyEvent {
+	e := haproxyEvent{err: err}
+	if peers != nil {
+		e.servers, e.answers = make(map[string]haproxy.State, len(peers)), make(map[string]answers, len(peers))
+	}
+	for _, s := range peers {
 		if haproxy.ValidPeerID(s.Name) {
-			out[s.Name] = s.State
+			e.servers[s.Name], e.answers[s.Name] = s.State, answersOf(s)
 		}
 	}
-	return out
+	for _, s := range gateway {
+		e.gateway = e.gateway.plus(answersOf(s))
+	}
+	return e
 }

@@ -39,6 +39,7 @@ type fakeSPOA struct {
 	got    time.Time
 	puts   int
 	demand map[string]float64 // requests/s since start
+	asked  map[string]float64 // by peer id: requests/s since start, for every function of demand
 }
 
 func newFakeSPOA() *fakeSPOA { return &fakeSPOA{start: time.Now(), demand: map[string]float64{}} }
@@ -56,7 +57,11 @@ func (s *fakeSPOA) Meter(ctx context.Context) (meter.Report, error) {
 		r.TableVersion, r.TableFresh = s.table.Version, time.Since(s.got) < s.table.TTL()
 	}
 	for name, rate := range s.demand {
-		r.Functions = append(r.Functions, meter.Function{Name: name, User: meter.User{Local: uint64(rate * up.Seconds())}})
+		f := meter.Function{Name: name, User: meter.User{Local: uint64(rate * up.Seconds())}, In: map[string]meter.Peer{}}
+		for peer, rate := range s.asked {
+			f.In[peer] = meter.Peer{Local: uint64(rate * up.Seconds())}
+		}
+		r.Functions = append(r.Functions, f)
 	}
 	return r, nil
 }
@@ -132,6 +137,13 @@ func (s *fakeSPOA) load(function string, rate float64) {
 	s.demand[function] = rate
 }
 
+// ask sets what a peer asks for of each function with a demand, as load does.
+func (s *fakeSPOA) ask(peer string, rate float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = map[string]float64{peer: rate}
+}
+
 // row returns the table's row of a function, nil if there is none.
 func (s *fakeSPOA) row(function string) *table.Function {
 	s.mu.Lock()
@@ -181,6 +193,8 @@ type fakeHAProxy struct {
 	err     error
 	servers []haproxy.Server
 	deletes int
+	good    int64 // of the gateway
+	lost    int64
 	letIn   []string // anchors
 }
 
@@ -198,6 +212,9 @@ func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Se
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if backend == haproxy.BackendLocal {
+		return []haproxy.Server{{Name: "gateway", State: haproxy.Up, Good: h.good, Lost: h.lost}}, nil
+	}
 	return append([]haproxy.Server{{Name: haproxy.ServerLocal, State: haproxy.Up}}, h.servers...), nil
 }
 

@@ -84,9 +84,13 @@ type loop struct {
 	offset     time.Duration            // of the federation's time, as logged last
 	strategies map[string]string        // of peers, to warn once of another than ours
 	servers    map[string]haproxy.State // nil: never read
-	warned     map[string]string        // warning logged, by function
+	answers    map[string]answers       // of the same servers; nil: not read lately
+	ofGateway  answers
+	doubts     *doubts
+	warned     map[string]string // warning logged, by function
 
 	plan       strategy.Plan
+	planned    time.Time // when that was
 	announcer  *announcer
 	publishErr error        // of the last announcement
 	newcomers  bool         // somebody joined who has not heard of this node
@@ -102,11 +106,11 @@ func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Pee
 	o := n.options
 	return &loop{
 		node: n, o: o, log: o.Log, tables: tables, desired: desired, outbox: outbox,
-		start: now, ran: now, nextPeriod: now.Add(o.Period),
+		start: now, ran: now, planned: now, nextPeriod: now.Add(o.Period),
 		planTimer: time.NewTimer(settle(o.Period)), speakTimer: time.NewTimer(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
-		rates: newRates(o.Period), announcer: newAnnouncer(o.Period, now),
+		rates: newRates(o.Period), doubts: newDoubts(now), announcer: newAnnouncer(o.Period, now),
 		gone: make(map[string]departed), clocks: make(clocks),
 		strategies: make(map[string]string),
 	}
@@ -196,7 +200,7 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 	gone := l.expire(now)
 	switch {
 	case !now.Add(tickOf(l.o.Period) / 2).Before(l.nextPeriod):
-		l.rates.endPeriod()
+		l.doubt(now, l.rates.endPeriod())
 		l.nextPeriod = later(l.nextPeriod.Add(l.o.Period), now.Add(l.o.Period/2))
 		l.replan(now)
 	case rise && !plansOnMeans(l.o.Strategy.Name()), gone:
@@ -205,6 +209,15 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		l.apply(now)
 	}
 	l.publish(now)
+}
+
+// doubt takes in what the period that ends has shown of the peers' claims.
+// seconds is how much of it the SPOA has counted.
+func (l *loop) doubt(now time.Time, seconds float64) {
+	l.doubts.expect(l.plan, now.Sub(l.planned).Seconds())
+	l.planned = now
+	l.doubts.judgeUse(l.rates.last, seconds)
+	l.doubts.judgeAnswers(now, l.answers, l.ofGateway)
 }
 
 // expire lets go of members that fell silent and tells whether there were any.
@@ -248,6 +261,7 @@ func (l *loop) note(c *component, now time.Time, err error) {
 
 func (l *loop) onHAProxy(e haproxyEvent, now time.Time) {
 	l.note(l.haproxy, now, e.err)
+	l.answers, l.ofGateway = e.answers, e.gateway
 	if e.servers != nil && !maps.Equal(l.servers, e.servers) {
 		l.servers = e.servers
 		l.soon()
@@ -347,6 +361,8 @@ func (l *loop) replan(now time.Time) {
 	l.planTimer.Stop()
 	begun := time.Now()
 	l.followMembers(now)
+	l.doubts.expect(l.plan, now.Sub(l.planned).Seconds())
+	l.planned = now
 	l.plan = l.o.Strategy.Plan(l.observation())
 	switch wait := l.start.Add(settle(l.o.Period)).Sub(now); {
 	case l.settled(now):
@@ -440,7 +456,9 @@ func (l *loop) observation() strategy.Observation {
 	}
 	slices.SortFunc(o.Functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range l.alive {
-		o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: l.offers(m)})
+		p := strategy.Peer{ID: m.ID, Offers: l.offers(m)}
+		l.doubts.about(&p)
+		o.Peers = append(o.Peers, p)
 	}
 	return o
 }
@@ -462,14 +480,14 @@ func (l *loop) demanded() []string {
 }
 
 // offers returns what a peer offers this node: while HAProxy cannot reach it,
-// nothing but the demand of its users.
+// nothing but the surplus of its users.
 func (l *loop) offers(m federation.Member) []strategy.Offer {
 	if l.usable(m.ID) {
 		return m.Offers
 	}
 	offers := slices.Clone(m.Offers)
 	for i := range offers {
-		offers[i].Capacity, offers[i].Limit = 0, 0
+		offers[i].Capacity, offers[i].Limit = min(offers[i].Capacity, offers[i].UserRate), 0
 	}
 	return offers
 }

@@ -7,6 +7,7 @@ type counts struct {
 	user    uint64            // demand of this node's users, whatever became of it
 	refused uint64            // of these, answered 429 or 503
 	in      map[string]uint64 // served for peers, by peer id
+	asked   map[string]uint64 // asked for by peers, served or not
 	out     map[string]uint64 // sent to peers, by peer id
 }
 
@@ -52,6 +53,7 @@ func difference(before, now *meter.Report) (sample, bool) {
 			user:    grown(e.User.Total(), f.User.Total()),
 			refused: grown(e.User.Limited+e.User.Full, f.User.Limited+f.User.Full),
 			in:      grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local }),
+			asked:   grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local + p.Limited }),
 			out:     grownEach(e.Out, f.Out, func(n uint64) uint64 { return n }),
 		}
 	}

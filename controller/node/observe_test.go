@@ -21,8 +21,11 @@ func TestDifference(t *testing.T) {
 		Name: "f", User: meter.User{Local: 150, Forwarded: 30, Limited: 8, Full: 2},
 		In: map[string]meter.Peer{"a": {Local: 9, Limited: 30}, "b": {Local: 4}}, Out: map[string]uint64{"a": 10, "b": 20},
 	}
-	inF := counts{user: 74, refused: 4, in: map[string]uint64{"a": 2, "b": 4}, out: map[string]uint64{"b": 20}}
-	whole := counts{user: 190, refused: 10, in: map[string]uint64{"a": 9, "b": 4}, out: map[string]uint64{"a": 10, "b": 20}}
+	inF := counts{user: 74, refused: 4, in: map[string]uint64{"a": 2, "b": 4}, asked: map[string]uint64{"a": 29, "b": 4}, out: map[string]uint64{"b": 20}}
+	whole := counts{
+		user: 190, refused: 10, in: map[string]uint64{"a": 9, "b": 4}, asked: map[string]uint64{"a": 39, "b": 4},
+		out: map[string]uint64{"a": 10, "b": 20},
+	}
 	for _, tc := range []struct {
 		name        string
 		before, now *meter.Report

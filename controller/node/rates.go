@@ -46,6 +46,7 @@ func follow(estimate float64, n uint64, seconds, constant float64) (next float64
 type functionRates struct {
 	user, refused float64
 	in, out       map[string]float64 // by peer id
+	asked         map[string]float64 // by peer id: in, and what was refused
 }
 
 func (r functionRates) inRate() float64  { return sum(r.in) }
@@ -99,12 +100,13 @@ func (r *rates) add(s sample) (rise bool) {
 }
 
 // endPeriod makes the means over what was added since the last call the ones
-// that last returns. Without any sample they stay as they were.
-func (r *rates) endPeriod() {
-	if r.period.seconds == 0 {
-		return
+// that last returns, and tells how many seconds that was. Without any sample they
+// stay as they were.
+func (r *rates) endPeriod() (seconds float64) {
+	seconds = r.period.seconds
+	if seconds == 0 {
+		return 0
 	}
-	seconds := r.period.seconds
 	r.last = make(map[string]functionRates, len(r.period.functions))
 	for name, c := range r.period.functions {
 		if c.idle() {
@@ -112,18 +114,19 @@ func (r *rates) endPeriod() {
 		}
 		r.last[name] = functionRates{
 			user: float64(c.user) / seconds, refused: float64(c.refused) / seconds,
-			in: perSecond(c.in, seconds), out: perSecond(c.out, seconds),
+			in: perSecond(c.in, seconds), out: perSecond(c.out, seconds), asked: perSecond(c.asked, seconds),
 		}
 	}
 	r.period = sample{functions: map[string]counts{}}
+	return seconds
 }
 
-func (c counts) idle() bool { return c.user == 0 && len(c.in) == 0 && len(c.out) == 0 }
+func (c counts) idle() bool { return c.user == 0 && len(c.asked) == 0 && len(c.out) == 0 }
 
 func (c counts) plus(d counts) counts {
 	return counts{
 		user: c.user + d.user, refused: c.refused + d.refused,
-		in: plusEach(c.in, d.in), out: plusEach(c.out, d.out),
+		in: plusEach(c.in, d.in), asked: plusEach(c.asked, d.asked), out: plusEach(c.out, d.out),
 	}
 }
 

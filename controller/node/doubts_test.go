@@ -1,0 +1,177 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/haproxy"
+)
+
+// announce says once a second, until the test ends, what a liar wants.
+func announce(t *testing.T, o *fakeOverlay, http string, offers ...strategy.Offer) {
+	go func() {
+		for seq := uint64(1); ; seq++ {
+			_, err := o.Publish(t.Context(), federation.Announcement{
+				V: 1, Epoch: time.Now().UnixMilli(), Seq: seq, HTTP: http, Strategy: "headroom", PeriodMillis: 1000, Offers: offers,
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case <-t.Context().Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+}
+
+// answer makes HAProxy count, each second, 40 answers by each peer: all good, but
+// for those of one.
+func (h *fakeHAProxy) answer(t *testing.T, refuses string) {
+	go func() {
+		for {
+			h.set(func(h *fakeHAProxy) {
+				for i := range h.servers {
+					if h.servers[i].Name == refuses {
+						h.servers[i].Lost += 40
+					} else {
+						h.servers[i].Good += 40
+					}
+				}
+			})
+			select {
+			case <-t.Context().Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+}
+
+// weight is the part of what a forwards that goes to the peer while all have
+// rate left.
+func (n *testNode) weight(function, peer string) float64 {
+	all, to := 0.0, 0.0
+	if row := n.spoa.row(function); row != nil {
+		for _, f := range row.Forward {
+			all += f.Weight
+			if f.Peer == peer {
+				to = f.Weight
+			}
+		}
+	}
+	return to / max(all, 1e-9)
+}
+
+func TestInfiniteSpareIsSeenThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet()
+		a, b := startNode(t, net, 1), startNode(t, net, 2)
+		liar := net.join(peerID(3))
+		a.gateway.set(nil, fn("cat", "10"))
+		b.gateway.set(nil, fn("cat", "50"))
+		a.spoa.load("cat", 50)
+		b.spoa.load("cat", 0)
+		b.spoa.ask(a.id, 40)
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: "cat", Capacity: 1e6})
+		within(t, formed, "the liar draws surplus", func() bool { return a.weight("cat", liar.id) > 0.5 })
+		a.haproxy.answer(t, liar.id)
+		within(t, 5*time.Second, "the honest peer gets the surplus, the liar a trial", func() bool {
+			toLiar := a.weight("cat", liar.id)
+			return toLiar > 0 && toLiar < 0.03 && a.spoa.forwards("cat", b.id) > 39
+		})
+		pass(20 * time.Second)
+		if toLiar := a.weight("cat", liar.id); toLiar > 0.03 {
+			t.Errorf("the liar gets %g of the surplus again", toLiar)
+		}
+		a.haproxy.answer(t, "nobody")
+		within(t, 40*time.Second, "half of its answers are good, so half is believed", func() bool { return a.weight("cat", liar.id) > 0.2 })
+	})
+}
+
+// TestFunctionsThatFail: what fails at this node's own gateway as well is no lie.
+func TestFunctionsThatFail(t *testing.T) {
+	d, now := newDoubts(time.Now()), time.Now()
+	for n := range int64(10) {
+		now = now.Add(time.Second)
+		d.judgeAnswers(now, map[string]answers{"p": {served: 10 * n, lost: 90 * n}}, answers{served: 100 * n, lost: 900 * n})
+		p := strategy.Peer{ID: "p"}
+		if d.about(&p); p.Distrust != 0 {
+			t.Fatalf("distrust %g after %d s", p.Distrust, n)
+		}
+	}
+	// It answers as before, and the gateway well.
+	for n := range int64(4) {
+		now = now.Add(time.Second)
+		d.judgeAnswers(now, map[string]answers{"p": {served: 10 * (10 + n), lost: 90 * (10 + n)}}, answers{served: 1000 + 100*n, lost: 9000})
+	}
+	p := strategy.Peer{ID: "p"}
+	if d.about(&p); p.Distrust < 0.8 {
+		t.Errorf("distrust %g of a peer that fails where the gateway does not", p.Distrust)
+	}
+}
+
+func TestInfiniteDemandIsSeenThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet()
+		a, b := startNode(t, net, 1), startNode(t, net, 2)
+		liar := net.join(peerID(3))
+		a.gateway.set(nil, fn("cat", "10"))
+		b.gateway.set(nil, fn("cat", "50"))
+		a.spoa.load("cat", 50)
+		b.spoa.load("cat", 0)
+		b.spoa.ask(a.id, 25)
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: "cat", Absent: true, UserRate: 1e6})
+		within(t, formed, "the liar's claim counts", func() bool {
+			rate := a.spoa.forwards("cat", b.id)
+			return rate > 0 && rate < 39
+		})
+		within(t, 6*time.Second, "the room that the liar does not use is given to who needs it", func() bool {
+			offers := b.overlay.last().Offers
+			return len(offers) == 1 && offers[0].Demand > 0 && a.spoa.forwards("cat", b.id) > 39
+		})
+		if p := b.spoa.peer(a.id); p == nil || p.Inbound["cat"] < 39 {
+			t.Errorf("b's table has of a: %+v", p)
+		}
+		b.spoa.ask(liar.id, 25)
+		within(t, 3*time.Second, "who uses what it claims is believed", func() bool { return a.spoa.forwards("cat", b.id) < 39 })
+	})
+}
+
+func TestAnswersSince(t *testing.T) {
+	if got := (answers{5, 7}).since(answers{2, 3}); got != (answers{3, 4}) {
+		t.Errorf("%+v", got)
+	}
+	if got := (answers{5, 0}).since(answers{2, 3}); got != (answers{5, 0}) {
+		t.Errorf("a new server: %+v", got)
+	}
+	e := eventOf([]haproxy.Server{{Name: haproxy.ServerLocal, Good: 9}, {Name: peerID(1), Good: 1, Lost: 5}},
+		[]haproxy.Server{{Name: "gateway", Good: 4, Lost: 5}, {Name: "another", Good: 4}}, nil)
+	if len(e.answers) != 1 || e.answers[peerID(1)] != (answers{1, 5}) || e.gateway != (answers{8, 5}) {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestDoubtsAreBounded: whoever comes and goes, memory does not grow.
+func TestDoubtsAreBounded(t *testing.T) {
+	d, now := newDoubts(time.Now()), time.Now()
+	peers := make(map[string]answers)
+	var plan strategy.Plan
+	for n := range 2 * maxDoubts {
+		id := peerID(n)
+		peers[id] = answers{0, 10}
+		plan.Functions = append(plan.Functions, strategy.FunctionPlan{Name: id, In: []strategy.Flow{{Peer: id, Weight: 1}}})
+	}
+	d.judgeAnswers(now.Add(time.Second), map[string]answers{}, answers{})
+	d.judgeAnswers(now.Add(2*time.Second), peers, answers{})
+	d.expect(plan, 10)
+	d.judgeUse(nil, 10)
+	if len(d.distrust) > maxDoubts || len(d.unused) > maxDoubts {
+		t.Errorf("%d and %d doubts", len(d.distrust), len(d.unused))
+	}
+}
