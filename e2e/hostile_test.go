@@ -374,6 +374,7 @@ func (c *cluster) hostileGossip(t *testing.T) {
 
 // member is a member of the federation that is no DFaaS node.
 type member struct {
+	id    *identity.Identity
 	host  host.Host
 	topic *pubsub.Topic
 }
@@ -403,7 +404,14 @@ func (c *cluster) join(t *testing.T) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, err := c.one.Admin().Status(t.Context())
+	m := &member{id, h, topic}
+	m.connect(t, c.one)
+	return m
+}
+
+func (m *member) connect(t *testing.T, n *federation.Node) {
+	t.Helper()
+	status, err := n.Admin().Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,10 +419,9 @@ func (c *cluster) join(t *testing.T) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Connect(t.Context(), *info); err != nil {
+	if err := m.host.Connect(t.Context(), *info); err != nil {
 		t.Fatal(err)
 	}
-	return &member{h, topic}
 }
 
 func (m *member) say(t *testing.T, data []byte) {

@@ -1,0 +1,249 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/api"
+	wire "github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/token"
+)
+
+// TestLiars has a member of the federation, with a valid identity and its key,
+// claim what is not so, while users of node-1 ask for 50 requests/s of which it
+// can serve 10. The other nodes have room for 50.
+func TestLiars(t *testing.T) {
+	c := start(t, federation.Options{Nodes: nodes(
+		[]scenario.Function{echo("funca", 10)},
+		[]scenario.Function{echo("funca", 20)},
+		[]scenario.Function{echo("funca", 30)},
+	)})
+	honest, _ := c.goodput(t)
+	t.Logf("without a liar %.1f requests/s are served", honest)
+
+	t.Run("InfiniteSpare", func(t *testing.T) {
+		l := c.lie(t, strategy.Offer{Name: "funca", Capacity: 1e6, Limit: 1e6})
+		c.believed(t, l)
+		got, _ := c.goodput(t)
+		t.Logf("%.1f requests/s are served; the liar got %d", got, l.asked.Load())
+		if got < 0.92*honest {
+			t.Errorf("%.1f requests/s are served, without the liar %.1f", got, honest)
+		}
+		if l.asked.Load() < 30 {
+			t.Errorf("the liar got %d requests only: this has shown nothing", l.asked.Load())
+		}
+	})
+	t.Run("InfiniteDemand", func(t *testing.T) {
+		l := c.lie(t, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
+		c.believed(t, l)
+		got, early := c.goodput(t)
+		t.Logf("%.1f requests/s are served, and in the second second %.1f", got, early)
+		if got < 0.92*honest {
+			t.Errorf("%.1f requests/s are served, without the liar %.1f", got, honest)
+		}
+		if early > 0.85*honest {
+			t.Errorf("%.1f requests/s were served before there was evidence: this has shown nothing", early)
+		}
+	})
+	// An honest node in its place would count with 60, as much as the others can
+	// serve, beside node-1's 40: it would leave node-1 40 % of the room.
+	t.Run("DemandThatFloods", func(t *testing.T) {
+		l := c.lie(t, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
+		c.believed(t, l)
+		l.flood(t, c.two, c.three)
+		got, _ := c.goodput(t)
+		t.Logf("%.1f requests/s are served; the liar got %d of its own served", got, l.served.Load())
+		if least := 10 + 0.85*0.4*(honest-10); got < least {
+			t.Errorf("%.1f requests/s are served, beside an honest node it would be %.1f at least", got, least)
+		}
+		if l.served.Load() < 100 {
+			t.Errorf("the liar got %d served only: this has shown nothing", l.served.Load())
+		}
+	})
+	c.quiet(t)
+}
+
+// goodput is how many of node-1's 50 requests/s are served when there has been
+// time for evidence, and how many in the second second. At any time, node-1 serves
+// what it can itself.
+func (c *cluster) goodput(t *testing.T) (late, early float64) {
+	t.Helper()
+	const (
+		rate      = 50
+		evidence  = 7 * time.Second
+		measuring = 6 * time.Second
+	)
+	s := c.stream(t, c.one, "funca", rate)
+	s.progress(t, int64(rate*evidence.Seconds()))
+	s.progress(t, int64(rate*measuring.Seconds()))
+	here := 0
+	for _, sample := range s.stop(t) {
+		switch {
+		case sample.Status != http.StatusOK || sample.At >= evidence+measuring:
+			continue
+		case sample.At >= evidence:
+			late += 1 / measuring.Seconds()
+		case sample.At >= time.Second && sample.At < 2*time.Second:
+			early++
+		}
+		if sample.Node == "node-1" {
+			here++
+		}
+	}
+	if least := 0.9 * 10 * (evidence + measuring).Seconds(); float64(here) < least {
+		t.Errorf("node-1 served %d requests itself, expected %.0f at least", here, least)
+	}
+	return late, early
+}
+
+// falseMember is a member that announces what it likes and serves nobody.
+type falseMember struct {
+	*member
+	asked, served atomic.Int64 // requests to it, and of it
+}
+
+// lie has a new member announce the offer until the test ends. It looks healthy,
+// and refuses all that it is sent.
+func (c *cluster) lie(t *testing.T, offer strategy.Offer) *falseMember {
+	t.Helper()
+	l := &falseMember{member: c.join(t)}
+	l.connect(t, c.two)
+	l.connect(t, c.three)
+	a := wire.Announcement{
+		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: l.refuse(t), Strategy: "headroom",
+		PeriodMillis: 1000, Offers: []strategy.Offer{offer},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { l.announce(ctx, t, a) })
+	t.Cleanup(func() {
+		cancel()
+		group.Wait()
+		c.forgotten(t, l)
+	})
+	return l
+}
+
+// announce repeats the announcement until the context ends. Then the member falls
+// silent, and is forgotten.
+func (l *falseMember) announce(ctx context.Context, t *testing.T, a wire.Announcement) {
+	beat := time.NewTicker(500 * time.Millisecond)
+	defer beat.Stop()
+	for ctx.Err() == nil {
+		a.Seq++
+		a.SentAtMillis = time.Now().UnixMilli()
+		data, _, err := wire.Encode(a)
+		if err == nil {
+			err = l.topic.Publish(ctx, data)
+		}
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("the liar cannot announce: %v", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-beat.C:
+		}
+	}
+}
+
+// refuse serves what looks like a healthy node and refuses everything else.
+func (l *falseMember) refuse(t *testing.T) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			l.asked.Add(1)
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // ends with Close
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// believed waits until every node takes the liar for a member to work with.
+func (c *cluster) believed(t *testing.T, l *falseMember) {
+	t.Helper()
+	for _, n := range c.Nodes() {
+		eventually(t, patience, n.Name+" would forward to the liar", func() error {
+			peers, err := n.Admin().Peers(t.Context())
+			if !slices.ContainsFunc(peers, func(p api.Peer) bool {
+				return p.ID == l.id.String() && p.State == "alive" && p.Server == string(haproxy.Up)
+			}) {
+				err = errors.Join(err, fmt.Errorf("peers %+v", peers))
+			}
+			return err
+		})
+	}
+}
+
+// forgotten waits until no node takes the liar for alive.
+func (c *cluster) forgotten(t *testing.T, l *falseMember) {
+	t.Helper()
+	for _, n := range c.Nodes() {
+		eventually(t, patience, n.Name+" forgets the liar", func() error {
+			peers, err := n.Admin().Peers(context.WithoutCancel(t.Context()))
+			if slices.ContainsFunc(peers, func(p api.Peer) bool { return p.ID == l.id.String() && p.State == "alive" }) {
+				err = errors.Join(err, fmt.Errorf("peers %+v", peers))
+			}
+			return err
+		})
+	}
+}
+
+// flood sends each of the nodes more than it will ever admit, with good tokens,
+// until the test ends.
+func (l *falseMember) flood(t *testing.T, nodes ...*federation.Node) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for _, n := range nodes {
+		good, err := token.Mint(l.id.Ed25519(), l.id.String(), n.PeerID, time.Now(), token.MaxLifetime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		group.Go(func() {
+			pace := time.NewTicker(10 * time.Millisecond)
+			defer pace.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-pace.C:
+				}
+				r, err := send(ctx, n, request{path: "/function/funca", header: http.Header{
+					"DFaaS-Node-ID": {l.id.String()}, "DFaaS-Token": {good},
+				}})
+				if err == nil && r.status == http.StatusOK {
+					l.served.Add(1)
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		group.Wait()
+	})
+}
