@@ -237,16 +237,17 @@ func (c *cluster) hostileTables(t *testing.T) {
 		}
 		return strings.Replace(string(good), old, new, 1)
 	}
+	ttl := fmt.Sprintf(`"ttl_ms":%d`, current.TTLMillis)
 	for what, table := range map[string]struct{ body, reason string }{
 		"nothing":          {"", "empty"},
 		"half a table":     {string(good[:len(good)/2]), "cut short"},
 		"two tables":       {string(good) + string(good), "after the end"},
 		"not JSON":         {"hello", "invalid character"},
-		"another type":     {change(`"ttl_ms":30000`, `"ttl_ms":"long"`), "ttl_ms"},
+		"another type":     {change(ttl, `"ttl_ms":"long"`), "ttl_ms"},
 		"an unknown field": {change(`"ttl_ms"`, `"tll_ms":1,"ttl_ms"`), "tll_ms"},
-		"a field twice":    {change(`"ttl_ms":30000`, `"ttl_ms":30000,"ttl_ms":1`), "twice"},
+		"a field twice":    {change(ttl, ttl+`,"ttl_ms":1`), "twice"},
 		"no version":       {change(fmt.Sprintf(`"version":%d`, current.Version), `"version":0`), "version"},
-		"no time to live":  {change(`"ttl_ms":30000`, `"ttl_ms":0`), "ttl_ms"},
+		"no time to live":  {change(ttl, `"ttl_ms":0`), "ttl_ms"},
 		"a bad name":       {change(`"name":"here"`, `"name":"../here"`), "name"},
 		"a name twice":     {change(`"name":"here"`, `"name":"there"`), "twice"},
 		"a negative rate":  {change(`"rate":100`, `"rate":-2`), "rate"},

@@ -88,10 +88,13 @@ func (b *bucket) opensAt() int64 {
 func (b *bucket) depth() int64    { return b.burst + b.interval }
 func (b *bucket) mostDebt() int64 { return 2 * b.depth() }
 
-// settle bounds what an earlier bucket of a lower rate has used up in advance,
-// which at this rate would be far more than the bucket's depth.
-func (b *bucket) settle(now, most int64) {
-	if b.usedUntil == nil {
+// settle bounds what an earlier bucket of the same state has used up in advance,
+// if that can be more than this one would: at a higher rate it would take too
+// long to open. before is nil if there was none. now is when the table came, a
+// while ago if that is large, so nothing is bounded without need: what was
+// admitted since then would be given once more.
+func (b *bucket) settle(before *bucket, now, most int64) {
+	if b.usedUntil == nil || before != nil && before.usedUntil != nil && before.depth() <= b.depth() {
 		return
 	}
 	for {

@@ -124,12 +124,14 @@ func TestBucketRateChanges(t *testing.T) {
 		state := new(atomic.Int64)
 		highest := 0.0
 		var admitted []int64
+		var before *bucket
 		now := int64(0)
 		for range 100 {
 			rate := []float64{0, 0.001, 1, 5, 20}[r.IntN(5)]
 			highest = max(highest, rate)
 			b := newBucket(rate, state)
-			b.settle(now, b.depth())
+			b.settle(before, now, b.depth())
+			before = &b
 			for range r.IntN(30) {
 				now += int64(r.IntN(1e8))
 				if b.take(now) {
@@ -142,7 +144,7 @@ func TestBucketRateChanges(t *testing.T) {
 	state := new(atomic.Int64)
 	slow, fast := newBucket(0.001, state), newBucket(100, state)
 	slow.take(0)
-	fast.settle(0, fast.depth())
+	fast.settle(&slow, 0, fast.depth())
 	if fast.take(0) || !fast.take(int64(100*time.Millisecond)) {
 		t.Error("after a rate of 0.001/s, one of 100/s must be exhausted at first and open soon")
 	}

@@ -73,8 +73,9 @@ func (s *Snapshot) addPeer(tp *table.Peer, prev *Snapshot) error {
 func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 	f := &function{name: tf.Name}
 	old := prev.row(tf.Name)
+	var user, capacity *bucket
 	if old != nil {
-		f.functionState, f.meter = old.functionState, old.meter
+		f.functionState, f.meter, user, capacity = old.functionState, old.meter, &old.user, &old.capacity
 	} else {
 		f.functionState, f.meter = new(functionState), s.meter.Row(tf.Name)
 		f.start(s.table.NodeID, tf.Name)
@@ -82,9 +83,9 @@ func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 	if l := tf.Local; l != nil {
 		f.local, f.soft, f.share, f.timeout = true, l.Soft, l.Share, int32(l.TimeoutMillis)
 		f.user = newBucket(l.Rate, &f.usedByUsers)
-		f.user.settle(at, f.user.depth())
+		f.user.settle(user, at, f.user.depth())
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
-		f.capacity.settle(at, f.capacity.mostDebt())
+		f.capacity.settle(capacity, at, f.capacity.mostDebt())
 	}
 	f.forwards = s.forwards(tf, f.meter, old, at)
 	for i := range f.forwards {
@@ -113,13 +114,14 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 	forwards := make([]forward, 0, len(tf.Forward))
 	for _, tfw := range tf.Forward {
 		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer]}
+		var before *bucket
 		if k := known[tfw.Peer]; k != nil {
-			fw.state, fw.count = k.state, k.count
+			fw.state, fw.count, before = k.state, k.count, &k.bucket
 		} else {
 			fw.state, fw.count = new(atomic.Int64), counts.Out(tfw.Peer)
 		}
 		fw.bucket = newBucket(tfw.Rate, fw.state)
-		fw.settle(at, fw.depth())
+		fw.settle(before, at, fw.depth())
 		if !fw.open() {
 			fw.weight = 0
 		}
@@ -157,13 +159,14 @@ func (s *Snapshot) addAdmissions(tp *table.Peer, prev *Snapshot, at int64) {
 			continue
 		}
 		a := new(admission)
+		var before *bucket
 		if k := known[name]; k != nil {
-			a.state, a.count = k.state, k.count
+			a.state, a.count, before = k.state, k.count, &k.bucket
 		} else {
 			a.state, a.count = new(atomic.Int64), f.meter.In(tp.ID)
 		}
 		a.bucket = newBucket(rate, a.state)
-		a.settle(at, a.depth())
+		a.settle(before, at, a.depth())
 		p.admits[name] = a
 	}
 }

@@ -583,6 +583,27 @@ func shuffled(r *rand.Rand, tab *table.Table) *table.Table {
 	return &c
 }
 
+// TestSlowSwap: a large table takes a while to compile. What is used up meanwhile
+// is not given once more.
+func TestSlowSwap(t *testing.T) {
+	tab := testtable.New(1, 5)
+	router := NewRouter(meter.New(t0))
+	if err := router.Swap(tab, t0); err != nil {
+		t.Fatal(err)
+	}
+	now := t0.Add(10 * time.Second)
+	for router.Route(now, call("f0")).Action != Deny {
+	}
+	next := *tab
+	next.Version++
+	if err := router.Swap(&next, now.Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if d := router.Route(now, call("f0")); d.Action != Deny {
+		t.Errorf("%v right after everything was used up", d)
+	}
+}
+
 // TestConcurrently routes from many goroutines while tables come and go: every
 // request is counted, and none is admitted beyond the limits.
 func TestConcurrently(t *testing.T) {
