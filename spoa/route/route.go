@@ -96,8 +96,13 @@ func (s *Snapshot) fromPeer(now time.Time, at int64, f *function, req Request) D
 	if reason := p.issuer.Check(s.inFederation(now), req.Token); reason != token.OK {
 		return s.forbid(reason)
 	}
-	if f == nil || !f.local {
+	if f == nil || !f.local && s.table.UnknownLocal {
 		return s.unknown()
+	}
+	if !f.local {
+		// The peer has yet to hear that it is not here any more. Others have it.
+		f.meter.In(p.id).Limited.Add(1)
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
 	a := p.admits[f.name]
 	if a == nil {

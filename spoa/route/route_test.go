@@ -191,7 +191,7 @@ func TestPeers(t *testing.T) {
 	}{
 		"good":                 {callFrom(t, 1, "f0", t0), Decision{TimeoutMillis: 77}},
 		"unknown function":     {callFrom(t, 1, "nope", t0), Decision{Action: Deny, Status: 404}},
-		"not deployed here":    {callFrom(t, 1, "f1", t0), Decision{Action: Deny, Status: 404}},
+		"not deployed here":    {callFrom(t, 1, "f1", t0), Decision{Action: Deny, Status: 503}},
 		"not admitted":         {callFrom(t, 1, "f2", t0), Decision{Action: Deny, Status: 429}},
 		"unknown peer":         {stranger, forbidden(token.UnknownPeer)},
 		"another's token":      {posing, forbidden(token.WrongIssuer)},
@@ -483,7 +483,7 @@ func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 
 func (m *model) checkPeer(f *table.Function, peer string, now int64, d Decision) error {
 	if f.Local == nil {
-		if d.Status != http.StatusNotFound {
+		if d.Status != http.StatusServiceUnavailable {
 			return fmt.Errorf("%v for a function that is not here", d)
 		}
 		return nil
