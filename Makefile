@@ -54,13 +54,14 @@ fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as te
 fuzz-short:
 	@GO='$(GO)' deploy/fuzz.sh 2000x
 
-faults: setup build ## break every part of a node under load; writes docs/reliability.md (12 to 20 minutes)
+faults: setup build ## break every part of a node under load; writes docs/reliability.md (about 12 minutes)
 	bin/dfaas-emulator faults -o docs/reliability.md
 
 # Built as it is run nowhere else: with the race detector.
 SOAK ?= 30m
 SEED ?= 0
 soak: setup ## random load, churn and faults for SOAK (30m) under the race detector; writes docs/soak.md
+	@deploy/setup.sh gcc=build-essential
 	$(GO) build -race -trimpath -ldflags '$(LDFLAGS)' -o bin/race/ $(COMMANDS)
 	bin/race/dfaas-emulator soak --for $(SOAK) --seed $(SEED) -o docs/soak.md
 

@@ -82,25 +82,38 @@ func (r *experimentRun) run(t *testing.T, s *sharing) {
 	if len(r.scenario.Expect) == 0 {
 		t.Fatalf("%s expects nothing", r.path)
 	}
-	s.RLock()
-	missed := r.once(t, false)
-	s.RUnlock()
+	if r.scenario.Namespaces {
+		needNamespaces(t)
+	}
+	missed := r.shared(t, s)
 	for try := 1; len(missed) > 0; try++ {
 		t.Logf("%s, sharing the machine or not alone on it: %s; again, alone", r.scenario.Name, strings.Join(missed, "; "))
-		s.Lock()
-		others := othersMeter(t)
-		missed = r.once(t, true)
-		share := others()
-		s.Unlock()
+		var others float64
+		missed, others = r.alone(t, s)
 		switch {
 		case len(missed) == 0:
-		case share <= othersShare:
-			t.Fatalf("with other programs at %.0f %% of the processors:\n%s", 100*share, strings.Join(missed, "\n"))
+		case others <= othersShare:
+			t.Fatalf("with other programs at %.0f %% of the processors:\n%s", 100*others, strings.Join(missed, "\n"))
 		case try == aloneTries:
 			t.Skipf("inconclusive: other programs took %.0f %% of the processors in the last of %d runs, which missed:\n%s",
-				100*share, try+1, strings.Join(missed, "\n"))
+				100*others, try+1, strings.Join(missed, "\n"))
 		}
 	}
+}
+
+func (r *experimentRun) shared(t *testing.T, s *sharing) (missed []string) {
+	s.RLock()
+	defer s.RUnlock()
+	return r.once(t, false)
+}
+
+// alone also tells which part of the processors others took meanwhile.
+func (r *experimentRun) alone(t *testing.T, s *sharing) (missed []string, others float64) {
+	s.Lock()
+	defer s.Unlock()
+	measured := othersMeter(t)
+	missed = r.once(t, true)
+	return missed, measured()
 }
 
 // othersMeter begins to measure; what it returns tells which part of all

@@ -11,6 +11,12 @@ import (
 // Members that leave are remembered, too: they may come back.
 const maxDoubts = 10_000
 
+// leastReference is the part that a peer has to serve even if this node's own
+// gateway fails more. Or else a liar could have bad calls made here, and so
+// refuse what it is sent without being seen. If all fail alike, all are doubted
+// alike, which changes nothing.
+const leastReference = 0.8
+
 // answers is what became of requests to a server, as HAProxy counts them.
 //
 // HAProxy counts answers per server by class of status only. Among 4xx, it cannot
@@ -104,7 +110,7 @@ func (d *doubts) judgeAnswers(now time.Time, peers map[string]answers, gateway a
 	if peers == nil {
 		return // HAProxy does not answer
 	}
-	seconds, reference := now.Sub(d.judged).Seconds(), gateway.since(d.gateway).good()
+	seconds, reference := now.Sub(d.judged).Seconds(), max(leastReference, gateway.since(d.gateway).good())
 	for id, total := range peers {
 		got := total.since(d.answers[id])
 		if d.answers == nil || got == (answers{}) {

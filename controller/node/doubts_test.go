@@ -95,24 +95,28 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 }
 
 // TestFunctionsThatFail: what fails at this node's own gateway as well is no lie.
+// But failures here, which a liar may have caused, excuse only so much.
 func TestFunctionsThatFail(t *testing.T) {
-	d, now := newDoubts(time.Now()), time.Now()
-	for n := range int64(10) {
-		now = now.Add(time.Second)
-		d.judgeAnswers(now, map[string]answers{"p": {served: 10 * n, lost: 90 * n}}, answers{served: 100 * n, lost: 900 * n})
-		p := strategy.Peer{ID: "p"}
-		if d.about(&p); p.Distrust != 0 {
-			t.Fatalf("distrust %g after %d s", p.Distrust, n)
+	distrust := func(served, gateway int64) float64 { // of 100 requests a second each
+		d, now := newDoubts(time.Now()), time.Now()
+		for n := range int64(10) {
+			now = now.Add(time.Second)
+			d.judgeAnswers(now, map[string]answers{"p": {served * n, (100 - served) * n}}, answers{gateway * n, (100 - gateway) * n})
 		}
+		p := strategy.Peer{ID: "p"}
+		d.about(&p)
+		return p.Distrust
 	}
-	// It answers as before, and the gateway well.
-	for n := range int64(4) {
-		now = now.Add(time.Second)
-		d.judgeAnswers(now, map[string]answers{"p": {served: 10 * (10 + n), lost: 90 * (10 + n)}}, answers{served: 1000 + 100*n, lost: 9000})
-	}
-	p := strategy.Peer{ID: "p"}
-	if d.about(&p); p.Distrust < 0.8 {
-		t.Errorf("distrust %g of a peer that fails where the gateway does not", p.Distrust)
+	for _, test := range []struct {
+		served, gateway int64
+		doubted         bool
+	}{
+		{80, 82, false}, {75, 60, false}, {100, 100, false},
+		{80, 100, true}, {10, 100, true}, {10, 10, true}, {0, 0, true},
+	} {
+		if got := distrust(test.served, test.gateway); (got > 0) != test.doubted {
+			t.Errorf("%d %% served there, %d %% here: distrust %g", test.served, test.gateway, got)
+		}
 	}
 }
 

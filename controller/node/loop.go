@@ -337,7 +337,10 @@ func (l *loop) onMessage(m overlay.Message, now time.Time) {
 		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")
 		return
 	}
-	if !m.Announcement.Leaving {
+	// What waited while this process stood still, or came from nobody knows where,
+	// says nothing of the time.
+	timely := now.Sub(l.resumed) >= tickOf(l.o.Period) && (m.Direct || len(m.RemoteIPs) > 0)
+	if !m.Announcement.Leaving && timely {
 		l.clocks.read(m.From, m.Announcement.SentAtMillis, now)
 	}
 	if changed {

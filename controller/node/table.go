@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// tableTTL ends before peers' grace for a node that is gone does: while its
+	// tableTTL ends before the grace of peers for a node that fell silent does,
+	// which only begins three periods after its last announcement: while its
 	// controller is dead or hangs, what it forwards must not be turned away.
 	tableTTL = grace
 	// refresh is the longest time between two tables, so that neither a

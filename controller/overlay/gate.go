@@ -9,10 +9,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 const (
 	notAllowed    = "not in allow_peers of this node"
+	notEd25519    = "its identity is not an Ed25519 key, with which alone tokens can be checked: make a new one with dfaasctl id --create"
 	failedInbound = "connected but did not complete the handshake: most likely it has another federation key"
 
 	// handshakeTimeout is longer than libp2p gives an inbound handshake (15 s).
@@ -21,10 +24,11 @@ const (
 	maxHandshakes = 512
 )
 
-// gate enforces the allow list on every connection, in and out, and notes who
-// was turned away. Safe for concurrent use.
+// gate enforces on every connection, in and out, the allow list and that peers
+// have keys of the right kind, and notes who was turned away. Safe for concurrent use.
 type gate struct {
-	allow   map[peer.ID]bool // nil: everybody
+	allow   map[peer.ID]bool      // nil: everybody
+	key     func(id string) error // whether the id contains a key to check tokens with
 	refused *refusals
 
 	mu sync.Mutex
@@ -37,11 +41,23 @@ type gate struct {
 var _ connmgr.ConnectionGater = (*gate)(nil)
 
 func newGate(allow map[peer.ID]bool, refused *refusals) *gate {
-	return &gate{allow: allow, refused: refused, handshakes: make(map[string]time.Time)}
+	key := func(id string) error {
+		_, err := peerid.Parse(id)
+		return err
+	}
+	return &gate{allow: allow, key: key, refused: refused, handshakes: make(map[string]time.Time)}
 }
 
-// allows says whether the allow list lets the peer take part.
-func (g *gate) allows(id peer.ID) bool { return g.allow == nil || g.allow[id] }
+// refusal says why the peer may not take part, "" if it may.
+func (g *gate) refusal(id peer.ID) string {
+	switch {
+	case g.allow != nil && !g.allow[id]:
+		return notAllowed
+	case g.key(id.String()) != nil:
+		return notEd25519
+	}
+	return ""
+}
 
 // InterceptPeerDial lets only allowed peers be dialled.
 func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.check(id) }
@@ -91,9 +107,9 @@ func (g *gate) sweep(now time.Time) {
 }
 
 func (g *gate) check(id peer.ID) bool {
-	if g.allows(id) {
-		return true
+	reason := g.refusal(id)
+	if reason != "" {
+		g.refused.add(id.String(), reason)
 	}
-	g.refused.add(id.String(), notAllowed)
-	return false
+	return reason == ""
 }

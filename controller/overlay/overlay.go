@@ -267,10 +267,10 @@ func (o *Overlay) dropped(id peer.ID) {
 
 // explain makes a dial error understandable.
 func (o *Overlay) explain(id peer.ID, err error) string {
-	switch {
-	case !o.gate.allows(id):
-		return notAllowed
-	case handshakeFailed(err):
+	if reason := o.gate.refusal(id); reason != "" {
+		return reason
+	}
+	if handshakeFailed(err) {
 		return "the handshake failed: most likely it has another federation key, or another identity than the address says"
 	}
 	return oneLine(err)

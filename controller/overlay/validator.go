@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -17,8 +18,9 @@ import (
 const (
 	reasonMalformed = "malformed" // not an announcement within its bounds
 	reasonVersion   = "version"   // announcement of another format version
-	reasonAllow     = "allow"     // author is not on the allow list
+	reasonAllow     = "allow"     // author is not on the allow list, or has another kind of key
 	reasonRate      = "rate"      // author announces too often
+	reasonStale     = "stale"     // relayed, and not newer than what the author said before
 	reasonAuthors   = "authors"   // more authors than this node follows
 	reasonSignature = "signature" // not signed, or not by its author
 	reasonOverload  = "overload"  // this node could not keep up
@@ -27,9 +29,9 @@ const (
 )
 
 const (
-	// authorRate is how many announcements a second one author may make, far
-	// above what the shortest period needs; authorBurst is how many at once,
-	// as when a network hang dissolves.
+	// authorRate is how many announcements a second one author may make, and how
+	// many stale ones one peer may relay, far above what the shortest period needs;
+	// authorBurst is how many at once, as when a network hang dissolves.
 	authorRate  = 40
 	authorBurst = 200
 	maxAuthors  = 4 * federation.MaxMembers
@@ -37,9 +39,13 @@ const (
 	authorIdle = time.Minute
 )
 
-// author is one node whose announcements come in, from wherever.
+// author is one node whose announcements come in, from wherever, or that relays
+// those of others.
 type author struct {
-	limit  *rate.Limiter
+	limit  *rate.Limiter // of what it says
+	stale  *rate.Limiter // of what it relays that is stale
+	epoch  int64         // of the last announcement accepted, like seq
+	seq    uint64
 	last   time.Time
 	direct time.Time // last valid announcement that it handed over itself
 	valid  time.Time // last valid announcement, from wherever
@@ -70,7 +76,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	if !v.gate.check(from) {
 		return v.drop(reasonAllow, pubsub.ValidationIgnore)
 	}
-	if reason := v.overRate(time.Now(), from); reason != "" {
+	if reason := v.overRate(time.Now(), relay, from); reason != "" {
 		if relay == from {
 			v.refused.add(from.String(), "announces too often")
 			return v.drop(reason, pubsub.ValidationReject)
@@ -86,7 +92,9 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		v.refused.add(from.String(), err.Error())
 		return v.drop(reasonMalformed, pubsub.ValidationReject)
 	}
-	v.heard(time.Now(), from, announcement, relay == from)
+	if reason := v.heard(time.Now(), relay, from, announcement); reason != "" {
+		return v.drop(reason, pubsub.ValidationIgnore)
+	}
 	if relay == from {
 		v.refused.Forget(from.String())
 	}
@@ -99,42 +107,71 @@ func (v *validator) drop(reason string, result pubsub.ValidationResult) pubsub.V
 	return result
 }
 
-// overRate returns the reason to drop the author's message, or "".
-func (v *validator) overRate(now time.Time, from peer.ID) string {
+// overRate returns the reason to drop the message unread, or "". What an author
+// hands over itself counts at once. What others relay counts when it has turned
+// out to be new, and against the relay if it is stale: or else a member could
+// mute another by repeating what that said long ago.
+func (v *validator) overRate(now time.Time, relay, from peer.ID) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	a := v.authors[from]
+	a, r := v.follow(now, from), v.follow(now, relay)
+	switch {
+	case a == nil || r == nil:
+		return reasonAuthors
+	case relay == from && !a.limit.AllowN(now, 1):
+		return reasonRate
+	case relay != from && r.stale.TokensAt(now) < 1:
+		return reasonStale
+	}
+	return ""
+}
+
+// follow returns what is kept of a node, nil if there is no room for it.
+func (v *validator) follow(now time.Time, id peer.ID) *author {
+	a := v.authors[id]
 	if a == nil {
 		if len(v.authors) >= maxAuthors {
 			v.dropIdle(now)
 		}
 		if len(v.authors) >= maxAuthors {
-			return reasonAuthors
+			return nil
 		}
-		a = &author{limit: rate.NewLimiter(authorRate, authorBurst)}
-		v.authors[from] = a
+		a = &author{limit: rate.NewLimiter(authorRate, authorBurst), stale: rate.NewLimiter(authorRate, authorBurst)}
+		v.authors[id] = a
 	}
 	a.last = now
-	if !a.limit.AllowN(now, 1) {
-		return reasonRate
-	}
-	return ""
+	return a
 }
 
-func (v *validator) heard(now time.Time, from peer.ID, announcement federation.Announcement, directly bool) {
+// heard takes note of an announcement, or returns the reason to drop it. What an
+// author hands over itself is never stale: it may have been started anew by a
+// clock that was put back.
+func (v *validator) heard(now time.Time, relay, from peer.ID, announcement federation.Announcement) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	a := v.authors[from]
 	if a == nil {
-		return
+		return reasonAuthors // dropped as idle meanwhile
 	}
-	if directly {
+	if relay == from {
 		a.direct = now
+	} else {
+		if cmp.Or(cmp.Compare(announcement.Epoch, a.epoch), cmp.Compare(announcement.Seq, a.seq)) <= 0 {
+			if r := v.authors[relay]; r != nil {
+				r.stale.AllowN(now, 1)
+			}
+			return reasonStale
+		}
+		if !a.limit.AllowN(now, 1) {
+			return reasonRate
+		}
 	}
+	a.epoch, a.seq = announcement.Epoch, announcement.Seq
 	a.valid, a.period = now, time.Duration(announcement.PeriodMillis)*time.Millisecond
 	if announcement.Leaving {
 		a.period = 0 // nothing more is due
 	}
+	return ""
 }
 
 // silent returns the authors whose announcements are overdue, and since when

@@ -9,6 +9,7 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -19,8 +20,10 @@ import (
 
 func newValidator(allow map[peer.ID]bool) *validator {
 	refused := &refusals{log: zerolog.Nop()}
+	g := newGate(allow, refused)
+	g.key = func(string) error { return nil } // short names for peers
 	return &validator{
-		self: "self", gate: newGate(allow, refused), refused: refused,
+		self: "self", gate: g, refused: refused,
 		metrics: newMetrics(nil, func() int { return 0 }), authors: make(map[peer.ID]*author),
 	}
 }
@@ -30,6 +33,66 @@ func message(from peer.ID, data string) *pubsub.Message {
 }
 
 const goodAnnouncement = `{"v":1,"epoch":1,"seq":1,"http":"192.0.2.1:80","strategy":"static","period_ms":1000,"f":[]}`
+
+func announcementOf(seq int) string {
+	return strings.Replace(goodAnnouncement, `"seq":1`, fmt.Sprintf(`"seq":%d`, seq), 1)
+}
+
+// TestReplaysMuteNobody: a member repeats what another said before. That one is
+// heard all the same, over others, too, and the one who repeats is cut short.
+func TestReplaysMuteNobody(t *testing.T) {
+	v := newValidator(nil)
+	accepts := func(relay peer.ID, seq int) bool {
+		return v.validate(t.Context(), relay, message("victim", announcementOf(seq))) == pubsub.ValidationAccept
+	}
+	if !accepts("victim", 1000) {
+		t.Fatal("not heard at all")
+	}
+	for i := range 3 * authorBurst {
+		if accepts("attacker", 1+i) {
+			t.Fatal("a stale announcement is passed on")
+		}
+	}
+	if !accepts("honest", 1001) || !accepts("victim", 1002) {
+		t.Error("muted by replays")
+	}
+	if n := testutil.ToFloat64(v.metrics.refused.WithLabelValues(reasonStale)); n != 3*authorBurst {
+		t.Errorf("%v counted as stale", n)
+	}
+	if tokens := v.authors["attacker"].stale.Tokens(); tokens >= 1 {
+		t.Errorf("the attacker may go on: %v", tokens)
+	}
+	if accepts("attacker", 1003) {
+		t.Error("what comes from the attacker is still read")
+	}
+	// Started anew by a clock that was put back.
+	if v.validate(t.Context(), "victim", message("victim", goodAnnouncement)) != pubsub.ValidationAccept || !accepts("honest", 2) {
+		t.Error("a smaller epoch or number is not taken from the author itself")
+	}
+}
+
+// TestOnlyEd25519: tokens are checked with the key inside the peer id, so a peer
+// without one would spoil everybody's table.
+func TestOnlyEd25519(t *testing.T) {
+	refused := &refusals{log: zerolog.Nop()}
+	g := newGate(nil, refused)
+	for keyType, want := range map[int]bool{crypto.Ed25519: true, crypto.Secp256k1: false, crypto.ECDSA: false, crypto.RSA: false} {
+		key, _, err := crypto.GenerateKeyPair(keyType, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := peer.IDFromPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.check(id) != want || g.InterceptPeerDial(id) != want {
+			t.Errorf("key type %d: want %v", keyType, want)
+		}
+	}
+	if n := len(refused.List(time.Now())); n != 3 {
+		t.Errorf("%d refusals are shown, want 3", n)
+	}
+}
 
 func TestValidate(t *testing.T) {
 	tests := []struct {
@@ -83,8 +146,8 @@ func TestAcceptedAnnouncementClearsRefusals(t *testing.T) {
 func TestFloodIsDropped(t *testing.T) {
 	v := newValidator(nil)
 	results := make(map[pubsub.ValidationResult]int)
-	for range 2 * authorBurst {
-		results[v.validate(t.Context(), "relay", message("flooder", goodAnnouncement))]++
+	for i := range 2 * authorBurst {
+		results[v.validate(t.Context(), "relay", message("flooder", announcementOf(i+1)))]++
 	}
 	if results[pubsub.ValidationAccept] < authorBurst || results[pubsub.ValidationReject] > 0 || results[pubsub.ValidationIgnore] == 0 {
 		t.Errorf("relayed: %v", results)
@@ -105,14 +168,14 @@ func TestAuthorsAreBounded(t *testing.T) {
 	v := newValidator(nil)
 	now := time.Unix(1000, 0)
 	for i := range maxAuthors {
-		if reason := v.overRate(now, peer.ID(fmt.Sprint(i))); reason != "" {
+		if reason := v.overRate(now, peer.ID(fmt.Sprint(i)), peer.ID(fmt.Sprint(i))); reason != "" {
 			t.Fatal(reason)
 		}
 	}
-	if reason := v.overRate(now, "one more"); reason != reasonAuthors {
+	if reason := v.overRate(now, "one more", "one more"); reason != reasonAuthors {
 		t.Errorf("one more: %q", reason)
 	}
-	if reason := v.overRate(now.Add(authorIdle+1), "later"); reason != "" || len(v.authors) != 1 {
+	if reason := v.overRate(now.Add(authorIdle+1), "later", "later"); reason != "" || len(v.authors) != 1 {
 		t.Errorf("later: %q, %d authors", reason, len(v.authors))
 	}
 }

@@ -14,10 +14,15 @@ import (
 // Program is the program whose commands the catalogue's built-in entries name.
 const Program = "dfaas-provider"
 
-// echoHeaderTime is how long the header of a request may take, echoStop how long
-// calls under way may when the function is stopped.
 const (
+	// echoBody bounds a body, in bytes, as the provider does by default. Any
+	// program of this machine can connect.
+	echoBody = 64 << 20
+	// echoHeaderTime is how long the header of a request may take, echoIdle how
+	// long a connection is kept without one, echoStop how long calls under way may
+	// take when the function is stopped.
 	echoHeaderTime = 10 * time.Second
+	echoIdle       = time.Minute
 	echoStop       = 2 * time.Second
 )
 
@@ -28,7 +33,7 @@ func Echo(ctx context.Context, port string) error {
 	if err != nil {
 		return fmt.Errorf("serve http-echo: %w", err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: echoHeaderTime}
+	server := &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: echoHeaderTime, IdleTimeout: echoIdle}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		// The context of the calls under way is another one.
@@ -45,8 +50,11 @@ func Echo(ctx context.Context, port string) error {
 
 func echo(w http.ResponseWriter, r *http.Request) {
 	// Read to its end first: a proxy may not take an answer while it still sends.
-	// The provider bounds the body.
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, echoBody))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
 	if err != nil {
 		panic(http.ErrAbortHandler) // half a body is no body
 	}

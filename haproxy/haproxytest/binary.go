@@ -110,10 +110,29 @@ func lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// archive returns where this machine's apt gets Debian's packages from. Other
+// releases are there, too.
+func archive() (uri string, err error) {
+	targets, err := exec.Command("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)", "Created-By: Packages").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking apt for its sources: %w", err)
+	}
+	for uri := range strings.Lines(string(targets)) {
+		if uri = strings.TrimSpace(uri); strings.HasSuffix(uri, "/debian/") {
+			return uri, nil
+		}
+	}
+	return "", errors.New("apt has no source of Debian's packages: no URI in its sources ends in /debian")
+}
+
 // unpack downloads haproxy and all that it depends on, by an apt that knows no
 // other source and believes nothing to be installed, and unpacks it into root.
 func unpack(release, dir, root string) error {
-	sources := "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: " + release + "\nComponents: main\n" +
+	uri, err := archive()
+	if err != nil {
+		return err
+	}
+	sources := "Types: deb\nURIs: " + uri + "\nSuites: " + release + "\nComponents: main\n" +
 		"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
 	if err := os.MkdirAll(filepath.Join(dir, "lists/partial"), 0o755); err != nil {
 		return err

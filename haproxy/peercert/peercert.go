@@ -23,11 +23,8 @@ import (
 
 // Lifetime is how long a certificate can be used. It is long because HAProxy
 // reads its own only when it starts or is reloaded, which DFaaS does not do to
-// it. Nodes whose clocks differ by up to backdate accept each other's.
-const (
-	Lifetime = 2 * 365 * 24 * time.Hour
-	backdate = time.Hour
-)
+// it.
+const Lifetime = 2 * 365 * 24 * time.Hour
 
 // Certificate is what a node's HAProxy shows. The key in it is made for it and
 // is not the node's identity.
@@ -55,8 +52,10 @@ func Issue(id string, identity ed25519.PrivateKey, now time.Time) (Certificate, 
 		SerialNumber: serialNumber(serial),
 		Subject:      pkix.Name{CommonName: id},
 		DNSNames:     []string{id},
-		NotBefore:    now.Add(-backdate).UTC(),
-		NotAfter:     now.Add(Lifetime).UTC(),
+		// Nothing is gained by a begin, and a clock that was ahead when it was
+		// issued would make it useless for long.
+		NotBefore: always,
+		NotAfter:  now.Add(Lifetime).UTC(),
 		// Given, since Go leaves it out where subject and issuer have one name.
 		AuthorityKeyId: anchor.SubjectKeyId,
 		KeyUsage:       x509.KeyUsageDigitalSignature,

@@ -50,8 +50,7 @@ func TestOnlyTheKeyOfTheIDSigns(t *testing.T) {
 		ok     bool
 	}{
 		{"its own", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now, true},
-		{"a clock that is slow", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now.Add(-backdate + time.Second), true},
-		{"too early", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now.Add(-backdate - time.Second), false},
+		{"a clock that is slow", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now.AddDate(-10, 0, 0), true},
 		{"at its end", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now.Add(Lifetime - time.Second), true},
 		{"after its end", anchorOf(t, idA, keyOf(1)), issue(t, idA, keyOf(1)), now.Add(Lifetime + time.Second), false},
 		{"another peer's", anchorOf(t, idA, keyOf(1)), issue(t, idB, keyOf(2)), now, false},

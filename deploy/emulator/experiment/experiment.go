@@ -17,6 +17,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/load"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/plot"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/summary"
@@ -81,8 +82,8 @@ func Run(ctx context.Context, o Options) (summary.Summary, error) {
 
 // apply warms up, then sends the loads and does the faults.
 func apply(ctx context.Context, o Options, f *federation.Federation) ([]summary.Load, error) {
-	if !sleep(ctx, o.Scenario.Warmup) {
-		return nil, context.Cause(ctx)
+	if err := pause.For(ctx, o.Scenario.Warmup); err != nil {
+		return nil, err
 	}
 	zero := time.Now().Add(100 * time.Millisecond) // for all loads to be at the start
 	if o.Began != nil {
@@ -136,8 +137,8 @@ func send(ctx context.Context, o Options, f *federation.Federation, zero time.Ti
 // afflict does the faults, each at its time.
 func afflict(ctx context.Context, o Options, f *federation.Federation, zero time.Time) error {
 	for _, fault := range o.Scenario.Timeline() {
-		if !sleep(ctx, time.Until(zero.Add(fault.At))) {
-			return context.Cause(ctx)
+		if err := pause.For(ctx, time.Until(zero.Add(fault.At))); err != nil {
+			return err
 		}
 		o.Log.Info().Dur("at_ms", fault.At).Str("node", fault.Node).Strs("nodes", fault.Nodes).Str("part", string(fault.Part)).
 			Msg(string(fault.Do))
@@ -146,18 +147,6 @@ func afflict(ctx context.Context, o Options, f *federation.Federation, zero time
 		}
 	}
 	return nil
-}
-
-// sleep tells whether it was not cut short.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 func describe(ctx context.Context, f *federation.Federation) ([]summary.Node, error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"
 )
@@ -223,18 +224,6 @@ func watch(ctx context.Context, zero time.Time, every time.Duration, condition f
 	}
 }
 
-// sleep returns early, with an error, when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
-
 // until waits for the condition, for at most limit.
 func until(ctx context.Context, limit time.Duration, condition func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -244,7 +233,7 @@ func until(ctx context.Context, limit time.Duration, condition func(context.Cont
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if pause.For(ctx, 100*time.Millisecond) != nil {
 			return errors.Join(context.Cause(ctx), err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
@@ -115,7 +116,7 @@ func kill(part scenario.Part) func(context.Context, *bed) ([]string, error) {
 	return func(ctx context.Context, b *bed) ([]string, error) {
 		return nil, steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Kill, part) },
-			func() error { return sleep(ctx, away[part]) },
+			func() error { return pause.For(ctx, away[part]) },
 			func() error { return b.node(faulty).Do(ctx, scenario.Restart, part) },
 		)
 	}
@@ -125,7 +126,7 @@ func stop(part scenario.Part) func(context.Context, *bed) ([]string, error) {
 	return func(ctx context.Context, b *bed) ([]string, error) {
 		return nil, steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Stop, part) },
-			func() error { return sleep(ctx, hang) },
+			func() error { return pause.For(ctx, hang) },
 			func() error { return b.node(faulty).Do(ctx, scenario.Continue, part) },
 		)
 	}
@@ -148,7 +149,7 @@ func reloadOften(ctx context.Context, b *bed) ([]string, error) {
 	for range manyReloads {
 		if err := steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy) },
-			func() error { return sleep(ctx, time.Second) },
+			func() error { return pause.For(ctx, time.Second) },
 		); err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {
 	return func(ctx context.Context, b *bed) ([]string, error) {
 		b.gate.set(m)
 		defer b.gate.set(sound)
-		return nil, sleep(ctx, hang)
+		return nil, pause.For(ctx, hang)
 	}
 }
 
@@ -171,7 +172,7 @@ func partition(lasting time.Duration) func(context.Context, *bed) ([]string, err
 	return func(ctx context.Context, b *bed) ([]string, error) {
 		err := steps(
 			func() error { return b.f.Partition(faulty) },
-			func() error { return sleep(ctx, lasting) },
+			func() error { return pause.For(ctx, lasting) },
 		)
 		return nil, errors.Join(err, b.f.Heal())
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dfaas/dfaas/deploy/emulator/guests"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 )
 
 const (
@@ -29,7 +30,7 @@ func churn(ctx context.Context, b *bed) (notes []string, err error) {
 	begin := time.Now()
 	group, living := errgroup.WithContext(ctx)
 	for i := range churnMembers {
-		if sleep(living, time.Until(begin.Add(time.Duration(i)*(churnTime-churnLife)/churnMembers))) != nil {
+		if pause.For(living, time.Until(begin.Add(time.Duration(i)*(churnTime-churnLife)/churnMembers))) != nil {
 			break
 		}
 		visit := guests.Visit{Function: here, Capacity: churnCapacity, Life: churnLife, Polite: i%2 == 0}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/clock"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
@@ -33,7 +34,7 @@ func jump(by time.Duration) func(context.Context, *bed) ([]string, error) {
 	return func(ctx context.Context, b *bed) ([]string, error) {
 		err := steps(
 			func() error { return clock.Set(b.own, by) },
-			func() error { return sleep(ctx, hang) },
+			func() error { return pause.For(ctx, hang) },
 		)
 		return nil, errors.Join(err, clock.Set(b.own, 0))
 	}
@@ -52,7 +53,7 @@ func wrongAtStart(by time.Duration) func(context.Context, *bed) ([]string, error
 		err := steps(
 			func() error { return clock.Set(b.own, by) },
 			start,
-			func() error { return sleep(ctx, hang) },
+			func() error { return pause.For(ctx, hang) },
 		)
 		return nil, errors.Join(err, clock.Set(b.own, 0), start())
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
 )
@@ -51,7 +52,7 @@ func fillDisk(ctx context.Context, b *bed) (notes []string, err error) {
 	if err := b.node(faulty).Do(ctx, scenario.Restart, scenario.Controller); err != nil {
 		return nil, err
 	}
-	return notes, sleep(ctx, hang)
+	return notes, pause.For(ctx, hang)
 }
 
 func fill(path string) error {

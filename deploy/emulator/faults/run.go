@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dfaas/dfaas/deploy/emulator/load"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/summary"
 	"github.com/dfaas/dfaas/haproxy"
@@ -167,7 +168,7 @@ type looked struct{ plans, peers []look }
 // afflict does the fault and watches until everything is normal again.
 func (b *bed) afflict(ctx context.Context, c Cell, zero time.Time, w *window, r *Result) (looked, error) {
 	var seen looked
-	if err := sleep(ctx, time.Until(zero.Add(settle+before))); err != nil {
+	if err := pause.For(ctx, time.Until(zero.Add(settle+before))); err != nil {
 		return seen, err
 	}
 	want, err := b.routes(ctx)
@@ -193,10 +194,10 @@ func (b *bed) afflict(ctx context.Context, c Cell, zero time.Time, w *window, r 
 		return seen, errors.Join(err, group.Wait())
 	}
 	w.ended = time.Since(zero)
-	if err = sleep(ctx, after-steady); err == nil {
+	if err = pause.For(ctx, after-steady); err == nil {
 		// That it never becomes normal is a result, not an error.
 		_ = until(ctx, patience-after, func(ctx context.Context) error { return b.normal(ctx, want) })
-		err = sleep(ctx, steady)
+		err = pause.For(ctx, steady)
 	}
 	stopWatch()
 	return seen, errors.Join(err, group.Wait())

@@ -19,6 +19,10 @@ import (
 // most 107 bytes, and HAProxy needs some of them for a suffix of its own.
 const maxDir = 107 - len("/") - maxName - len("/control.sock.1234567.tmp")
 
+// Name is that of every federation here: overlays of different ones have
+// different keys.
+const Name = "emulator"
+
 const maxName = 32 // of a node, as the scenario allows
 
 // files are the paths of a node's files.
@@ -45,7 +49,7 @@ func (n *Node) overlayAddr() string {
 // is the one that the others start from.
 func (f *Federation) writeConfig(n *Node, o Options) error {
 	controller := config.Default()
-	controller.Federation = "emulator"
+	controller.Federation = Name
 	controller.Identity = n.files.identity()
 	controller.FederationKey = f.key
 	controller.Listen = []string{n.overlayAddr()}

@@ -20,6 +20,7 @@ import (
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/haproxy"
 )
 
@@ -96,7 +97,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 		return err
 	}
 	o, err := overlay.New(ctx, overlay.Config{
-		Federation: "emulator", Identity: id, PSK: h.psk, Listen: []string{"/ip4/" + host + "/tcp/0"},
+		Federation: federation.Name, Identity: id, PSK: h.psk, Listen: []string{"/ip4/" + host + "/tcp/0"},
 		Bootstrap: h.bootstrap, Log: zerolog.Nop(),
 	})
 	if err != nil {
@@ -121,7 +122,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 		if err := announce(); err != nil {
 			return err
 		}
-		if err := sleep(ctx, beat); err != nil {
+		if err := pause.For(ctx, beat); err != nil {
 			return err
 		}
 	}
@@ -132,17 +133,5 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 	if err := announce(); err != nil {
 		return err
 	}
-	return sleep(ctx, farewell)
-}
-
-// sleep returns early, with an error, when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return pause.For(ctx, farewell)
 }

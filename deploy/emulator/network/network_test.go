@@ -72,7 +72,10 @@ func at(t *testing.T, h *network.Host, f func() error) {
 	}
 }
 
-// reach tells whether b answers what a, the host, asks it.
+// patience is how long an answer may take on a busy machine.
+const patience = 5 * time.Second
+
+// reach tells whether to answers what from asks it.
 func reach(t *testing.T, from, to *network.Host) bool {
 	t.Helper()
 	answer := ""
@@ -82,6 +85,9 @@ func reach(t *testing.T, from, to *network.Host) bool {
 			return nil
 		}
 		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
 		text, err := io.ReadAll(conn)
 		answer = string(text)
 		return err
@@ -136,6 +142,9 @@ func TestDial(t *testing.T) {
 	for _, h := range hosts {
 		conn, err := n.DialContext(t.Context(), "tcp", h.Addr.String()+":80")
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if text, err := io.ReadAll(conn); err != nil || string(text) != h.Name {

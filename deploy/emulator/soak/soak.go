@@ -5,8 +5,8 @@
 //
 // The federation has three nodes. Nothing is done to the anchor, whose processes
 // so live as long as the soak does: theirs are the trends that tell most. Each of
-// the others goes through a script of faults; about half of the faults are such
-// that no request may break off because of them. What happens, though not the
+// the others goes through a script of faults; about 60 % of the faults are
+// such that no request may break off because of them. What happens, though not the
 // moment at which it does, follows from the seed.
 package soak
 
@@ -30,6 +30,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/guests"
 	"github.com/dfaas/dfaas/deploy/emulator/load"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/summary"
 )
@@ -125,23 +126,27 @@ type soak struct {
 	uses readings
 	logs logbook
 
+	giveUp context.CancelCauseFunc // of the soak
+
 	mu     sync.Mutex
 	guests int // that have left
-	failed []error
 }
 
 func (s *soak) now() time.Duration { return time.Since(s.zero) }
 
-// fail notes what kept the soak from doing what it should.
-func (s *soak) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failed = append(s.failed, err)
-}
+// fail ends the soak, which cannot do what it should.
+func (s *soak) fail(err error) { s.giveUp(&failure{err}) }
+
+// failure is the cause of an end that nobody outside asked for.
+type failure struct{ error }
+
+func (f *failure) Unwrap() error { return f.error }
 
 // run does everything at once: first the faults end, then the load, then the
 // watching.
 func (s *soak) run(ctx context.Context) error {
+	ctx, s.giveUp = context.WithCancelCause(ctx)
+	defer s.giveUp(nil)
 	acting, stopActing := context.WithDeadline(ctx, s.zero.Add(s.o.Duration-min(calmEnd, s.o.Duration/4)))
 	defer stopActing()
 	loading, stopLoading := context.WithCancel(context.WithoutCancel(ctx))
@@ -161,15 +166,17 @@ func (s *soak) run(ctx context.Context) error {
 	actors.Go(func() { s.receive(acting) })
 	watchers.Go(func() { s.watch(watching) })
 
-	_ = sleep(ctx, s.o.Duration) // that it was cut short is in the report
+	_ = pause.For(ctx, s.o.Duration) // that it was cut short is in the report
 	actors.Wait()
 	stopLoading()
 	loads.Wait()
 	stopWatching()
 	watchers.Wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(s.failed...)
+	var f *failure
+	if errors.As(context.Cause(ctx), &f) {
+		return f.error
+	}
+	return nil
 }
 
 // afflict goes through a node's script until ctx ends. A fault that has begun is
@@ -178,7 +185,7 @@ func (s *soak) afflict(ctx context.Context, n *federation.Node) {
 	script := random(s.o.Seed, n.Name)
 	for {
 		f := nextFault(script)
-		if sleep(ctx, f.pause) != nil {
+		if pause.For(ctx, f.pause) != nil {
 			return
 		}
 		i := s.tally.begin(n.Name, f, s.now())
@@ -214,7 +221,7 @@ func (s *soak) inflict(ctx context.Context, n *federation.Node, f fault) error {
 	if undo == "" {
 		return nil
 	}
-	_ = sleep(ctx, f.lasting)
+	_ = pause.For(ctx, f.lasting)
 	return act(undo)
 }
 
@@ -225,7 +232,7 @@ func (s *soak) well(ctx context.Context, n *federation.Node) error {
 		if err == nil {
 			return nil
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if pause.For(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
 	}
@@ -236,7 +243,7 @@ func (s *soak) receive(ctx context.Context) {
 	script := random(s.o.Seed, "guests")
 	for {
 		next := nextStay(script)
-		if sleep(ctx, next.pause) != nil {
+		if pause.For(ctx, next.pause) != nil {
 			return
 		}
 		err := s.house.Receive(ctx, guests.Visit{
@@ -261,7 +268,7 @@ func (s *soak) send(ctx context.Context, n *federation.Node, function string) {
 	script := random(s.o.Seed, name)
 	for {
 		next := nextPhase(script)
-		if sleep(ctx, next.pause) != nil {
+		if pause.For(ctx, next.pause) != nil {
 			return
 		}
 		_, err := load.Send(ctx, load.Attack{
@@ -284,7 +291,7 @@ func (s *soak) send(ctx context.Context, n *federation.Node, function string) {
 func (s *soak) watch(ctx context.Context) {
 	every := min(max(s.o.Duration/120, time.Second), progressEvery)
 	told := time.Duration(0)
-	for sleep(ctx, every) == nil {
+	for pause.For(ctx, every) == nil {
 		s.uses.read(ctx, s.f, s.now())
 		if err := s.logs.read(s.f); err != nil {
 			s.fail(err)
@@ -366,16 +373,4 @@ func leftovers(dir string) []string {
 		}
 	}
 	return left
-}
-
-// sleep returns early, with an error, when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }

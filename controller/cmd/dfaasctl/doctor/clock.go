@@ -39,7 +39,7 @@ func clockChecks() []check {
 }
 
 func judgeSync(f *Facts) Verdict {
-	const mend = "timedatectl set-ntp true, or run chrony; tokens need clocks that agree within 10 s"
+	const mend = "timedatectl set-ntp true, or run chrony; tokens go by what most nodes' clocks say"
 	switch {
 	case f.Clock.err != nil:
 		return warn(mend, "%s", oneLine(f.Clock.err))
