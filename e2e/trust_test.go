@@ -111,7 +111,7 @@ func (c *cluster) tokens(t *testing.T) {
 	})
 	// What node-2 does not have it does not ask others for on a peer's behalf.
 	r := ask("/function/env-there", http.Header{"DFaaS-Node-ID": {one}, "DFaaS-Token": {good}})
-	if err := refused(r, http.StatusNotFound, c.two); err != nil {
+	if err := refused(r, http.StatusServiceUnavailable, c.two); err != nil {
 		t.Errorf("a function that only node-3 has, asked for by a peer: %v", err)
 	}
 
