@@ -106,7 +106,7 @@ func (f *Federation) Partition(nodes ...string) error {
 	if f.network == nil {
 		return errOneInterface
 	}
-	return f.network.Part(nodes...)
+	return f.network.Partition(nodes...)
 }
 
 // Heal ends the partition of these nodes, of all nodes if none is named.

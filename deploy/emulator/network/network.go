@@ -7,7 +7,7 @@
 //	b, err := n.Add("b")              // 10.77.0.2
 //	err = a.Enter()                   // what this thread starts, runs at a
 //	conn, err := n.DialContext(ctx, "tcp", "10.77.0.2:80") // as somebody at b does
-//	err = n.Part("b")                 // a and b cannot reach each other
+//	err = n.Partition("b")            // a and b cannot reach each other
 //	err = n.Heal()
 //
 // The switch lives in a namespace of its own, and none has a name: nothing of the
@@ -176,8 +176,8 @@ func (n *Network) find(name string) *Host {
 // to the host: what it starts runs there.
 func (h *Host) Enter() error { return h.space.enter() }
 
-// Part cuts the hosts off from all others. They still reach one another.
-func (n *Network) Part(names ...string) error {
+// Partition cuts the hosts off from all others. They still reach one another.
+func (n *Network) Partition(names ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	side, err := n.newSide()

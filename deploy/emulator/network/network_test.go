@@ -118,17 +118,17 @@ func TestPartAndHeal(t *testing.T) {
 		}
 	}
 	expect("at first", "abc")
-	act(n.Part("c"))
+	act(n.Partition("c"))
 	expect("c parted", "ab", "c")
 	act(n.Heal("c"))
 	expect("c healed", "abc")
-	act(n.Part("a", "b"))
+	act(n.Partition("a", "b"))
 	expect("a and b parted from c", "ab", "c")
-	act(n.Part("b"))
+	act(n.Partition("b"))
 	expect("each alone", "a", "b", "c")
 	act(n.Heal())
 	expect("all healed", "abc")
-	if err := n.Part("d"); err == nil {
+	if err := n.Partition("d"); err == nil {
 		t.Error("a host that is not there was parted")
 	}
 }
@@ -136,7 +136,7 @@ func TestPartAndHeal(t *testing.T) {
 // Users are at their node: no partition cuts them off from it.
 func TestDial(t *testing.T) {
 	n, hosts := three(t)
-	if err := n.Part("a"); err != nil {
+	if err := n.Partition("a"); err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range hosts {
