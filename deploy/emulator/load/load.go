@@ -22,6 +22,11 @@ const Timeout = 10 * time.Second
 // it is a matter of this machine, not of the federation.
 const Late = 250 * time.Millisecond
 
+// idleTime is how long a connection is kept for the next request: less than the
+// 60 s of the drop-in, or both ends could be about to use and to close it at once,
+// and a body that is half sent is not sent again.
+const idleTime = 30 * time.Second
+
 // maxWorkers bounds the requests in flight of one load.
 const maxWorkers = 10_000
 
@@ -60,7 +65,7 @@ func Send(ctx context.Context, a Attack) (Sent, error) {
 	case <-start.C:
 	}
 	// A transport of its own, since vegeta would leave its idle connections open.
-	transport := &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: maxWorkers}
+	transport := &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: maxWorkers, IdleConnTimeout: idleTime}
 	defer transport.CloseIdleConnections()
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: transport}),

@@ -163,6 +163,9 @@ const (
 	warmUp = 0.2
 	// minReadings is how many a life must have for a trend, after warming up.
 	minReadings = 9
+	// minLife is the part of the longest life that another must last to be judged:
+	// a trend over a minute of many is the load's.
+	minLife = 0.2
 )
 
 // trendOf finds the trend of a value; false if there are too few readings. Each
@@ -209,10 +212,14 @@ const (
 
 // usages lists the longest life of every part, by node and part.
 func (r readings) usages() []usage {
+	most := 0
+	for _, all := range r {
+		most = max(most, len(all))
+	}
 	longest := make(map[life]usage)
 	for l, all := range r {
 		find := func(value func(reading) int) *trend {
-			if t, ok := trendOf(all, value); ok {
+			if t, ok := trendOf(all, value); ok && float64(len(all)) >= minLife*float64(most) {
 				return &t
 			}
 			return nil

@@ -150,6 +150,23 @@ func TestTrends(t *testing.T) {
 	}
 }
 
+// TestShortLives: a life much shorter than the longest has no trend.
+func TestShortLives(t *testing.T) {
+	rising := func(n int) []reading {
+		values := make([]int, n)
+		for k := range values {
+			values[k] = 100 * k
+		}
+		return readingsOf(values...)
+	}
+	r := readings{{node: "a", part: scenario.SPOA}: rising(100), {node: "b", part: scenario.SPOA}: rising(19), {node: "c", part: scenario.SPOA}: rising(20)}
+	for _, u := range r.usages() {
+		if judged := u.goroutines != nil; judged != (u.life.node != "b") {
+			t.Errorf("%s with %d readings is judged: %v", u.life.node, u.readings, judged)
+		}
+	}
+}
+
 // good is the report of a soak in which all went well.
 func good() Report {
 	r := Report{Race: true, Wanted: time.Minute, Lasted: time.Minute}
