@@ -166,8 +166,8 @@ func TestRestartAwaitsPeers(t *testing.T) {
 					Version: 7, NodeID: n.id, TTLMillis: tableTTL.Milliseconds(), Peers: []table.Peer{{ID: peerID(2), Token: "a.b.c"}},
 				}
 				n.spoa.got = time.Now()
+				n.gateway.set(nil, fn("cat", "10"))
 			})
-			n.gateway.set(nil, fn("cat", "10"))
 			pass(maxReunion - time.Second)
 			synctest.Wait()
 			if n.spoa.count() != 0 {
@@ -187,9 +187,10 @@ func TestRestartAwaitsPeers(t *testing.T) {
 // Nor does it announce itself before it knows what its users ask for.
 func TestFirstAnnouncementHasRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := startNode(t, newFakeNet(), 1)
-		n.spoa.load("cat", 50)
-		n.gateway.set(nil, fn("cat", "10"))
+		n := startNode(t, newFakeNet(), 1, func(_ *Options, n *testNode) {
+			n.spoa.load("cat", 50)
+			n.gateway.set(nil, fn("cat", "10")) // before the first look
+		})
 		pass(3 * time.Second)
 		synctest.Wait()
 		n.overlay.net.mu.Lock()
