@@ -66,6 +66,7 @@ type Federation struct {
 	dir      string
 	isTemp   bool
 	network  *network.Network // nil: the loopback interface
+	taken    allocator        // ports of the loopback interface
 	spawners []*spawner
 	client   *http.Client // to the nodes
 	log      zerolog.Logger
@@ -93,7 +94,7 @@ func Start(ctx context.Context, o Options) (*Federation, error) {
 
 // prepare makes the directories and writes the configuration.
 func prepare(o Options) (_ *Federation, err error) {
-	f := &Federation{byID: make(map[string]string), id: newID(), log: o.Log}
+	f := &Federation{byID: make(map[string]string), id: newID(), taken: make(allocator), log: o.Log}
 	if err := f.chooseDir(o.Dir); err != nil {
 		return nil, err
 	}
@@ -169,6 +170,7 @@ func (f *Federation) chooseDir(dir string) error {
 
 // release lets go of all that is not a process.
 func (f *Federation) release() {
+	f.taken.close()
 	for _, s := range f.spawners {
 		s.close()
 	}

@@ -34,13 +34,12 @@ func (f *Federation) places(o Options) ([]place, error) {
 		if err != nil {
 			return nil, err
 		}
-		taken := make(allocator)
 		for i, spec := range o.Nodes {
 			var fixed Ports
 			if i < len(o.Ports) {
 				fixed = o.Ports[i]
 			}
-			ports, err := taken.node(fixed, o.TLS)
+			ports, err := f.taken.node(fixed, o.TLS)
 			if err != nil {
 				return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
 			}

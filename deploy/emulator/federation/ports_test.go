@@ -13,6 +13,7 @@ import (
 
 func TestPortsAreFreeAndDifferent(t *testing.T) {
 	taken := make(allocator)
+	defer taken.close()
 	seen := make(map[int]bool)
 	for range 50 {
 		ports, err := taken.node(Ports{}, true)
@@ -28,6 +29,34 @@ func TestPortsAreFreeAndDifferent(t *testing.T) {
 	}
 }
 
+// A port that one federation was given is not given to another before its program
+// listens there, and its program can.
+func TestPortsAreKept(t *testing.T) {
+	one := make(allocator)
+	defer one.close()
+	ports, err := one.node(Ports{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it may be started anew
+		if fd, err := keep(ports.HTTP); err == nil {
+			t.Errorf("port %d is kept twice, by %d", ports.HTTP, fd)
+		}
+		listener, err := net.Listen("tcp", address(host, ports.HTTP))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener.Close()
+	}
+	one.close()
+	clear(one)
+	fd, err := keep(ports.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one[ports.HTTP] = fd
+}
+
 func TestPortsInUseAreRefused(t *testing.T) {
 	listener, err := net.Listen("tcp", host+":0")
 	if err != nil {
@@ -40,6 +69,7 @@ func TestPortsInUseAreRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	taken := make(allocator)
+	defer taken.close()
 	ports, err := taken.node(Ports{}, true)
 	if err != nil {
 		t.Fatal(err)
