@@ -46,31 +46,25 @@ func readSecret(path string) ([]byte, error) {
 // createSecret writes a new secret with mode 0600, and its directory with mode
 // 0700 if that is missing. The file appears with its whole content or not at
 // all, and an existing one is never overwritten: that is fs.ErrExist.
-func createSecret(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
+func createSecret(path string, data []byte) error {
 	// Unlike rename, link fails if another process was first.
-	if err := os.Link(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return placeSecret(path, data, func(tmp string) error { return errors.Join(os.Link(tmp, path), os.Remove(tmp)) })
 }
 
-// replaceSecret writes a secret with mode 0600 in place of the one that may be
-// there, and its directory with mode 0700 if that is missing. Whoever reads the
-// file sees the one or the other, whole.
-func replaceSecret(path string, data []byte) (err error) {
+// replaceSecret is createSecret, but puts the file in place of the one that may be
+// there. Whoever reads it sees the one or the other, whole.
+func replaceSecret(path string, data []byte) error {
+	return placeSecret(path, data, func(tmp string) error {
+		err := os.Rename(tmp, path)
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+		return err
+	})
+}
+
+// placeSecret writes the secret to a file beside path, of which place makes path.
+func placeSecret(path string, data []byte, place func(tmp string) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -80,11 +74,11 @@ func replaceSecret(path string, data []byte) (err error) {
 		return err
 	}
 	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	if err := place(tmp.Name()); err != nil {
+		return err
 	}
 	return syncDir(dir)
 }
