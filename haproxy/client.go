@@ -69,18 +69,18 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 // Servers reads the servers of one backend of the drop-in, in HAProxy's order.
 // Those of BackendPeers are what Reconcile starts from.
 func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) {
-	answer, err := c.run(ctx, "show stat "+backend+" 4 -1")
+	// Over one connection, since this is asked several times a second: `show stat`
+	// says everything but what is spoken to in TLS.
+	answer, err := c.run(ctx, "show stat "+backend+" 4 -1", "show servers state "+backend)
 	if err != nil {
 		return nil, err
 	}
-	servers, err := parseServers(answer)
+	statistics, state, _ := strings.Cut(answer, "\n\n")
+	servers, err := parseServers(statistics)
 	if err != nil {
 		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
 	}
-	if answer, err = c.run(ctx, "show servers state "+backend); err != nil {
-		return nil, err
-	}
-	speaks, err := parseTLS(answer)
+	speaks, err := parseTLS(state)
 	if err != nil {
 		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
 	}
@@ -198,9 +198,11 @@ func (c *Client) do(ctx context.Context, cmd command) error {
 	return err
 }
 
-// run executes one command. It returns when the answer is there, when ctx ends
-// or after commandTimeout, whichever is first, even if HAProxy hangs.
-func (c *Client) run(ctx context.Context, command string) (string, error) {
+// run executes commands over one connection; their answers follow each other, with
+// an empty line between them, and the error is that of the first. It returns when
+// the answers are there, when ctx ends or after commandTimeout, whichever is
+// first, even if HAProxy hangs.
+func (c *Client) run(ctx context.Context, commands ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	select {
@@ -215,7 +217,7 @@ func (c *Client) run(ctx context.Context, command string) (string, error) {
 	done := make(chan result, 1)
 	go func() {
 		defer func() { <-c.running }()
-		answer, err := execute(c.socket, command)
+		answer, err := execute(c.socket, commands)
 		done <- result{answer, err}
 	}()
 	select {
@@ -229,15 +231,27 @@ func (c *Client) run(ctx context.Context, command string) (string, error) {
 	}
 }
 
-// execute lets client-native do the talking. A new SingleRuntime for each
-// command costs nothing, and the lock inside it never makes a command wait for
-// another one that hangs.
-func execute(socket, command string) (string, error) {
+// execute lets client-native do the talking. A new SingleRuntime each time costs
+// nothing, and the lock inside it never makes a command wait for another one that
+// hangs.
+func execute(socket string, commands []string) (string, error) {
+	for _, command := range commands {
+		if strings.Contains(command, ";") {
+			return "", fmt.Errorf("%.200q is more than one command", command)
+		}
+	}
 	var r runtime.SingleRuntime
 	if err := r.Init(socket, 0, 0, options.RuntimeOptions{DoNotCheckRuntimeOnInit: true}); err != nil {
 		return "", err
 	}
-	return r.ExecuteWithResponse(command)
+	answer, err := r.ExecuteRaw(strings.Join(commands, ";"))
+	if err != nil {
+		return "", err
+	}
+	if len(answer) > 4 && answer[0] == '[' && '0' <= answer[1] && answer[1] <= '3' && answer[2:4] == "]:" { // syslog's levels, up to err
+		return "", fmt.Errorf("%s [%.200s]", strings.TrimSpace(answer[4:]), commands[0])
+	}
+	return answer, nil
 }
 
 // check finds the refusals that client-native takes for answers.

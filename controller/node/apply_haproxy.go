@@ -30,14 +30,14 @@ type Certificates interface {
 }
 
 // haproxyPoll is how often HAProxy's servers are looked at. A reload loses them
-// all, and they are to be back within a second.
-const haproxyPoll = 250 * time.Millisecond
+// all, and they are to be back within a second; each look wakes two processes.
+const haproxyPoll = 400 * time.Millisecond
 
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
 	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
 	answers map[string]answers       // of the same
-	gateway answers                  // of this node's gateway
+	gateway answers                  // of this node's gateway, when peers had answered that
 	err     error
 }
 
@@ -51,9 +51,11 @@ type haproxyKeeper struct {
 	desired mailbox[[]haproxy.Peer]
 	events  chan haproxyEvent
 
-	wanted []haproxy.Peer
-	known  bool         // whether wanted was ever said; until then nothing is touched
-	told   haproxyEvent // last event
+	wanted  []haproxy.Peer
+	known   bool               // whether wanted was ever said; until then nothing is touched
+	gateway answers            // of this node's gateway, as read last
+	readFor map[string]answers // what peers had answered then
+	told    haproxyEvent       // last event
 }
 
 func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
@@ -65,14 +67,12 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		servers, err := k.sync(ctx)
-		var gateway []haproxy.Server
+		e := eventOf(servers)
 		if servers != nil { // otherwise HAProxy does not answer
-			var gatewayErr error
-			if gateway, gatewayErr = k.api.Servers(ctx, haproxy.BackendLocal); gatewayErr != nil {
-				err = errors.Join(err, fmt.Errorf("reading the gateway's server: %w", gatewayErr))
-			}
+			err = errors.Join(err, k.readGateway(ctx, e.answers))
 		}
-		k.tell(ctx, eventOf(servers, gateway, err))
+		e.gateway, e.err = k.gateway, err
+		k.tell(ctx, e)
 		select {
 		case <-ctx.Done():
 			return
@@ -131,6 +131,23 @@ func (k *haproxyKeeper) secure(ctx context.Context) ([]haproxy.Peer, error) {
 	return wanted, errors.Join(err, ownErr, k.api.Secure(ctx, own, anchors))
 }
 
+// readGateway reads what became of requests to the gateway, if peers have answered
+// any since the last time: it is for nothing but to judge theirs by.
+func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]answers) error {
+	if k.readFor != nil && maps.Equal(k.readFor, peers) {
+		return nil
+	}
+	servers, err := k.api.Servers(ctx, haproxy.BackendLocal)
+	if err != nil {
+		return fmt.Errorf("reading the gateway's server: %w", err)
+	}
+	k.gateway, k.readFor = answers{}, peers
+	for _, s := range servers {
+		k.gateway = k.gateway.plus(answersOf(s))
+	}
+	return nil
+}
+
 // tell sends an event unless it says what the last one said.
 func (k *haproxyKeeper) tell(ctx context.Context, e haproxyEvent) {
 	if k.told.same(e) {
@@ -152,9 +169,9 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 }
 
 // eventOf makes an event of what HAProxy says of the peers' servers, nil if they
-// could not be read, and of the gateway's.
-func eventOf(peers, gateway []haproxy.Server, err error) haproxyEvent {
-	e := haproxyEvent{err: err}
+// could not be read.
+func eventOf(peers []haproxy.Server) haproxyEvent {
+	var e haproxyEvent
 	if peers != nil {
 		e.servers, e.answers = make(map[string]haproxy.State, len(peers)), make(map[string]answers, len(peers))
 	}
@@ -162,9 +179,6 @@ func eventOf(peers, gateway []haproxy.Server, err error) haproxyEvent {
 		if haproxy.ValidPeerID(s.Name) {
 			e.servers[s.Name], e.answers[s.Name] = s.State, answersOf(s)
 		}
-	}
-	for _, s := range gateway {
-		e.gateway = e.gateway.plus(answersOf(s))
 	}
 	return e
 }

@@ -154,11 +154,32 @@ func TestAnswersSince(t *testing.T) {
 	if got := (answers{5, 0}).since(answers{2, 3}); got != (answers{5, 0}) {
 		t.Errorf("a new server: %+v", got)
 	}
-	e := eventOf([]haproxy.Server{{Name: haproxy.ServerLocal, Good: 9}, {Name: peerID(1), Good: 1, Lost: 5}},
-		[]haproxy.Server{{Name: "gateway", Good: 4, Lost: 5}, {Name: "another", Good: 4}}, nil)
-	if len(e.answers) != 1 || e.answers[peerID(1)] != (answers{1, 5}) || e.gateway != (answers{8, 5}) {
-		t.Errorf("%+v", e)
-	}
+}
+
+// TestGatewayIsReadForPeers: the answers of this node's gateway are read to judge
+// the peers' by, as often as those change, and again if they could not be read.
+func TestGatewayIsReadForPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &fakeHAProxy{good: 4, lost: 5, servers: []haproxy.Server{{Name: peerID(1), State: haproxy.Up, Good: 1, Lost: 5}}}
+		k := newHAProxyKeeper(h, nil)
+		go k.run(t.Context())
+		if e := <-k.events; len(e.answers) != 1 || e.answers[peerID(1)] != (answers{1, 5}) || e.gateway != (answers{4, 5}) {
+			t.Errorf("%+v", e)
+		}
+		h.set(func(h *fakeHAProxy) { h.good = 40 })
+		pass(10 * haproxyPoll)
+		if h.gatewayReads != 1 {
+			t.Errorf("the gateway was read %d times although no peer had answered", h.gatewayReads)
+		}
+		h.set(func(h *fakeHAProxy) { h.servers[0].Good, h.gatewayErr = 2, haproxy.ErrTimeout })
+		if e := <-k.events; e.answers[peerID(1)] != (answers{2, 5}) || e.gateway != (answers{4, 5}) || e.err == nil {
+			t.Errorf("while it cannot be read: %+v", e)
+		}
+		h.set(func(h *fakeHAProxy) { h.gatewayErr = nil })
+		if e := <-k.events; e.gateway != (answers{40, 5}) || e.err != nil {
+			t.Errorf("read again: %+v", e)
+		}
+	})
 }
 
 // TestDoubtsAreBounded: whoever comes and goes, memory does not grow.

@@ -196,6 +196,9 @@ type fakeHAProxy struct {
 	good    int64 // of the gateway
 	lost    int64
 	letIn   []string // anchors
+
+	gatewayReads int
+	gatewayErr   error // of reading it
 }
 
 func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchors []string) error {
@@ -213,7 +216,8 @@ func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Se
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if backend == haproxy.BackendLocal {
-		return []haproxy.Server{{Name: "gateway", State: haproxy.Up, Good: h.good, Lost: h.lost}}, nil
+		h.gatewayReads++
+		return []haproxy.Server{{Name: "gateway", State: haproxy.Up, Good: h.good, Lost: h.lost}}, h.gatewayErr
 	}
 	return append([]haproxy.Server{{Name: haproxy.ServerLocal, State: haproxy.Up}}, h.servers...), nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 )
@@ -23,18 +24,28 @@ const (
 )
 
 func main() {
-	tuneMemory(os.Getenv)
+	tune(os.Getenv)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(execute(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// gcPercent trades some CPU time, of which the controller needs little, for
-// memory: it shares an edge node with the functions.
-const gcPercent = 50
+const (
+	// gcPercent trades some CPU time, of which the controller needs little, for
+	// memory: it shares an edge node with the functions.
+	gcPercent = 50
+	// maxCores leaves the others to HAProxy and the functions, whatever peers send
+	// here. Besides, at rest most of the CPU time went into waking a second thread
+	// for work that the first had done by then.
+	maxCores = 1
+)
 
-func tuneMemory(getenv func(string) string) {
+// tune sets what the environment (GOMAXPROCS, GOGC) does not.
+func tune(getenv func(string) string) {
+	if getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(maxCores)
+	}
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
