@@ -27,7 +27,8 @@ type measurements struct {
 	smallTable   reaction // from a PUT of a table of a small federation
 	largeTable   reaction // of the large table
 	flood        []round[flood]
-	spoaMemory   int64 // bytes, resident, of the SPOA with the large table, after the flood
+	spoaMemory   int64     // bytes, resident, of the SPOA with the large table, after the flood
+	wakeUps      []float64 // us, of the machine itself, around the rounds of latency
 	latency      []round[latency]
 	rest         map[scenario.Part]rest
 	label        reaction
@@ -158,10 +159,15 @@ func (m *measurements) latencyRows() []row {
 			change: asDifference(more, "us", 0), aim: fmt.Sprintf("<= +%.0f us", aim), verdict: verdictOf(more.median <= aim),
 		}
 	}
-	return []row{
+	rows := []row{
 		line("p50", func(l latency) float64 { return l.p50 }, aimP50),
 		line("p99", func(l latency) float64 { return l.p99 }, aimP99),
 	}
+	if len(m.wakeUps) > 0 {
+		rows = append(rows, row{what: "the machine alone: waking a thread on another CPU, and being woken", plain: fmt.Sprintf(
+			"p50 %.0f us, p99 %.0f us, p99.9 %.0f us", quantile(m.wakeUps, 0.5), quantile(m.wakeUps, 0.99), quantile(m.wakeUps, 0.999))})
+	}
+	return rows
 }
 
 func (m *measurements) restRows() []row {

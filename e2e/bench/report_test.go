@@ -19,6 +19,7 @@ func sample() *measurements {
 			bare: {60000, 10, 0}, unasked: {50000, 12, 0}, dfaas: {35000, 18.5, 7},
 		}}},
 		spoaMemory: 90 << 20,
+		wakeUps:    []float64{10, 20, 30},
 		latency: []round[latency]{{others: 0.03, by: [sides]latency{
 			bare: {100, 300}, unasked: {110, 310}, dfaas: {200, 500},
 		}}},
@@ -55,6 +56,7 @@ func TestReport(t *testing.T) {
 	line(t, report, "CPU of HAProxy", "12.0 us", "18.5 us", "+6.5 us")
 	line(t, report, "p50 at 2000", "110 us", "200 us", "+90 us", "| met |")
 	line(t, report, "p99 at 2000", "+190 us", "| met |")
+	line(t, report, "the machine alone", "p50 20 us, p99 30 us, p99.9 30 us")
 	line(t, report, "table of 3 nodes", "median 2.0 ms, max 3.0 ms (3 times)")
 	line(t, report, "label changed", "median 1000 ms, max 1500 ms (2 times)")
 	line(t, report, "after the load", "90.0 MB")

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
@@ -38,18 +39,19 @@ type effort struct {
 	rest               time.Duration
 	tables, largeTable int // repetitions
 	labels             int
+	wakeUps            int
 }
 
 func (o Options) effort() effort {
 	if o.Quick {
 		return effort{
 			goCount: 1, goEach: 100 * time.Millisecond, rounds: 3, wrkEach: time.Second, pacedEach: time.Second,
-			rest: 5 * time.Second, tables: 10, largeTable: 2, labels: 2,
+			rest: 5 * time.Second, tables: 10, largeTable: 2, labels: 2, wakeUps: 500,
 		}
 	}
 	return effort{
 		goCount: 5, goEach: 500 * time.Millisecond, rounds: 12, wrkEach: 2 * time.Second, pacedEach: 2 * time.Second,
-		rest: 20 * time.Second, tables: 50, largeTable: 6, labels: 10,
+		rest: 20 * time.Second, tables: 50, largeTable: 6, labels: 10, wakeUps: 4000,
 	}
 }
 
@@ -138,7 +140,15 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 		return err
 	}
 	progress("latency: %d req/s, %d rounds of %s", pacedRate, e.rounds, e.pacedEach)
-	m.latency, err = b.latency(ctx, e.rounds, e.pacedEach, progress)
+	before, err := wakeUps(ctx, e.wakeUps)
+	if err != nil {
+		return err
+	}
+	if m.latency, err = b.latency(ctx, e.rounds, e.pacedEach, progress); err != nil {
+		return err
+	}
+	after, err := wakeUps(ctx, e.wakeUps)
+	m.wakeUps = slices.Concat(before, after)
 	return err
 }
 
