@@ -66,6 +66,16 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return parseInfo(answer)
 }
 
+// Setting reads an environment variable of the drop-in as HAProxy has it, be it
+// from the environment or by default. It is empty if HAProxy has none of that name.
+func (c *Client) Setting(ctx context.Context, name string) (string, error) {
+	answer, err := c.run(ctx, "show env "+name)
+	if err != nil && strings.Contains(err.Error(), "Variable not found") {
+		return "", nil
+	}
+	return strings.TrimPrefix(answer, name+"="), err
+}
+
 // Servers reads the servers of one backend of the drop-in, in HAProxy's order.
 // Those of BackendPeers are what Reconcile starts from.
 func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) {

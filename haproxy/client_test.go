@@ -251,6 +251,16 @@ func TestErrorsNameTheMend(t *testing.T) {
 	}
 }
 
+func TestSetting(t *testing.T) {
+	t.Parallel()
+	h := haproxytest.Start(t, haproxytest.Options{NodeID: idA})
+	for name, want := range map[string]string{haproxy.EnvNodeID: idA, haproxy.EnvTLSBind: "off", "DFAAS_NONE": ""} {
+		if got, err := h.Client.Setting(t.Context(), name); got != want || err != nil {
+			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
 // TestHangingHAProxy: the caller gets an error in time, again and again, and
 // all is well once HAProxy goes on.
 func TestHangingHAProxy(t *testing.T) {

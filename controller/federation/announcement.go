@@ -3,6 +3,7 @@
 package federation
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
@@ -43,4 +44,9 @@ type Announcement struct {
 	Leaving bool `json:"leaving,omitempty"`
 
 	Offers []strategy.Offer `json:"f"`
+}
+
+// Follows tells whether the announcement is newer than another of its author's.
+func (a Announcement) Follows(epoch int64, seq uint64) bool {
+	return cmp.Or(cmp.Compare(a.Epoch, epoch), cmp.Compare(a.Seq, seq)) > 0
 }

@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -185,7 +184,7 @@ func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedErr
 	switch {
 	case from == m.self:
 		return &RefusedError{ReasonSelf, "another node uses this node's identity: give each its own key"}
-	case r != nil && (slices.Contains(r.superseded, a.Epoch) || cmp.Or(cmp.Compare(a.Epoch, r.epoch), cmp.Compare(a.Seq, r.seq)) <= 0):
+	case r != nil && (slices.Contains(r.superseded, a.Epoch) || !a.Follows(r.epoch, r.seq)):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
 	case a.TLS && !m.tls && !a.Leaving:
 		return &RefusedError{ReasonTLS, "wants TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}

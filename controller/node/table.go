@@ -63,6 +63,7 @@ func buildTable(in tableInput) table.Table {
 	for i := range plans {
 		t.Functions = append(t.Functions, b.function(&plans[i]))
 	}
+	b.addLingering(in.peers)
 	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
 	return t
 }
@@ -110,12 +111,22 @@ type builder struct {
 func (b *builder) addPeers(peers []tablePeer) []table.Peer {
 	out := make([]table.Peer, 0, min(len(peers), table.MaxPeers))
 	for _, p := range peers[:min(len(peers), table.MaxPeers)] {
-		out = append(out, table.Peer{ID: p.id, Token: p.token, Inbound: p.lingering})
+		out = append(out, table.Peer{ID: p.id, Token: p.token})
 		b.peers[p.id] = &out[len(out)-1]
 		b.usable[p.id] = p.usable && p.token != ""
-		b.budget -= len(p.lingering)
 	}
 	return out
+}
+
+// addLingering notes what is admitted from peers that are gone, as far as there is
+// room after the living.
+func (b *builder) addLingering(peers []tablePeer) {
+	for _, p := range peers {
+		if peer := b.peers[p.id]; peer != nil && peer.Inbound == nil && 0 < len(p.lingering) && len(p.lingering) <= b.budget {
+			b.budget -= len(p.lingering)
+			peer.Inbound = p.lingering
+		}
+	}
 }
 
 // function makes a plan's row and notes what is admitted from whom.

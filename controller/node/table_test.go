@@ -143,3 +143,17 @@ func TestTableOfManyFits(t *testing.T) {
 		t.Errorf("the function deployed here gave way to those of peers: %s has %d routes", last.Name, len(last.Forward))
 	}
 }
+
+// TestLivingPeersGoFirst: what peers that are gone were admitted to send takes no
+// room that those alive need.
+func TestLivingPeersGoFirst(t *testing.T) {
+	alive, gone := peerID(1), peerID(2)
+	all := []tablePeer{{id: gone, lingering: map[string]float64{"cat": 1, "dog": 1}}, {id: alive, token: "t.o.k", usable: true}}
+	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: 2}
+	peers := b.addPeers(all)
+	f := b.function(&strategy.FunctionPlan{Name: "cat", Out: []strategy.Flow{{Peer: alive, Weight: 1, Rate: 1}}})
+	b.addLingering(all)
+	if len(f.Forward) != 1 || peers[0].Inbound != nil {
+		t.Errorf("%d routes to the living, %v from those gone", len(f.Forward), peers[0].Inbound)
+	}
+}

@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -187,18 +188,32 @@ func (t *target) postpone(now time.Time, pause time.Duration) {
 	t.next = now.Add(jitter(min(max(pause, firstRetry), lastRetry)))
 }
 
-// due returns the peers to dial now and marks them as being dialled.
+// due returns the peers to dial now and marks them as being dialled. When there are
+// too many, bootstrap peers go first, then those that are due the longest: what
+// others say of peers must not keep this node from those that it was told of.
 func (k *keeper) due(now time.Time) []peer.AddrInfo {
-	var due []peer.AddrInfo
+	var targets []*target
 	for _, t := range k.targets {
-		if k.dials == maxDials {
-			break
-		}
 		if t.waiting() && !t.next.After(now) {
-			t.dialling = true
-			k.dials++
-			due = append(due, t.info)
+			targets = append(targets, t)
 		}
+	}
+	slices.SortFunc(targets, func(a, b *target) int {
+		switch {
+		case a.bootstrap == b.bootstrap:
+			return a.next.Compare(b.next)
+		case a.bootstrap:
+			return -1
+		default:
+			return 1
+		}
+	})
+	targets = targets[:min(len(targets), maxDials-k.dials)]
+	due := make([]peer.AddrInfo, len(targets))
+	for i, t := range targets {
+		t.dialling = true
+		k.dials++
+		due[i] = t.info
 	}
 	return due
 }

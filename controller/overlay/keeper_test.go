@@ -135,6 +135,25 @@ func TestBootstrapPeerIsNeverGivenUp(t *testing.T) {
 	})
 }
 
+// TestBootstrapPeersAreDialledFirst, however many peers that nobody can reach this
+// node was told of; after them whoever waits longest.
+func TestBootstrapPeersAreDialledFirst(t *testing.T) {
+	now := time.Now()
+	k := &keeper{targets: make(map[peer.ID]*target)}
+	for i := range 4 * maxDials {
+		id := peer.ID(fmt.Sprint("found-", i))
+		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, next: now.Add(-time.Duration(i) * time.Second)}
+	}
+	k.targets["boot"] = &target{info: peer.AddrInfo{ID: "boot"}, bootstrap: true, next: now}
+	due := k.due(now)
+	if len(due) != maxDials || due[0].ID != "boot" || due[1].ID != peer.ID(fmt.Sprint("found-", 4*maxDials-1)) {
+		t.Errorf("dialled: %q", due)
+	}
+	if more := k.due(now); len(more) != 0 {
+		t.Errorf("%d dials too many", len(more))
+	}
+}
+
 func TestFoundPeerIsGivenUpAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{}

@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -156,7 +155,7 @@ func (v *validator) heard(now time.Time, relay, from peer.ID, announcement feder
 	if relay == from {
 		a.direct = now
 	} else {
-		if cmp.Or(cmp.Compare(announcement.Epoch, a.epoch), cmp.Compare(announcement.Seq, a.seq)) <= 0 {
+		if !announcement.Follows(a.epoch, a.seq) {
 			if r := v.authors[relay]; r != nil {
 				r.stale.AllowN(now, 1)
 			}

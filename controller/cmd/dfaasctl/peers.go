@@ -11,10 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/doctor"
 )
-
-// maxSkew is how far clocks may differ before that is worth a note.
-const maxSkew = 10 * time.Second
 
 func (a *app) peersCommand() *cobra.Command {
 	var w watch
@@ -121,9 +119,9 @@ func peerNote(p api.Peer) string {
 		return p.Reason
 	}
 	switch skew := millis(p.ClockSkewMillis); {
-	case skew > maxSkew:
+	case skew > doctor.MaxSkew:
 		return fmt.Sprintf("its clock is %s ahead", span(skew))
-	case skew < -maxSkew:
+	case skew < -doctor.MaxSkew:
 		return fmt.Sprintf("its clock is %s behind", span(-skew))
 	}
 	return ""

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// maxSkew is how far two nodes' clocks may differ before one would refuse the
+// MaxSkew is how far two nodes' clocks may differ before one would refuse the
 // other's tokens, did they not go by what most members' clocks say.
-const maxSkew = 10 * time.Second
+const MaxSkew = 10 * time.Second
 
 // States of adjtimex(2).
 const (
@@ -58,7 +58,7 @@ func judgeSkew(f *Facts) Verdict {
 			continue
 		}
 		compared++
-		if skew := time.Duration(p.ClockSkewMillis) * time.Millisecond; skew.Abs() > maxSkew {
+		if skew := time.Duration(p.ClockSkewMillis) * time.Millisecond; skew.Abs() > MaxSkew {
 			wrong = append(wrong, fmt.Sprintf("%s %+.0f s", p.ID, skew.Seconds()))
 		}
 	}
@@ -70,6 +70,6 @@ func judgeSkew(f *Facts) Verdict {
 	case len(wrong) > 0:
 		return warn("set the clocks right; until then tokens go by what most of them say", "they differ from this node's: %s", few(wrong))
 	default:
-		return ok("within %s of this node's", maxSkew)
+		return ok("within %s of this node's", MaxSkew)
 	}
 }

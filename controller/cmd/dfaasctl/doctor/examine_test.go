@@ -58,7 +58,7 @@ func TestExamineRealParts(t *testing.T) {
 	// Nobody listens where HAProxy looks for the SPOA, and there are no peers.
 	for check, want := range map[string]Level{
 		"configuration": OK, "controller": OK, "controller parts": OK, "peers": Warn, "spoa": OK, "spoa table": OK,
-		"haproxy": OK, "haproxy version": OK, "haproxy drop-in": OK, "haproxy asks spoa": Fail, "haproxy reaches gateway": OK,
+		"haproxy": OK, "haproxy version": OK, "haproxy drop-in": OK, "haproxy tls": OK, "haproxy asks spoa": Fail, "haproxy reaches gateway": OK,
 		"http address": OK, "node id": OK, "gateway": OK, "function labels": Warn, "identity": OK, "federation key": OK, "who may join": OK,
 	} {
 		if levels[check] != want {

@@ -17,6 +17,9 @@ type haproxyFacts struct {
 	local backendFacts // be_dfaas_local
 	peers backendFacts // be_dfaas_peers
 	spoa  backendFacts // be_dfaas_spoa
+
+	tlsBind    string // DFAAS_TLS_BIND
+	tlsBindErr error
 }
 
 type backendFacts struct {
@@ -35,6 +38,7 @@ func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
 		return backendFacts{err, servers}
 	}
 	f.local, f.peers, f.spoa = backend(haproxy.BackendLocal), backend(haproxy.BackendPeers), backend(haproxy.BackendSPOA)
+	f.tlsBind, f.tlsBindErr = client.Setting(ctx, haproxy.EnvTLSBind)
 	return f
 }
 
@@ -43,6 +47,7 @@ func haproxyChecks() []check {
 		{"haproxy", judgeRuntimeSocket},
 		{"haproxy version", judgeVersion},
 		{"haproxy drop-in", judgeDropIn},
+		{"haproxy tls", judgeTLS},
 		{"haproxy asks spoa", judgeSPOE},
 		{"haproxy reaches gateway", judgeGatewayServer},
 	}
@@ -147,6 +152,28 @@ func (b backendFacts) up() (bool, string) {
 		said = append(said, strings.TrimSpace(s.Name+" is "+string(s.State)+" "+s.Check))
 	}
 	return false, few(said)
+}
+
+// judgeTLS finds a node of which one half wants TLS between nodes and the other does
+// not.
+func judgeTLS(f *Facts) Verdict {
+	bind := f.HAProxy.tlsBind
+	switch {
+	case f.HAProxy.err != nil || bind == "" && f.HAProxy.tlsBindErr == nil: // no drop-in, which has a check of its own
+		return skip()
+	case f.HAProxy.tlsBindErr != nil:
+		return warn("see HAProxy's log", "not checked: %s", oneLine(f.HAProxy.tlsBindErr))
+	case bind == "off" && f.Config.PeerTLS:
+		return fail("set DFAAS_TLS_BIND in /etc/default/haproxy and restart HAProxy, or peer_tls: false",
+			"peer_tls is on, but HAProxy has no TLS port: no peer can reach this node")
+	case bind != "off" && !f.Config.PeerTLS:
+		return fail("set peer_tls: true, or DFAAS_TLS_BIND=off in /etc/default/haproxy and restart HAProxy",
+			"peer_tls is off, but HAProxy wants TLS from peers (DFAAS_TLS_BIND=%s): it refuses them all with 403", bind)
+	case bind == "off":
+		return ok("off, as in peer_tls")
+	default:
+		return ok("peers come over TLS at %s", bind)
+	}
 }
 
 func judgeSPOE(f *Facts) Verdict {
