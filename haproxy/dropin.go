@@ -34,18 +34,15 @@ const (
 
 // Variables that dfaas-spoa sets. None of them set means: serve here.
 const (
-	VarAction  = "txn.dfaas.action"  // ActionPeer or ActionDeny
+	VarAction  = "txn.dfaas.action"  // ActionPeer, or "deny"
 	VarTarget  = "txn.dfaas.target"  // peer id, with ActionPeer
 	VarToken   = "txn.dfaas.token"   // JWT for that peer
 	VarStatus  = "txn.dfaas.status"  // 403, 404, 429 or 503; with ActionPeer only if the function is not deployed here
 	VarTimeout = "txn.dfaas.timeout" // milliseconds
 )
 
-// Values of VarAction.
-const (
-	ActionPeer = "peer"
-	ActionDeny = "deny"
-)
+// ActionPeer is the value of VarAction that sends a request to VarTarget.
+const ActionPeer = "peer"
 
 // Headers. The first two are also those of a forwarded request.
 const (

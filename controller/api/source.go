@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // Source is what the server answers from: the controller's loop implements it.
@@ -32,9 +34,9 @@ var ErrBadAddress = errors.New("bad address")
 
 // Bounds of a request.
 const (
-	MaxBody    = 4096 // bytes of POST /v1/join
-	MaxAddress = 1024 // bytes of a multiaddr
-	MaxName    = 127  // bytes of a function's name, as in table.MaxNameLen
+	MaxBody    = 4096             // bytes of POST /v1/join
+	MaxAddress = 1024             // bytes of a multiaddr
+	MaxName    = table.MaxNameLen // bytes of a function's name
 )
 
 // JoinRequest is the body of POST /v1/join.

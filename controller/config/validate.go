@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/haproxy"
 )
@@ -145,16 +146,11 @@ func badHTTPAddress(s string) string {
 	if s == "" {
 		return "not set"
 	}
-	a, err := netip.ParseAddrPort(s)
-	switch {
-	case err != nil:
+	if _, err := netip.ParseAddrPort(s); err != nil {
 		return "not of the form IP:PORT (names are not looked up)"
-	case a.Port() == 0:
-		return "port 0 cannot be reached"
-	case a.Addr().IsUnspecified():
-		return "the unspecified address says nothing to peers"
-	case a.Addr().IsMulticast() || a.Addr().Zone() != "":
-		return "multicast and zoned addresses cannot be reached by peers"
+	}
+	if _, err := federation.ParseHTTP(s); err != nil {
+		return "nobody can connect to it: not the unspecified address, port 0, multicast, broadcast, or one with a zone"
 	}
 	return ""
 }

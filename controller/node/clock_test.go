@@ -138,6 +138,54 @@ func TestWrongClock(t *testing.T) {
 	})
 }
 
+// Members that come and go between two plans leave no vote behind.
+func TestClocksOfPassersBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet()
+		n := startNode(t, net, 1)
+		n.gateway.set(nil, fn("cat", "10"))
+		pass(formed)
+		for i := range 3 {
+			passer := newStranger(net, 10+i)
+			passer.announce(t, time.Hour)
+			passer.a.Leaving = true
+			passer.announce(t, time.Hour)
+		}
+		pass(2 * refresh)
+		if got := n.spoa.clockOffset(); got != 0 {
+			t.Errorf("the SPOA goes by a clock %v off", got)
+		}
+	})
+}
+
+// The table that a node leaves behind goes by the clock as it is then.
+func TestClockOfTheLastTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet()
+		n := startNode(t, net, 1)
+		n.gateway.set(nil, fn("cat", "10"))
+		others := []*stranger{newStranger(net, 2), newStranger(net, 3)}
+		for range 4 {
+			for _, other := range others {
+				other.announce(t, 0)
+			}
+			pass(time.Second)
+		}
+		pass(200 * time.Millisecond) // between two plans
+		for _, other := range others {
+			other.announce(t, time.Hour)
+		}
+		synctest.Wait()
+		if got := n.spoa.clockOffset(); got != 0 {
+			t.Fatalf("already by a clock %v off: this tests nothing", got)
+		}
+		n.stop()
+		if got := n.spoa.clockOffset(); got != time.Hour {
+			t.Errorf("left behind with a clock %v off, want an hour", got)
+		}
+	})
+}
+
 // timedMinter remembers for what time it made the last token.
 type timedMinter struct{ asked atomic.Pointer[time.Time] }
 

@@ -182,7 +182,7 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		l.publish(now) // a table was accepted between two looks
 		return
 	}
-	rise := false
+	rise, before := false, l.measured
 	if e.earlier != nil {
 		l.earlier = e.earlier
 	}
@@ -203,7 +203,7 @@ func (l *loop) onSPOA(e spoaEvent, now time.Time) {
 		l.doubt(now, l.rates.endPeriod())
 		l.nextPeriod = later(l.nextPeriod.Add(l.o.Period), now.Add(l.o.Period/2))
 		l.replan(now)
-	case rise && !plansOnMeans(l.o.Strategy.Name()), gone:
+	case rise && !plansOnMeans(l.o.Strategy.Name()), gone, l.measured && !before:
 		l.replan(now)
 	case l.applied != nil && now.Sub(l.appliedAt) >= refresh:
 		l.apply(now)
@@ -418,10 +418,14 @@ func (l *loop) followMembers(now time.Time) {
 		if _, still := find(l.alive, m.ID); !still {
 			l.gone[m.ID] = departed{haproxy.Peer{ID: m.ID, Address: m.HTTP}, now.Add(grace), l.inboundOf(m.ID)}
 			delete(l.strategies, m.ID)
-			delete(l.clocks, m.ID)
 			l.log.Info().Str("peer", m.ID).Msg("peer is gone")
 		}
 	}
+	// Whoever came and went between two plans has no say either.
+	maps.DeleteFunc(l.clocks, func(id string, _ reading) bool {
+		_, alive := find(l.alive, id)
+		return !alive
+	})
 }
 
 // find returns the member of that id from a list sorted by id.
@@ -466,9 +470,13 @@ func (l *loop) observation() strategy.Observation {
 	return o
 }
 
+// usesMeans tells whether plans are based on the last whole period, once there is
+// one: a node that starts goes by what it has seen so far.
+func (l *loop) usesMeans() bool { return plansOnMeans(l.o.Strategy.Name()) && l.rates.whole }
+
 // userRate is the demand that plans are based on, requests/s.
 func (l *loop) userRate(name string) float64 {
-	if plansOnMeans(l.o.Strategy.Name()) {
+	if l.usesMeans() {
 		return l.rates.last[name].user
 	}
 	return l.rates.smooth[name]
@@ -476,7 +484,7 @@ func (l *loop) userRate(name string) float64 {
 
 // demanded returns the functions that users asked for lately.
 func (l *loop) demanded() []string {
-	if plansOnMeans(l.o.Strategy.Name()) {
+	if l.usesMeans() {
 		return slices.Collect(maps.Keys(l.rates.last))
 	}
 	return slices.Collect(maps.Keys(l.rates.smooth))

@@ -435,6 +435,22 @@ func TestRecalcPlansOnMeans(t *testing.T) {
 	})
 }
 
+// TestRecalcBegins: until its first period is over, a node goes by what its users
+// ask for now, not by nothing.
+func TestRecalcBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, newFakeNet(), 1, func(o *Options, n *testNode) {
+			o.Strategy, o.Period = strategyOf(t, "recalc"), 20*time.Second
+			n.gateway.set(nil, fn("cat", "10"))
+			n.spoa.load("cat", 40)
+		})
+		within(t, maxReunion+time.Second, "announced", func() bool { return len(n.overlay.last().Offers) == 1 })
+		if got := n.overlay.last().Offers[0].UserRate; got < 35 || got > 45 {
+			t.Errorf("user rate %v before the first period is over, want about 40", got)
+		}
+	})
+}
+
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)

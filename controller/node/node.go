@@ -130,7 +130,7 @@ func (n *Node) leave(ctx context.Context, l *loop, spoa *spoaKeeper) {
 	})
 	if l.applied != nil && spoa.answers {
 		last.Go(func() {
-			t := finalTable(*l.applied)
+			t := finalTable(*l.applied, l.clocks.offset(time.Now()))
 			spoa.table = &t
 			if err := spoa.put(ctx); err != nil {
 				n.options.Log.Warn().Err(err).Msg("cannot give the SPOA a last table")

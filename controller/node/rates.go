@@ -60,6 +60,7 @@ type rates struct {
 	rose     map[string]bool    // functions whose last sample was a sharp rise
 	period   sample             // what has happened in the period under way
 	last     map[string]functionRates
+	whole    bool // last is of a period
 }
 
 func newRates(period time.Duration) *rates {
@@ -107,7 +108,7 @@ func (r *rates) endPeriod() (seconds float64) {
 	if seconds == 0 {
 		return 0
 	}
-	r.last = make(map[string]functionRates, len(r.period.functions))
+	r.last, r.whole = make(map[string]functionRates, len(r.period.functions)), true
 	for name, c := range r.period.functions {
 		if c.idle() {
 			continue

@@ -194,8 +194,9 @@ func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 // finalTable is what a node that stops leaves behind: the table in use, with
 // less time to live. For that long, peers still admit what it sends them, so
 // that users do not notice when the controller is only restarted. After it,
-// everything is served here.
-func finalTable(t table.Table) table.Table {
-	t.TTLMillis = finalTTL.Milliseconds()
+// everything is served here. Its clock is that of now: the machine's may have been
+// set since that table was made, and nobody follows it any more.
+func finalTable(t table.Table, clockOffset time.Duration) table.Table {
+	t.TTLMillis, t.ClockOffsetMillis = finalTTL.Milliseconds(), clampOffset(clockOffset).Milliseconds()
 	return t
 }

@@ -110,7 +110,7 @@ func TestTablesAreAccepted(t *testing.T) {
 		in.stranded = []string{"f", "h", "h", "h.fn"}
 		built := buildTable(in)
 		accepted(t, built)
-		accepted(t, finalTable(built))
+		accepted(t, finalTable(built, 0))
 	}
 }
 

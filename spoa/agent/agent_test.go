@@ -209,7 +209,7 @@ func TestMalformedFrames(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"length 0":                long(0),
 		"length 6":                long(6),
-		"length 16381":            long(16381),
+		"length 256 KiB and 1":    long(maxFrame + 1),
 		"length 4 GiB":            long(0xffffffff),
 		"HTTP":                    []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"hello again":             hello(),

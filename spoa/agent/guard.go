@@ -14,9 +14,10 @@ import (
 // Bounds of what is read from a connection.
 const (
 	// minFrame and maxFrame bound a frame's length in bytes, without the length
-	// itself: type, flags, two varints; HAProxy's largest frame.
+	// itself: type, flags, two varints; what HAProxy sends by the largest
+	// tune.bufsize in sensible use. By default its frames have up to 16380 bytes.
 	minFrame = 7
-	maxFrame = 16380
+	maxFrame = 256 << 10
 	// maxInFlight is how many questions of one connection may be waiting for
 	// their answers, within one read buffer's worth. HAProxy stops at 200.
 	maxInFlight = 256

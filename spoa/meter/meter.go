@@ -10,14 +10,15 @@ import (
 
 // Meter holds all counters of one run of the SPOA. Counting is atomic and takes
 // no lock: whoever routes keeps pointers to the counters of its rows. Counters
-// outlive the tables that they were made for.
+// outlive the tables that they were made for. Safe for concurrent use; those who
+// only read share the lock.
 type Meter struct {
 	start    time.Time
 	denied   [token.NumReasons]atomic.Uint64
 	notFound atomic.Uint64
 	open     atomic.Uint64
 
-	mu        sync.Mutex
+	mu        sync.RWMutex
 	functions map[string]*Row
 	size      int    // rows and the counters of peers in them
 	forgotten Totals // what was counted by rows that are no more
@@ -69,10 +70,15 @@ func (m *Meter) Row(function string) *Row {
 
 // In returns the counters of what a peer sends, the same ones each time.
 func (r *Row) In(peer string) *In {
+	r.meter.mu.RLock()
+	c := r.in[peer]
+	r.meter.mu.RUnlock()
+	if c != nil {
+		return c
+	}
 	r.meter.mu.Lock()
 	defer r.meter.mu.Unlock()
-	c := r.in[peer]
-	if c == nil {
+	if c = r.in[peer]; c == nil {
 		c = new(In)
 		r.in[peer] = c
 		r.meter.size++
@@ -95,8 +101,8 @@ func (r *Row) Out(peer string) *Out {
 
 // Size is the number of rows and of peers' counters in them.
 func (m *Meter) Size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	return m.size
 }
 
@@ -156,8 +162,8 @@ func (t *Totals) addIn(c *In) {
 
 // Totals sums up.
 func (m *Meter) Totals() Totals {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	t := m.forgotten
 	for _, r := range m.functions {
 		t.addRow(r)

@@ -62,8 +62,8 @@ type Peer struct {
 // It leaves out the peers that nothing was counted for; TableVersion and
 // TableFresh are for the caller to fill in.
 func (m *Meter) Report(now time.Time) Report {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	rep := Report{
 		StartMillis:  m.start.UnixMilli(),
 		NowMillis:    now.UnixMilli(),

@@ -45,16 +45,22 @@ func decisions(t testing.TB) map[string]func() Decision {
 	}
 	unlimited := compile(t, large(table.Unlimited, table.Unlimited), nil, t0)
 	peer := callFrom(t, 50, "f500", t0)
+	closed := large(table.Unlimited, table.Unlimited)
+	for i := range closed.Peers {
+		closed.Peers[i].Inbound = nil
+	}
+	admittedNone := compile(t, closed, nil, t0)
 	return map[string]func() Decision{
-		"local":        user(unlimited),
-		"localLimited": user(compile(t, large(table.MaxRate, 0), nil, t0)),
-		"forward":      user(compile(t, large(0, table.MaxRate), nil, t0)),
-		"forwardHalf":  user(compile(t, half, nil, t0)),
-		"exhausted":    user(compile(t, large(0, 10), nil, t0)),
-		"full":         user(compile(t, large(0, 0), nil, t0)),
-		"unknown":      func() Decision { return unlimited.Route(t0, Request{Path: "/function/nope"}) },
-		"peer":         func() Decision { return unlimited.Route(t0, peer) },
-		"peerForged":   func() Decision { return unlimited.Route(t0, Request{Path: peer.Path, Claimed: true, Node: "12D3KooW"}) },
+		"local":           user(unlimited),
+		"localLimited":    user(compile(t, large(table.MaxRate, 0), nil, t0)),
+		"forward":         user(compile(t, large(0, table.MaxRate), nil, t0)),
+		"forwardHalf":     user(compile(t, half, nil, t0)),
+		"exhausted":       user(compile(t, large(0, 10), nil, t0)),
+		"full":            user(compile(t, large(0, 0), nil, t0)),
+		"unknown":         func() Decision { return unlimited.Route(t0, Request{Path: "/function/nope"}) },
+		"peer":            func() Decision { return unlimited.Route(t0, peer) },
+		"peerNotAdmitted": func() Decision { return admittedNone.Route(t0, peer) },
+		"peerForged":      func() Decision { return unlimited.Route(t0, Request{Path: peer.Path, Claimed: true, Node: "12D3KooW"}) },
 		"peerSameForge": func() Decision {
 			return unlimited.Route(t0, Request{Path: peer.Path, Claimed: true, Node: peer.Node, Token: "x.y.z"})
 		},

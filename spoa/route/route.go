@@ -1,9 +1,11 @@
 // Package route decides, for one request at a time and from memory alone, what
 // becomes of it: served here, sent to a peer, or refused.
 //
-// A decision takes no lock and allocates nothing. It depends on the request,
-// the time given and the snapshot; the only things it changes are the
-// snapshot's token buckets, sequences and counters.
+// A decision waits for nobody and allocates nothing, but that the counters of a
+// peer that asks for what it is not admitted to are looked up, and made when it
+// does so for the first time. It depends on the request, the time given and the
+// snapshot; the only things it changes are the snapshot's token buckets, sequences
+// and counters.
 package route
 
 import (

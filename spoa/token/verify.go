@@ -55,9 +55,6 @@ func (v *Verifier) Issuer(peer string) (*Issuer, error) {
 	return &Issuer{id: peer, key: key, verifier: v}, nil
 }
 
-// Verifier returns the verifier that the issuer belongs to.
-func (i *Issuer) Verifier() *Verifier { return i.verifier }
-
 // Check tells whether a token was made by this peer for the verifier's node and
 // is valid now. Known tokens cost a comparison and allocate nothing; the number
 // of signatures checked each second is bounded, whatever is sent.

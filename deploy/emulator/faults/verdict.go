@@ -73,7 +73,10 @@ func back(r Result) Verdict {
 
 // unnoticed asks for no error at all, and no reload.
 func unnoticed(r Result) Verdict {
-	n := r.Here.errorCount() + total(r.Here.InFlight) + r.Others.errorCount() + total(r.Others.InFlight) + r.Bystander.errorCount()
+	n := 0
+	for _, users := range []Impact{r.Here, r.Others, r.Bystander} {
+		n += users.errorCount() + total(users.InFlight)
+	}
 	return Verdict{Target: "no error for any user", Met: n == 0, Measured: fmt.Sprint(n)}
 }
 

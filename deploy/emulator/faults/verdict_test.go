@@ -16,6 +16,7 @@ func TestTargets(t *testing.T) {
 		"an error there":            {unnoticed, Result{Others: Impact{Errors: map[string]int{"503": 1}}}, false},
 		"an error under way":        {unnoticed, Result{Here: Impact{InFlight: map[string]int{"502": 1}}}, false},
 		"an error of the bystander": {unnoticed, Result{Bystander: Impact{Errors: map[string]int{"502": 1}}}, false},
+		"one under way there":       {unnoticed, Result{Bystander: Impact{InFlight: map[string]int{"502": 1}}}, false},
 		"a little slower":           {undelayed, Result{Here: Impact{Delay: 25}}, true},
 		"much slower":               {undelayed, Result{Here: Impact{Delay: 25.5}}, false},
 		"much slower there":         {undelayed, Result{Others: Impact{Delay: 25.5}}, false},

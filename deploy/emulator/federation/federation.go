@@ -235,9 +235,10 @@ func (f *Federation) Stop() {
 		for _, p := range parts {
 			p.terminate()
 		}
-		deadline := time.After(EndTimeout)
+		deadline, cancel := context.WithTimeout(context.Background(), EndTimeout)
+		defer cancel()
 		for _, p := range parts {
-			p.await(deadline)
+			p.await(deadline.Done())
 		}
 		f.client.CloseIdleConnections()
 		f.release()

@@ -196,9 +196,10 @@ func (n *Node) restart(ctx context.Context, targets []*process) error {
 		n.remember(ctx, p)
 		p.terminate()
 	}
-	deadline := time.After(EndTimeout)
+	deadline, cancel := context.WithTimeout(context.Background(), EndTimeout)
+	defer cancel()
 	for _, p := range targets {
-		p.await(deadline)
+		p.await(deadline.Done())
 	}
 	return n.each(targets, func(p *process) error {
 		n.restarted.Add(1)

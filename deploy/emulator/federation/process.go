@@ -143,8 +143,9 @@ func (p *process) terminate() {
 	_ = l.signal(syscall.SIGCONT)
 }
 
-// await waits for the end of a terminated program, and kills it at the deadline.
-func (p *process) await(deadline <-chan time.Time) {
+// await waits for the end of a terminated program, and kills it once the deadline
+// is closed.
+func (p *process) await(deadline <-chan struct{}) {
 	l, err := p.running()
 	if err != nil {
 		return

@@ -54,7 +54,8 @@ func (r *Report) judge() {
 		},
 		{
 			fmt.Sprintf("at least %.0f %% served of those sent while all nodes were well", 100*minServed),
-			o.calm == 0 && r.Interrupted || float64(o.calmServed) >= minServed*float64(o.calm), share(o.calmServed, o.calm),
+			o.calm > 0 && float64(o.calmServed) >= minServed*float64(o.calm) || o.calm == 0 && (r.Interrupted || o.sent == 0),
+			share(o.calmServed, o.calm),
 		},
 		r.wellAgain(),
 		r.raceFree(),
