@@ -39,6 +39,9 @@ const (
 	ReasonTLS        = "tls"        // one of both wants TLS between HAProxies, the other does not
 )
 
+// SharedIdentity says that somebody else signs with this node's own identity.
+const SharedIdentity = "another node uses this node's identity: give each its own key"
+
 // RefusedError is why Members did not accept an announcement.
 type RefusedError struct {
 	Reason string // one of the Reason constants
@@ -183,7 +186,7 @@ func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedError {
 	switch {
 	case from == m.self:
-		return &RefusedError{ReasonSelf, "another node uses this node's identity: give each its own key"}
+		return &RefusedError{ReasonSelf, SharedIdentity}
 	case r != nil && (slices.Contains(r.superseded, a.Epoch) || !a.Follows(r.epoch, r.seq)):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
 	case a.TLS && !m.tls && !a.Leaving:

@@ -16,7 +16,7 @@ import (
 const (
 	notAllowed    = "not in allow_peers of this node"
 	notEd25519    = "its identity is not an Ed25519 key, with which alone tokens can be checked: make a new one with dfaasctl id --create"
-	failedInbound = "connected but did not complete the handshake: most likely it has another federation key"
+	failedInbound = "connected but did not complete the handshake: it has another federation key, or there were too many connections at once"
 
 	// handshakeTimeout is longer than libp2p gives an inbound handshake (15 s).
 	handshakeTimeout = 20 * time.Second
@@ -33,8 +33,9 @@ type gate struct {
 
 	mu sync.Mutex
 	// handshakes are the inbound connections, by remote address, that have
-	// not yet told who they are. libp2p reports no failed handshake, and with
-	// a wrong federation key that is all one could ever see.
+	// not yet told who they are. libp2p reports neither a failed handshake,
+	// all that one could ever see of a wrong federation key, nor a connection
+	// that its limits do not allow.
 	handshakes map[string]time.Time
 }
 

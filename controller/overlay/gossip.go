@@ -32,7 +32,7 @@ func (o *Overlay) startGossip(s settings) error {
 		pubsub.WithValidateQueueSize(validationQueue),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(name), 8)),
 		pubsub.WithPeerScore(scoreParams(name), scoreThresholds()),
-		pubsub.WithRawTracer(tracer{o.metrics}),
+		pubsub.WithRawTracer(tracer{o.metrics, o.twins}),
 		pubsub.WithRPCLogger(rpcLogger(o.metrics, o.refused)),
 	)
 	if err != nil {
@@ -65,7 +65,7 @@ func (o *Overlay) receive() {
 		from := msg.GetFrom()
 		m := Message{From: from.String(), Announcement: announcement, RemoteIPs: o.remoteIPs(from), Direct: msg.ReceivedFrom == from}
 		if len(m.RemoteIPs) == 0 {
-			o.keeper.want(peer.AddrInfo{ID: from})
+			o.keeper.wantHearsay(from)
 		}
 		select {
 		case o.messages <- m:

@@ -3,6 +3,7 @@ package overlay
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -13,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
 
 	"github.com/dfaas/dfaas/controller/federation"
 )
@@ -25,8 +27,13 @@ const (
 	connsMax  = federation.MaxMembers + 256
 	// connsPerIP leaves room for many nodes behind one address.
 	connsPerIP = 64
-	memoryMax  = 64 << 20 // bytes that libp2p may reserve for its buffers
-	connsGrace = time.Minute
+	// dialsPerIP is how many connections a second may begin from or to one
+	// address, as when each node behind it is retried at the fastest, and
+	// dialsAtOnce how many at once, as when all of them come back.
+	dialsPerIP  = connsPerIP * int(time.Second/firstRetry)
+	dialsAtOnce = 4 * connsPerIP
+	memoryMax   = 64 << 20 // bytes that libp2p may reserve for its buffers
+	connsGrace  = time.Minute
 	// connectTimeout leaves TCP two tries, a second apart. What comes later would
 	// be too late: TCP waits ever longer, while the keeper dials anew.
 	connectTimeout = 2 * time.Second
@@ -89,8 +96,31 @@ func newLimits() (network.ResourceManager, error) {
 	}.Build(defaults.Scale(memoryMax, connsMax))
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
 		rcmgr.WithMetricsDisabled(),
+		rcmgr.WithConnRateLimiters(newDialLimiter()),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIP}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 128, ConnCount: connsPerIP}},
 		))
+}
+
+// newDialLimiter bounds how fast connections may begin, in and out. libp2p's own
+// limit, of one in five seconds from an address, is for strangers.
+func newDialLimiter() *rate.Limiter {
+	address := rate.Limit{RPS: float64(dialsPerIP), Burst: dialsAtOnce}
+	return &rate.Limiter{
+		// Nobody from outside comes from there.
+		NetworkPrefixLimits: []rate.PrefixLimit{
+			{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
+			{Prefix: netip.MustParsePrefix("::1/128")},
+		},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: address}},
+			// Who has an IPv6 address has its whole /64. So may a whole federation.
+			IPv6SubnetLimits: []rate.SubnetLimit{
+				{PrefixLength: 128, Limit: address},
+				{PrefixLength: 64, Limit: rate.Limit{RPS: float64(2 * dialsPerIP), Burst: 4 * connsMax}},
+			},
+			GracePeriod: time.Minute,
+		},
+	}
 }

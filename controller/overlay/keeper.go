@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -26,13 +27,18 @@ const (
 	// in vain before it is given up.
 	forgetAfter = time.Hour
 	maxTargets  = 512
-	maxDials    = 8 // at a time
+	// A peer that others only speak of may be made up. Few of these are dialled,
+	// and not for long: those that are there will be heard of again.
+	forgetHearsayAfter = 10 * time.Minute
+	maxHearsay         = 128
+	maxDials           = 8 // at a time
 )
 
 // target is a peer that should be connected.
 type target struct {
 	info      peer.AddrInfo
 	bootstrap bool // never given up
+	hearsay   bool // others relayed what it announced, nothing else is known of it
 	connected bool
 	opened    time.Time // when connected was last seen to begin
 	dialling  bool
@@ -53,8 +59,14 @@ type keeper struct {
 
 	targets map[peer.ID]*target
 	dials   int
-	found   chan peer.AddrInfo
+	found   chan found
 	done    chan dialled
+}
+
+// found is a peer to connect to.
+type found struct {
+	info    peer.AddrInfo
+	hearsay bool
 }
 
 // dialled is the outcome of one dial.
@@ -73,7 +85,7 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 		dropped:   o.dropped,
 		log:       o.log,
 		targets:   make(map[peer.ID]*target),
-		found:     make(chan peer.AddrInfo, 64),
+		found:     make(chan found, 64),
 		done:      make(chan dialled, maxDials),
 	}
 	for _, info := range bootstrap {
@@ -82,11 +94,16 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 	return k
 }
 
-// want asks for a connection to a peer that was heard of. It never blocks; when
-// too many are asked for at once, some are forgotten until heard of again.
-func (k *keeper) want(info peer.AddrInfo) {
+// want asks for a connection to a peer that was found. It never blocks; when
+// too many are asked for at once, some are forgotten until found again.
+func (k *keeper) want(info peer.AddrInfo) { k.offer(found{info: info}) }
+
+// wantHearsay is want for a peer that others relayed the words of.
+func (k *keeper) wantHearsay(id peer.ID) { k.offer(found{peer.AddrInfo{ID: id}, true}) }
+
+func (k *keeper) offer(f found) {
 	select {
-	case k.found <- info:
+	case k.found <- f:
 	default:
 	}
 }
@@ -103,8 +120,8 @@ func (k *keeper) run(ctx context.Context, events <-chan any) {
 				<-k.done
 			}
 			return
-		case info := <-k.found:
-			k.add(info, time.Now())
+		case f := <-k.found:
+			k.add(f, time.Now())
 		case e := <-events:
 			if change, ok := e.(event.EvtPeerConnectednessChanged); ok {
 				k.changed(change.Peer, time.Now())
@@ -121,17 +138,34 @@ func (k *keeper) run(ctx context.Context, events <-chan any) {
 }
 
 // add makes the peer a target, to be dialled at the given time.
-func (k *keeper) add(info peer.AddrInfo, when time.Time) {
-	if info.ID != k.self && k.targets[info.ID] == nil && len(k.targets) < maxTargets {
-		t := &target{info: info, since: when, next: when}
-		k.targets[info.ID] = t
+func (k *keeper) add(f found, when time.Time) {
+	t := k.targets[f.info.ID]
+	switch {
+	case f.info.ID == k.self:
+	case t != nil && t.hearsay && !f.hearsay: // it is there, after all
+		t.info, t.hearsay, t.since, t.next = f.info, false, when, when
+	case t != nil || len(k.targets) >= maxTargets || f.hearsay && k.hearsay() >= maxHearsay:
+	default:
+		t = &target{info: f.info, hearsay: f.hearsay, since: when, next: when}
+		k.targets[f.info.ID] = t
 		k.observe(t, when)
 	}
 }
 
+// hearsay returns how many targets are known by hearsay alone.
+func (k *keeper) hearsay() int {
+	n := 0
+	for _, t := range k.targets {
+		if t.hearsay {
+			n++
+		}
+	}
+	return n
+}
+
 // changed follows a peer that was connected or lost.
 func (k *keeper) changed(id peer.ID, now time.Time) {
-	k.add(peer.AddrInfo{ID: id}, now)
+	k.add(found{info: peer.AddrInfo{ID: id}}, now)
 	if t := k.targets[id]; t != nil {
 		k.observe(t, now)
 	}
@@ -152,7 +186,11 @@ func (k *keeper) returned(d dialled, now time.Time) {
 		t.outOfReach(now)
 		k.log.Debug().Stringer("peer", d.id).Dur("for_ms", now.Sub(t.since)).Str("error", oneLine(d.err)).Msg("cannot connect to peer")
 	}
-	if !t.bootstrap && now.Sub(t.since) > forgetAfter {
+	patience := forgetAfter
+	if t.hearsay {
+		patience = forgetHearsayAfter
+	}
+	if !t.bootstrap && now.Sub(t.since) > patience {
 		delete(k.targets, d.id)
 	}
 }
@@ -164,7 +202,7 @@ func (k *keeper) observe(t *target, now time.Time) {
 	t.connected = k.connected(t.info.ID)
 	switch {
 	case t.connected && !was:
-		t.opened = now
+		t.opened, t.hearsay = now, false
 	case was && !t.connected && now.Sub(t.opened) >= stable:
 		t.dropped, t.since = 0, now
 		t.outOfReach(now)
@@ -189,8 +227,9 @@ func (t *target) postpone(now time.Time, pause time.Duration) {
 }
 
 // due returns the peers to dial now and marks them as being dialled. When there are
-// too many, bootstrap peers go first, then those that are due the longest: what
-// others say of peers must not keep this node from those that it was told of.
+// too many, bootstrap peers go first and those known by hearsay last, then those
+// that are due the longest: what others say of peers must not keep this node from
+// those that it was told of, or has found.
 func (k *keeper) due(now time.Time) []peer.AddrInfo {
 	var targets []*target
 	for _, t := range k.targets {
@@ -199,14 +238,7 @@ func (k *keeper) due(now time.Time) []peer.AddrInfo {
 		}
 	}
 	slices.SortFunc(targets, func(a, b *target) int {
-		switch {
-		case a.bootstrap == b.bootstrap:
-			return a.next.Compare(b.next)
-		case a.bootstrap:
-			return -1
-		default:
-			return 1
-		}
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), a.next.Compare(b.next))
 	})
 	targets = targets[:min(len(targets), maxDials-k.dials)]
 	due := make([]peer.AddrInfo, len(targets))
@@ -233,6 +265,17 @@ func (k *keeper) pause(now time.Time) time.Duration {
 }
 
 func (t *target) waiting() bool { return !t.connected && !t.dialling }
+
+// rank is small for those that are dialled before others.
+func (t *target) rank() int {
+	switch {
+	case t.bootstrap:
+		return 0
+	case t.hearsay:
+		return 2
+	}
+	return 1
+}
 
 // jitter varies a pause by a quarter, so that nodes do not dial in step.
 func jitter(d time.Duration) time.Duration {

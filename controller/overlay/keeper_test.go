@@ -37,7 +37,7 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 		dropped:   w.drop,
 		log:       zerolog.Nop(),
 		targets:   make(map[peer.ID]*target),
-		found:     make(chan peer.AddrInfo, 64),
+		found:     make(chan found, 64),
 		done:      make(chan dialled, maxDials),
 		dial:      w.answer,
 	}
@@ -145,6 +145,8 @@ func TestBootstrapPeersAreDialledFirst(t *testing.T) {
 		k.targets[id] = &target{info: peer.AddrInfo{ID: id}, next: now.Add(-time.Duration(i) * time.Second)}
 	}
 	k.targets["boot"] = &target{info: peer.AddrInfo{ID: "boot"}, bootstrap: true, next: now}
+	// Known by hearsay alone, however long it waits.
+	k.targets["hearsay"] = &target{info: peer.AddrInfo{ID: "hearsay"}, hearsay: true, next: now.Add(-time.Hour)}
 	due := k.due(now)
 	if len(due) != maxDials || due[0].ID != "boot" || due[1].ID != peer.ID(fmt.Sprint("found-", 4*maxDials-1)) {
 		t.Errorf("dialled: %q", due)
@@ -249,6 +251,59 @@ func TestKeeperIsBounded(t *testing.T) {
 		}
 		if k.targets["self"] != nil {
 			t.Error("dials itself")
+		}
+	})
+}
+
+// TestHearsayLeavesRoom: however many peers are made up by whoever relays their
+// announcements, those that were found, or connected, are kept and dialled first.
+func TestHearsayLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w)
+		for i := range 2 * maxTargets {
+			k.wantHearsay(peer.ID(fmt.Sprint("phantom-", i)))
+			synctest.Wait()
+		}
+		if n := len(k.targets); n != maxHearsay {
+			t.Errorf("%d phantoms are dialled", n)
+		}
+		for i := range maxTargets - maxHearsay {
+			k.want(peer.AddrInfo{ID: peer.ID(fmt.Sprint("real-", i))})
+			synctest.Wait()
+		}
+		if n := len(k.targets); n != maxTargets {
+			t.Errorf("no room for peers that were found: %d targets", n)
+		}
+		after(forgetHearsayAfter + 4*lastRetry)
+		if n := k.hearsay(); n != 0 {
+			t.Errorf("%d phantoms are still dialled", n)
+		}
+		if n := len(k.targets); n != maxTargets-maxHearsay {
+			t.Errorf("%d of those that were found are left", n)
+		}
+	})
+}
+
+// A peer known by hearsay is an ordinary one as soon as it is found or connected.
+func TestHearsayThatIsTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w)
+		for _, id := range []peer.ID{"found", "connected", "neither"} {
+			k.wantHearsay(id)
+		}
+		after(time.Second)
+		k.want(peer.AddrInfo{ID: "found"})
+		w.connect("connected", true)
+		synctest.Wait()
+		if n := k.hearsay(); n != 1 {
+			t.Errorf("%d are known by hearsay, want 1", n)
+		}
+		w.connect("connected", false)
+		after(forgetHearsayAfter + 4*lastRetry)
+		if k.targets["found"] == nil || k.targets["connected"] == nil || k.targets["neither"] != nil {
+			t.Errorf("kept: %v", k.targets)
 		}
 	})
 }

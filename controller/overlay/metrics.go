@@ -38,13 +38,19 @@ func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
 }
 
 // tracer counts what gossipsub drops before it asks the validator.
-type tracer struct{ m *metrics }
+type tracer struct {
+	m *metrics
+	t *twins
+}
 
 var _ pubsub.RawTracer = tracer{}
 
 // RejectMessage counts the reasons that are not the validator's own.
-func (t tracer) RejectMessage(_ *pubsub.Message, reason string) {
+func (t tracer) RejectMessage(msg *pubsub.Message, reason string) {
 	switch reason {
+	case pubsub.RejectSelfOrigin:
+		t.m.refused.WithLabelValues(reasonSelf).Inc()
+		t.t.watch(msg)
 	case pubsub.RejectValidationFailed, pubsub.RejectValidationIgnored: // the validator has counted it
 	case pubsub.RejectInvalidSignature, pubsub.RejectMissingSignature:
 		t.m.refused.WithLabelValues(reasonSignature).Inc()

@@ -61,6 +61,7 @@ type Overlay struct {
 	validator *validator
 	keeper    *keeper
 	refused   *refusals
+	twins     *twins
 	metrics   *metrics
 	messages  chan Message
 
@@ -110,6 +111,7 @@ func (o *Overlay) start(s settings) (err error) {
 		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
 		authors: make(map[peer.ID]*author),
 	}
+	o.twins = &twins{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
 	o.keeper = newKeeper(o, s.bootstrap)
 	events, err := o.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
 	if err != nil {
@@ -176,6 +178,7 @@ func (o *Overlay) Publish(ctx context.Context, a federation.Announcement) (dropp
 	if err != nil {
 		return 0, err
 	}
+	o.twins.epoch.Store(a.Epoch)
 	if err := o.topic.Publish(ctx, data); err != nil {
 		return dropped, fmt.Errorf("publishing an announcement: %w", err)
 	}
@@ -271,7 +274,8 @@ func (o *Overlay) explain(id peer.ID, err error) string {
 		return reason
 	}
 	if handshakeFailed(err) {
-		return "the handshake failed: most likely it has another federation key, or another identity than the address says"
+		return "the handshake failed: it has another federation key, or another identity than the address says, " +
+			"or there were too many connections at once"
 	}
 	return oneLine(err)
 }

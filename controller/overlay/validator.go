@@ -20,8 +20,9 @@ const (
 	reasonAllow     = "allow"     // author is not on the allow list, or has another kind of key
 	reasonRate      = "rate"      // author announces too often
 	reasonStale     = "stale"     // relayed, and not newer than what the author said before
-	reasonAuthors   = "authors"   // more authors than this node follows
+	reasonAuthors   = "authors"   // more authors than this node follows, or than one relay may bring
 	reasonSignature = "signature" // not signed, or not by its author
+	reasonSelf      = "self"      // others relay what is signed with this node's own identity
 	reasonOverload  = "overload"  // this node could not keep up
 	reasonProtocol  = "protocol"  // breaks the rules of gossipsub in another way
 	reasonTooLarge  = "too_large" // longer than anything a node may send
@@ -34,6 +35,10 @@ const (
 	authorRate  = 40
 	authorBurst = 200
 	maxAuthors  = 4 * federation.MaxMembers
+	// introduceRate is how many authors a second, not heard of before, one peer
+	// may relay. A node that joins is told of a whole federation at once.
+	introduceRate  = 1
+	introduceBurst = federation.MaxMembers
 	// authorIdle is after how long a silent author is no longer followed.
 	authorIdle = time.Minute
 )
@@ -41,14 +46,16 @@ const (
 // author is one node whose announcements come in, from wherever, or that relays
 // those of others.
 type author struct {
-	limit  *rate.Limiter // of what it says
-	stale  *rate.Limiter // of what it relays that is stale
-	epoch  int64         // of the last announcement accepted, like seq
-	seq    uint64
-	last   time.Time
-	direct time.Time // last valid announcement that it handed over itself
-	valid  time.Time // last valid announcement, from wherever
-	period time.Duration
+	limit      *rate.Limiter // of what it says
+	stale      *rate.Limiter // of what it relays that is stale
+	introduces *rate.Limiter // of authors not heard of before that it relays
+	epoch      int64         // of the last announcement accepted, like seq
+	seq        uint64
+	last       time.Time
+	met        time.Time // last message over its own connection
+	direct     time.Time // last valid announcement that it handed over itself
+	valid      time.Time // last valid announcement, from wherever
+	period     time.Duration
 }
 
 // validator decides which gossip this node believes and passes on. What counts
@@ -109,18 +116,27 @@ func (v *validator) drop(reason string, result pubsub.ValidationResult) pubsub.V
 // overRate returns the reason to drop the message unread, or "". What an author
 // hands over itself counts at once. What others relay counts when it has turned
 // out to be new, and against the relay if it is stale: or else a member could
-// mute another by repeating what that said long ago.
+// mute another by repeating what that said long ago. Authors never heard of
+// count against the relay, too, since anybody can make up as many as he likes.
 func (v *validator) overRate(now time.Time, relay, from peer.ID) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	a, r := v.follow(now, from), v.follow(now, relay)
-	switch {
-	case a == nil || r == nil:
+	r := v.follow(now, relay)
+	if r == nil {
 		return reasonAuthors
-	case relay == from && !a.limit.AllowN(now, 1):
+	}
+	r.met = now
+	switch {
+	case relay == from && !r.limit.AllowN(now, 1):
 		return reasonRate
-	case relay != from && r.stale.TokensAt(now) < 1:
+	case relay == from:
+		return ""
+	case r.stale.TokensAt(now) < 1:
 		return reasonStale
+	case v.authors[from] == nil && !r.introduces.AllowN(now, 1):
+		return reasonAuthors
+	case v.follow(now, from) == nil:
+		return reasonAuthors
 	}
 	return ""
 }
@@ -129,13 +145,14 @@ func (v *validator) overRate(now time.Time, relay, from peer.ID) string {
 func (v *validator) follow(now time.Time, id peer.ID) *author {
 	a := v.authors[id]
 	if a == nil {
-		if len(v.authors) >= maxAuthors {
-			v.dropIdle(now)
-		}
-		if len(v.authors) >= maxAuthors {
+		if len(v.authors) >= maxAuthors && !v.makeRoom(now) {
 			return nil
 		}
-		a = &author{limit: rate.NewLimiter(authorRate, authorBurst), stale: rate.NewLimiter(authorRate, authorBurst)}
+		a = &author{
+			limit:      rate.NewLimiter(authorRate, authorBurst),
+			stale:      rate.NewLimiter(authorRate, authorBurst),
+			introduces: rate.NewLimiter(introduceRate, introduceBurst),
+		}
 		v.authors[id] = a
 	}
 	a.last = now
@@ -196,10 +213,21 @@ func (v *validator) welcomes(now time.Time, id peer.ID) bool {
 	return a != nil && now.Sub(a.direct) < stable
 }
 
-func (v *validator) dropIdle(now time.Time) {
+// makeRoom drops the idle authors. If there are none, the one gives way that was
+// silent the longest of those that others alone speak for, who may be made up.
+func (v *validator) makeRoom(now time.Time) bool {
+	var hearsay peer.ID
+	var last time.Time
 	for id, a := range v.authors {
-		if now.Sub(a.last) > authorIdle {
+		switch {
+		case now.Sub(a.last) > authorIdle:
 			delete(v.authors, id)
+		case now.Sub(a.met) > authorIdle && (hearsay == "" || a.last.Before(last)):
+			hearsay, last = id, a.last
 		}
 	}
+	if len(v.authors) >= maxAuthors {
+		delete(v.authors, hearsay)
+	}
+	return len(v.authors) < maxAuthors
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -178,6 +179,62 @@ func TestAuthorsAreBounded(t *testing.T) {
 	if reason := v.overRate(now.Add(authorIdle+1), "later", "later"); reason != "" || len(v.authors) != 1 {
 		t.Errorf("later: %q, %d authors", reason, len(v.authors))
 	}
+}
+
+// TestMadeUpAuthorsKeepNobodyOut: some relays pass on announcements of ever new
+// authors, whom they made up, and keep those fresh that were taken in.
+// Who speaks for itself is heard, and so is whom an honest relay speaks for.
+func TestMadeUpAuthorsKeepNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newValidator(nil)
+		accepts := func(relay, from peer.ID, seq int) bool {
+			return v.validate(t.Context(), relay, message(from, announcementOf(seq))) == pubsub.ValidationAccept
+		}
+		for i := range introduceBurst {
+			if !accepts("honest", peer.ID(fmt.Sprint("member-", i)), 1) {
+				t.Fatalf("a whole federation cannot be introduced: %d", i)
+			}
+		}
+		// Twenty minutes of twenty a second, and what was accepted is kept fresh.
+		var phantoms []peer.ID
+		const relays = 4
+		for second := range 1200 {
+			for relay := range relays {
+				for i := range 20 {
+					phantom := peer.ID(fmt.Sprint("phantom-", relay, "-", second, "-", i))
+					if accepts(peer.ID(fmt.Sprint("attacker-", relay)), phantom, 1) {
+						phantoms = append(phantoms, phantom)
+					}
+				}
+			}
+			if second%30 == 0 {
+				for i, phantom := range phantoms[max(0, len(phantoms)-maxAuthors):] {
+					accepts(peer.ID(fmt.Sprint("attacker-", i%relays)), phantom, 2+second)
+				}
+			}
+			if len(v.authors) > maxAuthors {
+				t.Fatalf("%d authors", len(v.authors))
+			}
+			time.Sleep(time.Second)
+		}
+		if n, bound := len(phantoms), relays*(introduceBurst+1200*introduceRate+introduceRate); n > bound {
+			t.Errorf("%d made-up authors were passed on, at most %d may be", n, bound)
+		}
+		if len(v.authors) < maxAuthors {
+			t.Fatalf("the table is not full: %d", len(v.authors))
+		}
+		for i := range federation.MaxMembers {
+			if id := peer.ID(fmt.Sprint("newcomer-", i)); !accepts(id, id, 1) {
+				t.Fatalf("newcomer %d is not heard", i)
+			}
+		}
+		if !accepts("honest", "far newcomer", 1) || !accepts("newcomer-0", "far newcomer", 2) {
+			t.Error("a newcomer that others relay is not heard")
+		}
+		if v.authors["newcomer-0"] == nil || v.authors["attacker-0"] == nil {
+			t.Error("who speaks for itself has given way")
+		}
+	})
 }
 
 func TestSilent(t *testing.T) {

@@ -1,0 +1,99 @@
+package overlay
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// opener opens and closes connections within the limits of a host.
+func opener(t *testing.T) func(network.Direction, string) (end func(), err error) {
+	t.Helper()
+	limits, err := newLimits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { limits.Close() })
+	return func(direction network.Direction, addr string) (func(), error) {
+		scope, err := limits.OpenConnection(direction, true, ma.StringCast(addr))
+		if err != nil {
+			return nil, err
+		}
+		return scope.Done, nil
+	}
+}
+
+// As many nodes may be behind one address as there may be connections from it.
+func TestManyNodesBehindOneAddress(t *testing.T) {
+	for _, addr := range []string{"/ip4/192.0.2.1/tcp/4001", "/ip6/2001:db8::1/tcp/4001"} {
+		synctest.Test(t, func(t *testing.T) {
+			open := opener(t)
+			for i := range connsPerIP {
+				if _, err := open(network.DirInbound, addr); err != nil {
+					t.Fatalf("%s: connection %d: %v", addr, i, err)
+				}
+			}
+			if _, err := open(network.DirInbound, addr); err == nil {
+				t.Errorf("%s: more than %d", addr, connsPerIP)
+			}
+		})
+	}
+}
+
+// The address of many nodes is gone: each dial fails at once, as fast as the keeper
+// goes on. When it is back all of them come at the same time.
+func TestRetriesStayWithinTheLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const addr = "/ip4/192.0.2.1/tcp/4001"
+		open := opener(t)
+		lost := time.Now()
+		next := make([]time.Time, connsPerIP)
+		for time.Since(lost) < time.Minute {
+			for i := range next {
+				if now := time.Now(); !next[i].After(now) {
+					end, err := open(network.DirOutbound, addr)
+					if err != nil {
+						t.Fatalf("dial after %v: %v", time.Since(lost), err)
+					}
+					end()
+					next[i] = now.Add(max(firstRetry, now.Sub(lost)/retryShare))
+				}
+			}
+			time.Sleep(firstRetry / 10)
+		}
+		for range connsPerIP {
+			if _, err := open(network.DirInbound, addr); err != nil {
+				t.Fatalf("back again: %v", err)
+			}
+		}
+	})
+}
+
+func TestConnectionFloodIsBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		addr  func(i int) string
+		bound int
+	}{
+		"one IPv4 address": {func(int) string { return "/ip4/192.0.2.1/tcp/4001" }, dialsAtOnce + 60*dialsPerIP},
+		"one IPv6 network": {func(i int) string { return fmt.Sprintf("/ip6/2001:db8::%x/tcp/4001", i%60000) }, 4*connsMax + 60*2*dialsPerIP},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			open := opener(t)
+			opened := 0
+			for i := range 60 * 1000 {
+				if end, err := open(network.DirInbound, c.addr(i)); err == nil {
+					end()
+					opened++
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if opened > c.bound || opened < c.bound*9/10 {
+				t.Errorf("%s: %d connections in a minute, want almost %d", name, opened, c.bound)
+			}
+		})
+	}
+}

@@ -1,0 +1,59 @@
+package overlay
+
+import (
+	"sync/atomic"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+// twins finds out whether another node uses this node's identity. Gossipsub drops
+// what comes from others in this node's name, before it looks at the signature,
+// and never sends a message to a peer that has its author's id unless the peer
+// asks. So a twin shows only to nodes that are not in the mesh of all the others.
+// Safe for concurrent use.
+type twins struct {
+	self    peer.ID
+	key     crypto.PubKey
+	refused *refusals
+	epoch   atomic.Int64 // of this run, 0: nothing announced yet
+}
+
+// watch looks at a message in this node's name that somebody else relayed. Who
+// relays such things is scored down by gossipsub, which bounds the work.
+func (t *twins) watch(msg *pubsub.Message) {
+	a, err := federation.Decode(msg.GetData())
+	if err != nil || !fromTwin(t.epoch.Load(), a) || !signedBy(t.key, msg) {
+		return
+	}
+	t.refused.add(t.self.String(), federation.SharedIdentity)
+}
+
+// fromTwin tells whether an announcement signed with this node's identity cannot
+// be its own, of the run with that epoch. One of an earlier run proves nothing: it
+// may still be under way, or be repeated by somebody. But an earlier run does not
+// announce any more when this one has begun.
+func fromTwin(epoch int64, a federation.Announcement) bool {
+	switch {
+	case epoch == 0 || a.Epoch == epoch:
+		return false
+	case a.Epoch > epoch:
+		return true
+	}
+	return a.SentAtMillis > epoch
+}
+
+// signedBy checks a message's signature as gossipsub does.
+func signedBy(key crypto.PubKey, msg *pubsub.Message) bool {
+	unsigned := *msg.Message
+	unsigned.Signature, unsigned.Key = nil, nil
+	data, err := unsigned.Marshal()
+	if err != nil {
+		return false
+	}
+	ok, err := key.Verify(append([]byte(pubsub.SignPrefix), data...), msg.Signature)
+	return ok && err == nil
+}

@@ -1,0 +1,109 @@
+package overlay
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/controller/federation"
+)
+
+func announcementAt(epoch, sentAt int64) federation.Announcement {
+	return federation.Announcement{
+		V: 1, Epoch: epoch, Seq: 1, SentAtMillis: sentAt, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
+	}
+}
+
+func TestFromTwin(t *testing.T) {
+	for name, c := range map[string]struct {
+		run, epoch, sent int64
+		want             bool
+	}{
+		"nothing announced yet":             {0, 2000, 2000, false},
+		"this run":                          {1000, 1000, 2000, false},
+		"an earlier run":                    {1000, 500, 999, false},
+		"an earlier run, its clock unknown": {1000, 500, 0, false},
+		"one that began before and goes on": {1000, 500, 1001, true},
+		"one that began later":              {1000, 1500, 1501, true},
+	} {
+		if got := fromTwin(c.run, announcementAt(c.epoch, c.sent)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Gossipsub has not looked at the signature yet, so anybody could claim it all.
+func TestForgedTwinProvesNothing(t *testing.T) {
+	key := config(t).Identity.Key()
+	self, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := federation.Encode(announcementAt(2000, 2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := "topic"
+	signed := &pb.Message{From: []byte(self), Data: data, Seqno: []byte("12345678"), Topic: &topic}
+	text, err := signed.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if signed.Signature, err = key.Sign(append([]byte(pubsub.SignPrefix), text...)); err != nil {
+		t.Fatal(err)
+	}
+	other := *signed
+	other.Data = slices.Concat(data[:len(data)-1], []byte(" }"))
+	unsigned := *signed
+	unsigned.Signature = nil
+	for name, c := range map[string]struct {
+		msg  *pb.Message
+		want int
+	}{"signed": {signed, 1}, "other content": {&other, 0}, "unsigned": {&unsigned, 0}} {
+		tw := &twins{self: self, key: key.GetPublic(), refused: &refusals{log: zerolog.Nop()}}
+		tw.epoch.Store(1000)
+		tracer{newMetrics(nil, func() int { return 0 }), tw}.RejectMessage(&pubsub.Message{Message: c.msg}, pubsub.RejectSelfOrigin)
+		if n := len(tw.refused.List(time.Now())); n != c.want {
+			t.Errorf("%s: %d refusals, want %d", name, n, c.want)
+		}
+	}
+}
+
+// TestTwinIsNoticed: two nodes have one key and know each other only by way of
+// two more, of which the one's mesh is full, so that it only tells of what it has.
+func TestTwinIsNoticed(t *testing.T) {
+	hub := run(t, config(t))
+	inMesh := func(n *node) bool {
+		return hub.host.ConnManager().IsProtected(n.host.ID(), "pubsub:"+hub.topic.String())
+	}
+	others := runEach(t, gossipParams().Dhi, func(int, *Config) {})
+	for _, n := range others {
+		n.join(hub)
+		waitFor(t, "mesh grows", func() bool { return inMesh(n) })
+	}
+	one := run(t, config(t))
+	one.join(hub)
+	one.waitHears(hub, true)
+	hub.waitHears(one, true)
+	if got := one.refusal(one.ID()); got != "" {
+		t.Fatalf("alone, and refused because %q", got)
+	}
+
+	c := config(t)
+	c.Identity = one.config.Identity
+	twin := run(t, c)
+	twin.join(others[0])
+	a := announcementAt(2, 2)
+	waitFor(t, "the twin is noticed", func() bool {
+		if _, err := twin.Publish(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		a.Seq++
+		return one.refusal(one.ID()) == federation.SharedIdentity
+	})
+}
