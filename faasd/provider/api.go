@@ -340,14 +340,14 @@ func (p *server) showLogs(w http.ResponseWriter, r *http.Request) {
 }
 
 // followLog sends the lines from number next on, until the client goes, the
-// function is removed or the provider stops.
+// function is removed and its calls have ended, or the provider stops.
 func (p *server) followLog(w http.ResponseWriter, r *http.Request, f *function, next uint64, more <-chan struct{}) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	for {
+	for last := false; !last; {
 		select {
 		case <-more:
 		case <-f.book.closed:
-			return
+			last = true
 		case <-r.Context().Done():
 			return
 		case <-p.stopping:

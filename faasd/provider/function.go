@@ -17,7 +17,7 @@ type function struct {
 	// spec is nil while problem says why the function cannot be run here.
 	spec     *spec
 	problem  error
-	book     *logBook
+	book     *logBook  // shared by all deployments of this name
 	upstream *upstream // in HTTP mode, unless scaled to zero
 	calls    *atomic.Uint64
 
@@ -56,20 +56,37 @@ func (f *function) leave() {
 // is closed, and then ends what runs for the function. No call can enter any more.
 func (f *function) retire(stop <-chan struct{}) {
 	f.retired.Store(true)
-	if f.upstream == nil {
-		return
+	if f.spec != nil {
+		f.awaitCalls(stop)
 	}
-	enough := time.After(f.spec.timeout)
+	f.end()
+}
+
+// awaitCalls waits until no call is under way, for as long as one may take or
+// until stop is closed.
+func (f *function) awaitCalls(stop <-chan struct{}) {
+	longest := f.spec.timeout
+	if f.upstream == nil {
+		longest *= 2 // a process starts when the request is there, which may take as long
+	}
+	enough := time.After(longest + killGrace)
 	for f.inflight.Load() > 0 {
 		select {
 		case <-f.drained:
-			continue
 		case <-stop:
+			return
 		case <-enough:
+			return
 		}
-		break
 	}
-	f.upstream.close()
+}
+
+// end ends what runs for the function, and its share of the log.
+func (f *function) end() {
+	if f.upstream != nil {
+		f.upstream.close()
+	}
+	f.book.leave()
 }
 
 // newFunction makes a function that can be called. It starts the process of one
@@ -82,29 +99,17 @@ func newFunction(rec record, s *spec, problem error, old *function, name string,
 	}
 	var err error
 	if old != nil {
-		f.book, f.calls = old.book, old.calls
+		f.book, f.calls = old.book.share(), old.calls
 	} else if f.book, err = newLogBook(rec.Deployment.Service, rec.Deployment.Namespace); err != nil {
 		return nil, err
 	}
 	if s != nil && s.mode == modeHTTP && rec.Replicas > 0 {
 		if f.upstream, err = startUpstream(s, f.book, maxOutput, logger); err != nil {
-			if old == nil {
-				f.book.close()
-			}
+			f.book.leave()
 			return nil, err
 		}
 	}
 	return f, nil
-}
-
-// discard ends a function that was made and never published.
-func (f *function) discard(old *function) {
-	if f.upstream != nil {
-		f.upstream.close()
-	}
-	if old == nil {
-		f.book.close()
-	}
 }
 
 // available is the number of replicas that take calls: 0 or 1.

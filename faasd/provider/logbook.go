@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openfaas/faas-provider/logs"
@@ -25,7 +26,8 @@ type logBook struct {
 
 	// writer is inherited by the function's processes: one pipe for all of them,
 	// so that a call costs neither a pipe nor a goroutine for its stderr.
-	writer, reader *os.File
+	writer *os.File
+	pipe   *processPipe
 
 	mu      sync.Mutex
 	lines   []logs.Message
@@ -33,36 +35,51 @@ type logBook struct {
 	bytes   int
 	changed chan struct{} // closed at the next line
 
-	closed chan struct{} // closed with the book
+	users  atomic.Int64  // deployments whose processes may write
+	closed chan struct{} // closed when there will be no more lines of processes
 }
 
+// newLogBook makes a book with one user.
 func newLogBook(name, namespace string) (*logBook, error) {
-	reader, writer, err := os.Pipe()
+	pipe, writer, err := newProcessPipe()
 	if err != nil {
 		return nil, err
 	}
-	b := &logBook{name: name, namespace: namespace, writer: writer, reader: reader, changed: make(chan struct{}), closed: make(chan struct{})}
+	b := &logBook{name: name, namespace: namespace, writer: writer, pipe: pipe, changed: make(chan struct{}), closed: make(chan struct{})}
+	b.users.Store(1)
 	go b.collect()
 	return b, nil
 }
 
-// close stops collecting. Processes that still write are told by SIGPIPE.
-func (b *logBook) close() {
-	close(b.closed)
-	b.writer.Close()
-	b.reader.Close()
+// share adds a user, for which a user that goes on must ask.
+func (b *logBook) share() *logBook {
+	b.users.Add(1)
+	return b
 }
 
-// collect reads lines until the book is closed.
+// leave takes a user away, whose processes have ended. The last one closes the
+// book: whatever still writes then is told by SIGPIPE.
+func (b *logBook) leave() {
+	if b.users.Add(-1) > 0 {
+		return
+	}
+	b.writer.Close()
+	_ = b.pipe.finish()
+	<-b.closed
+}
+
+// collect reads lines until the last user has left.
 func (b *logBook) collect() {
-	buffered := bufio.NewReaderSize(b.reader, maxLogLine)
+	defer close(b.closed)
+	defer b.pipe.close()
+	buffered := bufio.NewReaderSize(b.pipe, maxLogLine)
 	for {
 		line, err := buffered.ReadSlice('\n')
 		if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 {
 			b.add(string(text))
 		}
 		if err != nil && err != bufio.ErrBufferFull {
-			return // io.EOF or closed
+			return // io.EOF
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package provider
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +25,9 @@ const (
 	// spoolInMemory is the largest request body that is kept in memory; larger
 	// ones, and those of unknown length, go to an unlinked file.
 	spoolInMemory = 1 << 20
-	// pipeGrace is how long the pipes of an ended process are still read, when
-	// something that it started holds them open.
-	pipeGrace = 250 * time.Millisecond
+	// killGrace is how long a killed process group may take to end before its
+	// leader, which may have left it, is killed by itself.
+	killGrace = 250 * time.Millisecond
 	// drainTime is how long the rest of a request is still read when the process
 	// of a call did not want it.
 	drainTime = 500 * time.Millisecond
@@ -94,8 +94,8 @@ func (l *launcher) serialize(out *output, r *http.Request, f *function, path str
 	defer cancel()
 	cmd := f.spec.processCommand(ctx, f.book.writer)
 	cmd.Env = requestEnvironment(cmd.Env, r, path)
-	cmd.Stdin, cmd.Stdout = stdin, out
-	return whyEnded(ctx, run(cmd))
+	cmd.Stdin = stdin
+	return whyEnded(ctx, run(cmd, out))
 }
 
 // spool reads the request body to its end, for as long as the function may take,
@@ -106,16 +106,17 @@ func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*
 		return nil, fmt.Errorf("limit the time for the request body: %w", err)
 	}
 	buffer := out.buffer[:cap(out.buffer)]
-	n, err := io.ReadFull(r.Body, buffer)
-	whole := err == io.EOF || err == io.ErrUnexpectedEOF && r.ContentLength < 0 || int64(n) == r.ContentLength
-	if err != nil && !whole {
-		return nil, &clientError{"read the request body", err}
+	body := &watchedReader{r: r.Body}
+	n, _ := io.ReadFull(body, buffer) // which would take a body that broke off for a short one
+	if body.err != nil {
+		return nil, &clientError{"read the request body", body.err}
 	}
+	whole := body.ended.Load()
 	file, err := l.spoolFile(whole || r.ContentLength > 0 && r.ContentLength <= spoolInMemory)
 	if err != nil {
 		return nil, fmt.Errorf("make a place for the request body: %w", err)
 	}
-	if err := fill(file, buffer, n, whole, r.Body); err != nil {
+	if err := fill(file, buffer, n, body); err != nil {
 		file.Close()
 		return nil, err
 	}
@@ -123,16 +124,15 @@ func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*
 	return file, control.SetReadDeadline(time.Time{})
 }
 
-// fill writes the first n bytes of buffer and, unless that is the whole, the rest
-// of body to file, and rewinds it.
-func fill(file *os.File, buffer []byte, n int, whole bool, body io.Reader) error {
+// fill writes the first n bytes of buffer and the rest of body, if there is one,
+// to file, and rewinds it.
+func fill(file *os.File, buffer []byte, n int, body *watchedReader) error {
 	_, err := file.Write(buffer[:n])
-	if err == nil && !whole {
-		reader := &watchedReader{r: body}
+	if err == nil && !body.ended.Load() {
 		// struct{io.Writer} keeps io.CopyBuffer from choosing a buffer of its own.
-		_, err = io.CopyBuffer(struct{ io.Writer }{file}, reader, buffer)
-		if reader.err != nil {
-			return &clientError{"read the request body", reader.err}
+		_, err = io.CopyBuffer(struct{ io.Writer }{file}, body, buffer)
+		if body.err != nil {
+			return &clientError{"read the request body", body.err}
 		}
 	}
 	if err == nil {
@@ -173,10 +173,9 @@ func (l *launcher) stream(out *output, r *http.Request, f *function, path string
 	defer cancel()
 	cmd := f.spec.processCommand(ctx, f.book.writer)
 	cmd.Env = requestEnvironment(cmd.Env, r, path)
-	cmd.Stdout = out
 	if r.ContentLength == 0 {
 		cmd.Stdin = l.devNull
-		return whyEnded(ctx, run(cmd))
+		return whyEnded(ctx, run(cmd, out))
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -184,7 +183,7 @@ func (l *launcher) stream(out *output, r *http.Request, f *function, path string
 	}
 	out.body = &watchedReader{r: r.Body, done: make(chan struct{})}
 	go out.body.copyTo(stdin, out.stop)
-	err = whyEnded(ctx, run(cmd))
+	err = whyEnded(ctx, run(cmd, out))
 	if !out.body.ended.Load() {
 		out.w.Header().Set("Connection", "close") // as in send, should nothing be sent yet
 	}
@@ -280,27 +279,44 @@ func (s *spec) processCommand(ctx context.Context, stderr *os.File) *exec.Cmd {
 	cmd.Stderr = stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = pipeGrace
+	cmd.WaitDelay = killGrace
 	return cmd
 }
 
-// run runs cmd to its end, and ends what it left in its process group.
-func run(cmd *exec.Cmd) error {
-	if err := cmd.Start(); err != nil {
+// run runs cmd to its end, ends what it left in its process group, and gives out
+// all that it wrote.
+func run(cmd *exec.Cmd, out *output) error {
+	pipe, writer, err := newProcessPipe()
+	if err != nil {
+		cmd.Err = err
+		return cmd.Start() // which does nothing but close the input
+	}
+	defer pipe.close()
+	cmd.Stdout = writer
+	err = cmd.Start()
+	writer.Close()
+	if err != nil {
 		return fmt.Errorf("start the process: %w", err)
 	}
+	ended := make(chan error, 1)
+	go func() {
+		err := reap(cmd)
+		ended <- cmp.Or(err, pipe.finish())
+	}()
+	readErr := out.readFrom(pipe)
+	return cmp.Or(<-ended, readErr)
+}
+
+// reap waits for the end of cmd and ends what it left in its process group.
+func reap(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	// The group's number cannot belong to anybody else while one of it lives; if
 	// none does, this is ESRCH.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
-		return nil // only something that it left behind held its pipes open
-	}
 	return err
 }
 
-// output turns what a process writes into a response. It is used by one
-// goroutine at a time.
+// output turns what a process writes into a response.
 type output struct {
 	w           *recorder
 	contentType string
@@ -312,35 +328,28 @@ type output struct {
 	stop        context.CancelCauseFunc
 }
 
-// Write makes output an io.Writer; os/exec uses ReadFrom.
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.ReadFrom(bytes.NewReader(p))
-	return int(n), err
-}
-
-// ReadFrom reads r to its end. It fails when there is too much of it or the
+// readFrom reads r to its end. It fails when there is too much of it or the
 // client does not take it, and then ends the process.
-func (o *output) ReadFrom(r io.Reader) (int64, error) {
-	total := int64(0)
+func (o *output) readFrom(r io.Reader) error {
 	for {
 		n, err := r.Read(o.buffer[len(o.buffer):cap(o.buffer)])
 		o.buffer = o.buffer[:len(o.buffer)+n]
-		total += int64(n)
 		if o.left -= int64(n); o.left < 0 {
 			o.stop(errTooMuch)
-			return total, errTooMuch
+			return errTooMuch
 		}
 		if n > 0 && (o.streaming || len(o.buffer) == cap(o.buffer)) {
 			if sendErr := o.send(); sendErr != nil {
 				o.stop(&clientError{"send the response", sendErr})
-				return total, sendErr
+				return sendErr
 			}
 		}
 		if err == io.EOF {
-			return total, nil
+			return nil
 		}
 		if err != nil {
-			return total, err
+			o.stop(err)
+			return err
 		}
 	}
 }

@@ -8,12 +8,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/openfaas/faas-provider/types"
+	"github.com/rs/zerolog"
 )
 
 func TestRequestReachesTheProcess(t *testing.T) {
@@ -165,6 +171,25 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	}
 }
 
+// What left the process group of a call and holds its output open, or even writes
+// on, neither holds the call up nor spoils its answer.
+func TestOutputHeldOpen(t *testing.T) {
+	t.Parallel()
+	p := startNew(t)
+	for name, leftover := range map[string]string{
+		"silent": "exec sleep 60",
+		"busy":   "while :; do echo tick; sleep 0.02; done",
+	} {
+		path := filepath.Join(t.TempDir(), name)
+		p.deploy(name, script(t, fmt.Sprintf("setsid sh -c 'echo $$ >%[1]s; %[2]s' & until [ -s %[1]s ]; do sleep 0.01; done; echo done",
+			path, leftover)), nil)
+		p.want(200, "done", "GET", "/function/"+name, nil)
+		if err := syscall.Kill(-pidIn(t, path), syscall.SIGKILL); err != nil {
+			t.Errorf("%s: the leftover has ended: %v", name, err)
+		}
+	}
+}
+
 // hangUp calls a function and drops the connection when its process runs.
 func hangUp(t *testing.T, p *testProvider, path, pidFile string) {
 	t.Helper()
@@ -269,27 +294,151 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
+// stuckClient takes nothing until taking is closed.
+type stuckClient struct {
+	http.ResponseWriter
+	asked  chan struct{} // gets a value when there is something to take
+	taking chan struct{}
+}
+
+func (c *stuckClient) Write(p []byte) (int, error) {
+	select {
+	case c.asked <- struct{}{}:
+	default:
+	}
+	<-c.taking
+	return c.ResponseWriter.Write(p)
+}
+
+func (c *stuckClient) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// However long a client takes, it gets all that a process wrote before it ended.
+func TestSlowClient(t *testing.T) {
+	t.Parallel()
+	for mode, first := range map[string]int{"serializing": holdBack, "streaming": 10} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			const rest = 40000 // fits into a pipe
+			pidFile, gate := filepath.Join(t.TempDir(), "pid"), filepath.Join(t.TempDir(), "gate")
+			if err := syscall.Mkfifo(gate, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f := testFunction(t, mode, fmt.Sprintf("echo $$ >%s; head -c %d /dev/zero; read open <%s; head -c %d /dev/zero",
+				pidFile, first, gate, rest))
+			l, err := newLauncher(1<<20, 1<<20, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.close()
+			client := &stuckClient{asked: make(chan struct{}, 1), taking: make(chan struct{})}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				client.ResponseWriter = w
+				l.serve(&recorder{ResponseWriter: client}, r, f, "/")
+			}))
+			defer server.Close()
+			p := &testProvider{t: t, url: server.URL}
+			type result struct {
+				status int
+				text   string
+			}
+			answered := make(chan result, 1)
+			go func() {
+				status, text := p.do("GET", "/", nil)
+				answered <- result{status, text}
+			}()
+			<-client.asked
+			if err := os.WriteFile(gate, []byte("open\n"), 0); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, pidIn(t, pidFile))
+			time.Sleep(time.Second) // nothing to wait for: the client is that slow
+			close(client.taking)
+			if got := <-answered; got.status != 200 || got.text != strings.Repeat("\x00", first+rest) {
+				t.Errorf("%d, %d bytes of %d", got.status, len(got.text), first+rest)
+			}
+		})
+	}
+}
+
+// testFunction is a function outside of any registry that runs a shell script.
+func testFunction(t *testing.T, mode, text string) *function {
+	t.Helper()
+	d := types.FunctionDeployment{Service: "test", Namespace: "openfaas-fn", Image: "local", EnvProcess: script(t, text),
+		EnvVars: map[string]string{"mode": mode}}
+	s, err := testResolver(t, true).resolve(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := newFunction(record{Deployment: d, Replicas: 1}, s, nil, nil, "test", 1<<20, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.end() })
+	return f
+}
+
 // Half a body is no body: the process must not take it for the whole.
 func TestBrokenUpload(t *testing.T) {
 	t.Parallel()
 	p := startNew(t)
 	path := filepath.Join(t.TempDir(), "done")
-	for _, mode := range []string{"serializing", "streaming"} {
-		p.deploy(mode, script(t, "cat; echo whole >"+path), map[string]string{"mode": mode})
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
+	for kind, half := range map[string]string{
+		"known":   "Content-Length: 100\r\n\r\nhalf",
+		"chunk":   "Transfer-Encoding: chunked\r\n\r\n64\r\nhalf",                         // broken off within a chunk
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",                      // before the next one
+		"buffer":  fmt.Sprintf("Content-Length: %d\r\n\r\n%0*d", holdBack+1, holdBack, 0), // as much as is read at once
+	} {
+		for _, mode := range []string{"serializing", "streaming"} {
+			name := kind + "-" + mode
+			p.deploy(name, script(t, "cat; echo whole >"+path), map[string]string{"mode": mode})
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(conn, "POST /function/%s HTTP/1.1\r\nHost: x\r\n%s", name, half)
+			conn.Close()
+			counted := fmt.Sprintf(`gateway_function_invocation_total{code="499",function_name="%s.openfaas-fn"} 1`, name)
+			eventually(t, counted, func() bool {
+				_, text := p.do("GET", "/metrics", nil)
+				return strings.Contains(text, counted)
+			})
 		}
-		fmt.Fprintf(conn, "POST /function/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf", mode)
-		conn.Close()
-		counted := fmt.Sprintf(`gateway_function_invocation_total{code="499",function_name="%s.openfaas-fn"} 1`, mode)
-		eventually(t, counted, func() bool {
-			_, text := p.do("GET", "/metrics", nil)
-			return strings.Contains(text, counted)
-		})
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a process took half a body for the whole")
+	}
+}
+
+// That the connection's end cancels the call must not be all that keeps half a
+// body of unknown length from a process.
+func TestHalfABodyIsNotSpooled(t *testing.T) {
+	l, err := newLauncher(1<<20, 1<<20, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	for _, size := range []int{0, 4, holdBack - 1, holdBack, holdBack + 1} {
+		for _, broken := range []bool{false, true} {
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				var body io.Reader = strings.NewReader(strings.Repeat("x", size))
+				if broken {
+					body = io.MultiReader(body, iotest.ErrReader(io.ErrUnexpectedEOF)) // as of a chunked body
+				}
+				r.Body, r.ContentLength = io.NopCloser(body), -1
+				out := &output{w: &recorder{ResponseWriter: w}, buffer: make([]byte, 0, holdBack)}
+				file, err := l.spool(out, r, time.Minute)
+				if err == nil {
+					file.Close()
+				}
+				if refused := failureStatus(err) == statusClientGone; refused != broken || (err == nil) == broken {
+					t.Errorf("%d bytes, broken off: %t: %v", size, broken, err)
+				}
+			}
+			server := httptest.NewServer(http.HandlerFunc(handler))
+			p := &testProvider{t: t, url: server.URL}
+			p.want(200, "", "GET", "/", nil)
+			server.Close()
+		}
 	}
 }
 
@@ -344,6 +493,53 @@ func TestCallsDuringDeployments(t *testing.T) {
 	}
 	close(stop)
 	calls.Wait()
+}
+
+// A function that is replaced or removed lets the calls under way end: also those
+// that still write to its log.
+func TestCallsOutliveTheirFunction(t *testing.T) {
+	t.Parallel()
+	p := startNew(t)
+	for name, end := range map[string]func(name string){
+		"removed": func(name string) {},
+		"replaced": func(name string) {
+			p.want(202, "", "PUT", "/system/functions", object{"service": name, "image": "local", "envProcess": "cat"})
+		},
+	} {
+		for _, mode := range []string{"serializing", "streaming"} {
+			name := name + "-" + mode
+			pidFile, gate := filepath.Join(t.TempDir(), "pid"), filepath.Join(t.TempDir(), "gate")
+			if err := syscall.Mkfifo(gate, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p.deploy(name, script(t, fmt.Sprintf("echo $$ >%s; read open <%s; echo trouble >&2; echo done", pidFile, gate)),
+				map[string]string{"mode": mode})
+			log, err := http.Get(p.url + "/system/logs?follow=true&name=" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Body.Close()
+			answered := make(chan string, 1)
+			go func() {
+				status, text := p.do("GET", "/function/"+name, nil)
+				answered <- fmt.Sprint(status, " ", text)
+			}()
+			pidIn(t, pidFile)
+			end(name)
+			p.want(202, "", "DELETE", "/system/functions", object{"functionName": name})
+			p.want(404, "", "GET", "/function/"+name, nil)
+			if err := os.WriteFile(gate, []byte("open\n"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-answered; got != "200 done\n" {
+				t.Errorf("%s: %q", name, got)
+			}
+			// The log ends with the last call, whose line is in it.
+			if text, err := io.ReadAll(log.Body); err != nil || !strings.Contains(string(text), "trouble") {
+				t.Errorf("%s: log: %q, %v", name, text, err)
+			}
+		}
+	}
 }
 
 // BenchmarkCat is a call that starts one cat, on a kept connection: the sum of

@@ -144,7 +144,7 @@ func (p *server) serve(ctx context.Context, listener net.Listener, credentials *
 
 // shutDown lets calls end by themselves for a while and ends the rest.
 func shutDown(web *http.Server, endCalls context.CancelCauseFunc) error {
-	for _, grace := range []time.Duration{shutdownGrace, pipeGrace + time.Second} {
+	for _, grace := range []time.Duration{shutdownGrace, killGrace + time.Second} {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		err := web.Shutdown(ctx)
 		cancel()

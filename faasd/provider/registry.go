@@ -113,7 +113,7 @@ func (g *registry) run(ctx context.Context) {
 // ended.
 func (g *registry) stop() {
 	for _, f := range *g.functions.Swap(&map[string]*function{}) {
-		g.retire(f, true)
+		g.retire(f)
 	}
 	g.retiring.Wait()
 }
@@ -211,7 +211,7 @@ func (g *registry) remove(ctx context.Context, name string) error {
 		g.functions.Store(&next)
 		g.metrics.forget(f.key)
 		g.logger.Info().Str("function", f.name).Msg("function removed")
-		g.retire(f, true)
+		g.retire(f)
 		return nil
 	})
 }
@@ -226,7 +226,7 @@ func (g *registry) replace(name string, rec record, s *spec, problem error) erro
 	next := maps.Clone(g.all())
 	next[name] = f
 	if err := g.dir.save(records(next)); err != nil {
-		f.discard(old)
+		f.end()
 		return err
 	}
 	g.functions.Store(&next)
@@ -237,19 +237,14 @@ func (g *registry) replace(name string, rec record, s *spec, problem error) erro
 	}
 	event.Msg("function deployed")
 	if old != nil {
-		g.retire(old, false)
+		g.retire(old)
 	}
 	return nil
 }
 
 // retire ends f in the background, once its calls have ended.
-func (g *registry) retire(f *function, removed bool) {
-	g.retiring.Go(func() {
-		f.retire(g.stopped)
-		if removed {
-			f.book.close()
-		}
-	})
+func (g *registry) retire(f *function) {
+	g.retiring.Go(func() { f.retire(g.stopped) })
 }
 
 // namespaces returns the default namespace and those that hold functions, sorted.

@@ -237,7 +237,7 @@ func TestLogBookForgetsTheOldest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer b.close()
+	defer b.leave()
 	_, _, more := b.from(0)
 	const written = 3000
 	for i := range written {

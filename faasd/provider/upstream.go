@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,7 +129,7 @@ func (u *upstream) runOnce(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the process: %w", err)
 	}
-	go func() { exited <- reap(cmd) }()
+	go func() { exited <- cmp.Or(reap(cmd), errors.New("exit status 0")) }()
 
 	select {
 	case err := <-exited:
@@ -148,16 +149,6 @@ func (u *upstream) runOnce(ctx context.Context) error {
 		}
 	}
 	return terminate(cmd, exited, kill)
-}
-
-// reap waits for the end of cmd and ends what it left in its process group.
-func reap(cmd *exec.Cmd) error {
-	err := cmd.Wait()
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	if err == nil {
-		err = errors.New("exit status 0")
-	}
-	return err
 }
 
 // terminate asks the process to end, and makes it end after stopGrace.
