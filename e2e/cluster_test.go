@@ -283,7 +283,7 @@ func deploy(t *testing.T, n *federation.Node, d types.FunctionDeployment) {
 		t.Fatalf("on %s: %v", n.Name, err)
 	}
 	t.Cleanup(func() {
-		if err := g.Remove(context.Background(), faasd.Name(d.Service, d.Namespace, faasd.DefaultNamespace)); err != nil {
+		if err := g.Remove(context.Background(), faasd.Name(d.Service, d.Namespace)); err != nil {
 			var status *faasd.StatusError
 			if !errors.As(err, &status) || status.Code != http.StatusNotFound { // the test may have removed it
 				t.Errorf("on %s: %v", n.Name, err)

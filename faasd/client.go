@@ -41,9 +41,6 @@ type Options struct {
 	// read once; white space around the password is removed.
 	User         string
 	PasswordFile string
-	// DefaultNamespace is the namespace whose functions go by their bare name.
-	// Empty: openfaas-fn.
-	DefaultNamespace string
 	// DialContext makes the connections; nil: as any program here does.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -51,10 +48,9 @@ type Options struct {
 // Client talks to one OpenFaaS gateway or provider. It is safe for concurrent
 // use.
 type Client struct {
-	base             *url.URL
-	user, password   string
-	defaultNamespace string
-	http             *http.Client
+	base           *url.URL
+	user, password string
+	http           *http.Client
 }
 
 // Function is one deployed function.
@@ -104,13 +100,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, user: o.User, defaultNamespace: o.DefaultNamespace}
-	if c.defaultNamespace == "" {
-		c.defaultNamespace = DefaultNamespace
-	}
-	if err := CheckLabel("default namespace", c.defaultNamespace); err != nil {
-		return nil, err
-	}
+	c := &Client{base: base, user: o.User}
 	if (o.User == "") != (o.PasswordFile == "") {
 		return nil, errors.New("basic auth needs both a user and a password file, or neither")
 	}
@@ -159,9 +149,6 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// DefaultNamespace returns the namespace whose functions go by their bare name.
-func (c *Client) DefaultNamespace() string { return c.defaultNamespace }
-
 // Close drops the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -174,7 +161,7 @@ func (c *Client) List(ctx context.Context) (List, error) {
 	if err != nil {
 		return List{}, fmt.Errorf("list the gateway's namespaces: %w", err)
 	}
-	collected := collector{defaultNamespace: c.defaultNamespace, functions: map[string]Function{}}
+	collected := collector{functions: map[string]Function{}}
 	for _, namespace := range namespaces {
 		var statuses []types.FunctionStatus
 		if err := c.call(ctx, http.MethodGet, "/system/functions", namespace, nil, &statuses); err != nil {
@@ -194,7 +181,7 @@ func (c *Client) namespaces(ctx context.Context) ([]string, error) {
 	var status *StatusError
 	if errors.As(err, &status) && (status.Code == http.StatusNotFound || status.Code == http.StatusNotImplemented ||
 		status.Code == http.StatusMethodNotAllowed) {
-		return []string{c.defaultNamespace}, nil
+		return []string{DefaultNamespace}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -208,16 +195,15 @@ func (c *Client) namespaces(ctx context.Context) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return []string{c.defaultNamespace}, nil
+		return []string{DefaultNamespace}, nil
 	}
 	return names, nil
 }
 
 // collector gathers the functions of several namespaces.
 type collector struct {
-	defaultNamespace string
-	functions        map[string]Function
-	refused          []string
+	functions map[string]Function
+	refused   []string
 }
 
 func (c *collector) add(namespace string, statuses []types.FunctionStatus) error {
@@ -232,7 +218,7 @@ func (c *collector) add(namespace string, statuses []types.FunctionStatus) error
 			c.refused = append(c.refused, strings.ReplaceAll(err.Error(), "\n", "; "))
 			continue
 		}
-		name := Name(status.Name, status.Namespace, c.defaultNamespace)
+		name := Name(status.Name, status.Namespace)
 		var labels map[string]string
 		if status.Labels != nil {
 			labels = *status.Labels
@@ -262,14 +248,14 @@ func (c *Client) Update(ctx context.Context, d types.FunctionDeployment) error {
 
 // Remove removes a function; name as in Function.Name.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	function, namespace := SplitName(name, c.defaultNamespace)
+	function, namespace := SplitName(name, DefaultNamespace)
 	return c.change(ctx, "remove", function, namespace, http.MethodDelete, "/system/functions",
 		types.DeleteFunctionRequest{FunctionName: function, Namespace: namespace})
 }
 
 // Scale sets a function's number of replicas; name as in Function.Name.
 func (c *Client) Scale(ctx context.Context, name string, replicas uint64) error {
-	function, namespace := SplitName(name, c.defaultNamespace)
+	function, namespace := SplitName(name, DefaultNamespace)
 	return c.change(ctx, "scale", function, namespace, http.MethodPost, "/system/scale-function/"+url.PathEscape(function),
 		types.ScaleServiceRequest{ServiceName: function, Replicas: replicas, Namespace: namespace})
 }
@@ -279,14 +265,14 @@ func (c *Client) change(ctx context.Context, verb, function, namespace, method, 
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	if namespace == "" {
-		namespace = c.defaultNamespace
+		namespace = DefaultNamespace
 	}
 	err := errors.Join(CheckLabel("function name", function), CheckLabel("namespace", namespace))
 	if err == nil {
 		err = c.call(ctx, method, path, namespace, body, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", verb, Name(function, namespace, c.defaultNamespace), err)
+		return fmt.Errorf("%s %s: %w", verb, Name(function, namespace), err)
 	}
 	return nil
 }

@@ -233,7 +233,6 @@ func TestNewRefuses(t *testing.T) {
 		"both":              {URL: "localhost", User: "admin"},
 		"or neither":        {URL: "localhost", PasswordFile: "/dev/null"},
 		"password":          {URL: "localhost", User: "admin", PasswordFile: "/does/not/exist"},
-		"default namespace": {URL: "localhost", DefaultNamespace: "a.b"},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want an error with %q", o, err, want)
@@ -266,7 +265,7 @@ func FuzzList(f *testing.F) {
 		}
 		previous := ""
 		for _, function := range list.Functions {
-			name, namespace := SplitName(function.Name, c.DefaultNamespace())
+			name, namespace := SplitName(function.Name, DefaultNamespace)
 			if !ValidLabel(name) || !ValidLabel(namespace) || function.Name <= previous {
 				t.Errorf("name %q after %q", function.Name, previous)
 			}

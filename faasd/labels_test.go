@@ -80,7 +80,7 @@ func TestNames(t *testing.T) {
 		{"figlet", "openfaas-fn", "figlet"},
 		{"figlet", "dev", "figlet.dev"},
 	} {
-		name := Name(test.function, test.namespace, DefaultNamespace)
+		name := Name(test.function, test.namespace)
 		if name != test.want {
 			t.Errorf("Name(%q, %q) = %q", test.function, test.namespace, name)
 		}

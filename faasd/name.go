@@ -9,7 +9,8 @@ import (
 )
 
 // DefaultNamespace is where OpenFaaS and faasd keep functions deployed without
-// a namespace.
+// a namespace. It is the same in a whole federation: names mean the same at every
+// node.
 const DefaultNamespace = "openfaas-fn"
 
 // MaxLabelLen is the longest function name and the longest namespace, in bytes:
@@ -18,18 +19,19 @@ const MaxLabelLen = 63
 
 // Name is how DFaaS calls a function: the bare name when it lives in the
 // default namespace, NAME.NAMESPACE otherwise.
-func Name(function, namespace, defaultNamespace string) string {
-	if namespace == "" || namespace == defaultNamespace {
+func Name(function, namespace string) string {
+	if namespace == "" || namespace == DefaultNamespace {
 		return function
 	}
 	return function + "." + namespace
 }
 
-// SplitName undoes Name. Whatever follows the first dot is the namespace.
-func SplitName(name, defaultNamespace string) (function, namespace string) {
+// SplitName undoes Name. Whatever follows the first dot is the namespace; without
+// a dot it is byDefault.
+func SplitName(name, byDefault string) (function, namespace string) {
 	function, namespace, found := strings.Cut(name, ".")
 	if !found {
-		return function, defaultNamespace
+		return function, byDefault
 	}
 	return function, namespace
 }

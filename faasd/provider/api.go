@@ -129,7 +129,7 @@ func (p *server) namespace(r *http.Request, inBody string) (string, error) {
 		namespace = r.URL.Query().Get("namespace")
 	}
 	if namespace == "" {
-		namespace = p.registry.resolver.defaultNamespace
+		namespace = faasd.DefaultNamespace
 	}
 	if err := faasd.CheckLabel("namespace", namespace); err != nil {
 		return "", badRequest("%s", err)
@@ -144,12 +144,11 @@ func (p *server) functionName(r *http.Request, name, namespaceInBody string) (st
 	if err != nil {
 		return "", err
 	}
-	byDefault := p.registry.resolver.defaultNamespace
 	function, own := faasd.SplitName(name, namespace)
 	if err := faasd.CheckLabel("function name", function); err != nil {
 		return "", badRequest("%s", err)
 	}
-	return faasd.Name(function, own, byDefault), nil
+	return faasd.Name(function, own), nil
 }
 
 func (p *server) listFunctions(w http.ResponseWriter, r *http.Request) {

@@ -28,7 +28,7 @@ func testResolver(tb testing.TB, allowProcesses bool) *resolver {
 		tb.Fatal(err)
 	}
 	return &resolver{
-		catalogue: catalogue, allowProcesses: allowProcesses, defaultNamespace: faasd.DefaultNamespace, path: "/usr/bin:/bin",
+		catalogue: catalogue, allowProcesses: allowProcesses, path: "/usr/bin:/bin",
 		secretsDir: func(namespace string) string { return "/secrets/" + namespace }, timeout: time.Minute, maxInflight: 10,
 	}
 }

@@ -24,7 +24,6 @@ import (
 	"github.com/openfaas/faas-provider/types"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/faasd/functions"
 )
 
@@ -34,9 +33,8 @@ const shutdownGrace = 5 * time.Second
 // Options configures a provider. DefaultOptions has good values for all but the
 // optional ones.
 type Options struct {
-	Listen    string // HOST:PORT
-	StateDir  string // owned by this provider alone
-	Namespace string // default namespace
+	Listen   string // HOST:PORT
+	StateDir string // owned by this provider alone
 
 	// BasicAuthDir holds the files basic-auth-user and basic-auth-password that
 	// guard the REST API. Empty: no credentials are asked for.
@@ -61,7 +59,6 @@ func DefaultOptions() Options {
 	return Options{
 		Listen:      "127.0.0.1:8080",
 		StateDir:    "/var/lib/dfaas-provider",
-		Namespace:   faasd.DefaultNamespace,
 		ExecTimeout: time.Minute,
 		MaxInflight: 128,
 		MaxBody:     64 << 20,
@@ -158,9 +155,6 @@ func shutDown(web *http.Server, endCalls context.CancelCauseFunc) error {
 
 // check checks the options and reads the credentials, nil if there are none.
 func (o *Options) check() (*auth.BasicAuthCredentials, error) {
-	if err := faasd.CheckLabel("--namespace", o.Namespace); err != nil {
-		return nil, err
-	}
 	switch {
 	case o.StateDir == "":
 		return nil, errors.New("--state-dir is empty: name a directory")
@@ -217,7 +211,7 @@ func (o *Options) resolver(catalogue *functions.Catalogue, dir *stateDir) *resol
 		path = "/usr/local/bin:/usr/bin:/bin"
 	}
 	return &resolver{
-		catalogue: catalogue, allowProcesses: o.AllowProcesses, defaultNamespace: o.Namespace,
+		catalogue: catalogue, allowProcesses: o.AllowProcesses,
 		secretsDir: dir.secretsDir, path: path, timeout: o.ExecTimeout, maxInflight: o.MaxInflight,
 	}
 }

@@ -53,12 +53,7 @@ func (g *registry) all() map[string]*function { return *g.functions.Load() }
 
 // find returns the function called NAME or NAME.NAMESPACE, nil if there is none.
 func (g *registry) find(name string) *function {
-	if bare, ok := strings.CutSuffix(name, g.resolver.defaultNamespace); ok {
-		if bare, ok = strings.CutSuffix(bare, "."); ok {
-			name = bare
-		}
-	}
-	return g.all()[name]
+	return g.all()[strings.TrimSuffix(name, "."+faasd.DefaultNamespace)]
 }
 
 // restore deploys what was deployed when the provider last ran. A function that
@@ -79,7 +74,7 @@ func (g *registry) restore() error {
 			return fmt.Errorf("%s: %w (mend or remove the file)", g.dir.functionsFile(), err)
 		}
 		s, problem := g.resolver.resolve(*d)
-		name := faasd.Name(d.Service, d.Namespace, g.resolver.defaultNamespace)
+		name := faasd.Name(d.Service, d.Namespace)
 		if problem != nil {
 			g.logger.Warn().Str("function", name).Err(problem).Msg("a deployed function cannot be run")
 		}
@@ -147,7 +142,7 @@ func (g *registry) deploy(ctx context.Context, d types.FunctionDeployment, updat
 		return err
 	}
 	return g.do(ctx, func() error {
-		name := faasd.Name(d.Service, d.Namespace, g.resolver.defaultNamespace)
+		name := faasd.Name(d.Service, d.Namespace)
 		old := g.all()[name]
 		switch {
 		case old == nil && update:
@@ -249,7 +244,7 @@ func (g *registry) retire(f *function) {
 
 // namespaces returns the default namespace and those that hold functions, sorted.
 func (g *registry) namespaces() []string {
-	names := []string{g.resolver.defaultNamespace}
+	names := []string{faasd.DefaultNamespace}
 	for _, f := range g.all() {
 		names = append(names, f.record.Deployment.Namespace)
 	}

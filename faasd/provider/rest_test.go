@@ -339,7 +339,6 @@ func TestOptionsAreChecked(t *testing.T) {
 		"use HOST:PORT":   func(o *Options) { o.Listen = "127.0.0.1" },
 		"basic-auth-user": func(o *Options) { o.BasicAuthDir = empty },
 		"is empty":        func(o *Options) { o.BasicAuthDir = blank },
-		"--namespace":     func(o *Options) { o.Namespace = "A" },
 		"--state-dir":     func(o *Options) { o.StateDir = "" },
 		"--exec-timeout":  func(o *Options) { o.ExecTimeout = 0 },
 		"--max-inflight":  func(o *Options) { o.MaxInflight = 0 },

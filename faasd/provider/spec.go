@@ -67,18 +67,17 @@ type resolver struct {
 	catalogue *functions.Catalogue
 	// allowProcesses lets a deployment name any command; otherwise only those of
 	// the catalogue run.
-	allowProcesses   bool
-	defaultNamespace string
-	secretsDir       func(namespace string) string
-	path             string // PATH of the functions
-	timeout          time.Duration
-	maxInflight      int64
+	allowProcesses bool
+	secretsDir     func(namespace string) string
+	path           string // PATH of the functions
+	timeout        time.Duration
+	maxInflight    int64
 }
 
 // checkDeployment checks the bounds and fills in the default namespace.
 func (r *resolver) checkDeployment(d *types.FunctionDeployment) error {
 	if d.Namespace == "" {
-		d.Namespace = r.defaultNamespace
+		d.Namespace = faasd.DefaultNamespace
 	}
 	if err := cmp.Or(faasd.CheckLabel("function name", d.Service), faasd.CheckLabel("namespace", d.Namespace)); err != nil {
 		return badRequest("%s", err)

@@ -106,7 +106,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 	n := node.New(node.Options{
 		Self: id.String(), Version: version, Federation: conf.Federation, Strategy: rule,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddrPort(),
-		DefaultNamespace: gateway.DefaultNamespace(), HasBootstrap: len(conf.Bootstrap) > 0,
+		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
 		Log: log, Registerer: registry,

@@ -55,7 +55,6 @@ func command(version string) *cobra.Command {
 	flags := root.Flags()
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address to serve on, HOST:PORT; port 0: any free one")
 	flags.StringVar(&o.StateDir, "state-dir", o.StateDir, "directory for functions and secrets, owned by this provider alone")
-	flags.StringVar(&o.Namespace, "namespace", o.Namespace, "default namespace")
 	flags.StringVar(&o.BasicAuthDir, "basic-auth-dir", "",
 		"directory with the files basic-auth-user and basic-auth-password that guard the REST API")
 	flags.BoolVar(&o.Insecure, "insecure", false, "allow to listen beyond loop-back without --basic-auth-dir")
