@@ -6,11 +6,15 @@ PACKAGES := ./... ./spoa/... ./controller/... ./deploy/emulator/... ./e2e/...
 COMMANDS := ./spoa/cmd/dfaas-spoa ./controller/cmd/dfaas-controller ./controller/cmd/dfaasctl \
             ./faasd/cmd/dfaas-provider ./deploy/emulator/cmd/dfaas-emulator
 LDFLAGS  := -s -w -X main.version=$(VERSION)
+# What runs on a node. `make install` puts it below DESTDIR, and PREFIX but for /etc.
+NODE     := dfaas-spoa dfaas-controller dfaasctl dfaas-provider
+BIN      := bin
+PREFIX   ?= /usr
 RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up down test check bench fuzz fuzz-short faults soak clean
+.PHONY: help setup build install demo up down test check bench fuzz fuzz-short faults soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +23,26 @@ setup: ## install missing Debian packages (haproxy, figlet, tesseract)
 	@deploy/setup.sh haproxy=haproxy figlet=figlet tesseract=tesseract-ocr curl=curl
 
 build: ## build all commands into bin/
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(COMMANDS)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
+
+# It neither builds nor starts anything, so root need not run a compiler and a package can be made of it.
+install: to = $(DESTDIR)$(PREFIX)
+install: ## copy programs, units and configuration to a node, after `make build`; as root
+	@for program in $(NODE); do [ -x "$(BIN)/$$program" ] || { echo "install: no $(BIN)/$$program: run make build first" >&2; exit 1; }; done
+	@install -D -m 755 -t "$(to)/bin" $(addprefix $(BIN)/,$(NODE))
+	@install -D -m 644 -t "$(to)/lib/systemd/system" deploy/systemd/*.service
+	@sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' "$(to)"/lib/systemd/system/dfaas-*.service
+	@install -D -m 644 -t "$(to)/lib/sysusers.d" deploy/systemd/sysusers.d/dfaas.conf
+	@install -D -m 644 -t "$(to)/lib/tmpfiles.d" deploy/systemd/tmpfiles.d/dfaas.conf
+	@install -D -m 644 -t "$(DESTDIR)/etc/haproxy" haproxy/dfaas.cfg haproxy/dfaas-spoe.conf
+	@[ -e "$(DESTDIR)/etc/dfaas/controller.yaml" ] || install -D -m 644 -t "$(DESTDIR)/etc/dfaas" deploy/systemd/controller.yaml
+	@echo 'Copied, and nothing started. Next, as root (docs/install.md):'
+	@echo '  systemd-sysusers dfaas.conf && systemd-tmpfiles --create dfaas.conf'
+	@echo '  dfaasctl keygen          # or copy the federation key of another node to /etc/dfaas/federation.key'
+	@echo '  dfaasctl id --create'
+	@echo '  edit /etc/dfaas/controller.yaml, then: runuser -u dfaas -- dfaas-controller --check'
+	@echo '  systemctl daemon-reload && systemctl enable --now dfaas-spoa dfaas-controller'
+	@echo '  load /etc/haproxy/dfaas.cfg into HAProxy'
 
 demo: setup build ## three nodes, one overloaded, a forged peer: watch it (3 minutes at most)
 	@bin/dfaas-emulator demo -o $(OUT)/demo
@@ -32,7 +55,7 @@ down: ## stop what `make up` started
 
 # The whole federations run last and alone: they measure rates.
 test: setup build check ## all tests, with real HAProxy and real processes
-	@deploy/setup.sh python3=python3 ip=iproute2
+	@deploy/setup.sh python3=python3 ip=iproute2 systemd-tmpfiles=systemd
 	@$(MAKE) --no-print-directory fuzz-short
 	$(GO) test -timeout 10m $(filter-out ./e2e/...,$(PACKAGES))
 	$(GO) test -timeout 10m ./e2e/...
@@ -66,4 +89,4 @@ soak: setup ## random load, churn and faults for SOAK (30m) under the race detec
 	bin/race/dfaas-emulator soak --for $(SOAK) --seed $(SEED) -o docs/soak.md
 
 clean: ## remove what was built
-	rm -rf bin $(OUT)
+	rm -rf $(BIN) $(OUT)

@@ -14,13 +14,14 @@ import (
 )
 
 // TestInstallPage does what docs/install.md says, line by line, to Debian's
-// stock configuration. It does so in namespaces of its own, as process 1 of a
-// system with its own /etc, /run, /var/lib and network, so that the real paths
-// and ports can be used and nothing outside is changed.
+// stock configuration, with the programs built from these sources. It does so in
+// namespaces of its own, as process 1 of a system with its own /etc, /run,
+// /usr, /var/lib and network, so that the real paths and ports can be used and
+// nothing outside is changed. Stand-ins are systemctl and the gateway.
 func TestInstallPage(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Fatal("run the tests as root, for instance in a container: this one needs namespaces, a chroot and two users")
+		t.Fatal("run the tests as root, for instance in a container: this one needs namespaces, a chroot and three users")
 	}
 	page, err := os.ReadFile("../docs/install.md")
 	if err != nil {
@@ -34,17 +35,30 @@ func TestInstallPage(t *testing.T) {
 		}
 		return "echo '== " + chapter + "'\n" + chapters[chapter].sh
 	}
+	setting, _, found := strings.Cut(sh("Load the drop-in"), "\nEND\n")
+	if !found {
+		t.Fatal("which node this is, is no longer set with a here-document")
+	}
+	impatient := strings.Replace(sh("TLS between nodes"), "timeout 30 ", "timeout 1 ", 1)
+	if impatient == sh("TLS between nodes") {
+		t.Fatal("the page no longer waits half a minute for the certificates")
+	}
 	dir := t.TempDir()
 	site := chapters["Your own frontend"].haproxy +
 		"\nbackend site\n    http-request return status 200 content-type text/plain string the-site\n"
 	for name, text := range map[string]string{
 		"bin/systemctl": systemctlStandIn,
-		"bin/dfaasctl":  "#!/bin/sh\necho " + idA + "\n",
+		"bin/sudo":      "#!/bin/sh\nexec \"$@\"\n",
 		"gateway.cfg":   gatewayStandIn,
 		"site.cfg":      site,
+		"tls.yaml":      chapters["TLS between nodes"].yaml,
 		"install.sh": installPrelude + strings.Join([]string{
+			sh("Install the services"), checkInstalled,
+			"export DFAAS_IDENTITY=/none\n" + setting + "\nEND\nunset DFAAS_IDENTITY\n" + checkNoIdentity,
 			sh("Load the drop-in"), sh("See that it works"), checkDropIn,
-			sh("TLS between nodes"), checkTLS,
+			switchToTLS, "touch $DIR/hold\n" + impatient, checkNoTLS,
+			"echo junk | tee $TLS/node.pem >$TLS/peers.pem\n" + impatient, checkNoTLS,
+			"rm $DIR/hold $TLS/*\n" + sh("TLS between nodes"), checkTLS,
 			"cat $DIR/site.cfg >> /etc/haproxy/haproxy.cfg\n" + sh("Your own frontend"), checkOwnFrontend,
 			"cp $DIR/stock.cfg /etc/haproxy/haproxy.cfg\n" + sh("Remove it"), checkRemoved,
 		}, "\n"),
@@ -57,19 +71,30 @@ func TestInstallPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.CopyFS(filepath.Join(dir, "tls"), os.DirFS(newPeer(t, 1).dir)); err != nil {
-		t.Fatal(err)
-	}
 	source, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Already here, where modules can still be downloaded: in there is no network.
+	// Built twice, the page's own way finds everything done.
+	built := "BIN=" + filepath.Join(dir, "built")
+	build := exec.CommandContext(t.Context(), "make", "build", built)
+	build.Dir = source
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"sh", filepath.Join(dir, "install.sh"))
 	cmd.Dir = source
-	cmd.Env = []string{"DIR=" + dir, "ID=" + idA, "PATH=" + filepath.Join(dir, "bin") + ":/usr/sbin:/usr/bin:/sbin:/bin"}
+	for _, entry := range os.Environ() { // for Go, which builds in there
+		if !strings.HasPrefix(entry, "DFAAS_") {
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	cmd.Env = append(cmd.Env, "DIR="+dir, "MAKEFLAGS=-- "+built,
+		"PATH="+filepath.Join(dir, "bin")+":/usr/sbin:/usr/bin:/sbin:/bin:"+os.Getenv("PATH"))
 	output, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(output), "all done\n") {
 		t.Fatalf("%v\n%s", err, output)
@@ -85,7 +110,7 @@ func TestInstallPage(t *testing.T) {
 }
 
 // chapter holds the code of one chapter of the page, by language.
-type chapter struct{ sh, haproxy, plain string }
+type chapter struct{ sh, haproxy, yaml, plain string }
 
 func chaptersOf(page string) map[string]chapter {
 	chapters := make(map[string]chapter)
@@ -101,10 +126,12 @@ func chaptersOf(page string) map[string]chapter {
 				c.sh += code + "\n"
 			case "haproxy":
 				c.haproxy += code + "\n"
+			case "yaml":
+				c.yaml += code + "\n"
 			case "":
-				// No peers and no agent in this test.
+				// No peers in this test.
 				for line := range strings.Lines(code) {
-					if !strings.HasPrefix(line, "be_dfaas_peers,12D3KooW") && !strings.HasPrefix(line, "be_dfaas_spoa") {
+					if !strings.HasPrefix(line, "be_dfaas_peers,12D3KooW") {
 						c.plain += strings.TrimSpace(line) + "\n"
 					}
 				}
@@ -115,60 +142,110 @@ func chaptersOf(page string) map[string]chapter {
 	return chapters
 }
 
-// installPrelude makes the system that the page starts from.
+// installPrelude makes the system that the page starts from. Its address is the
+// one that the example configuration and the page have.
 const installPrelude = `
 set -eu
 ip link set lo up
+ip address add 192.0.2.10/32 dev lo
 mount -t tmpfs none /mnt
-for d in etc run var/lib; do
+for d in etc run usr var/lib; do
 	mkdir -p /mnt/$d/upper /mnt/$d/work
 	mount -t overlay none -o lowerdir=/$d,upperdir=/mnt/$d/upper,workdir=/mnt/$d/work /$d
 done
 cp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
-mkdir -p /var/lib/haproxy/dfaas
-fail() { echo "FAILED: $*"; exit 1; }
+cp /etc/default/haproxy $DIR/stock.default
+TLS=/var/lib/dfaas/tls
+fail() { echo "FAILED: $*"; cat $DIR/*.log; exit 1; }
 haproxy -db -f $DIR/gateway.cfg &
 systemctl restart haproxy # as stock
 `
 
 // systemctlStandIn starts HAProxy with the command line and environment of
-// Debian's unit.
+// Debian's unit, and ours with the users, groups and command lines of their
+// units. As with Type=exec, it returns before they have done anything; a
+// controller that is restarted takes its time, or with the file "hold" for ever.
 const systemctlStandIn = `#!/bin/sh
-if [ "$*" = "restart dfaas-controller" ]; then
-	install -d -m 700 -o nobody /var/lib/dfaas/tls
-	exec install -m 600 -o nobody $DIR/tls/* /var/lib/dfaas/tls/
-fi
-[ "$*" = "restart haproxy" ] || { echo "systemctl $*?"; exit 1; }
 set -eu
-if [ -e /run/haproxy.pid ]; then
-	old=$(cat /run/haproxy.pid)
+stop() {
+	[ -e /run/$1.pid ] || return 0
+	old=$(cat /run/$1.pid)
+	rm /run/$1.pid
 	kill $old
 	while kill -0 $old 2>/dev/null; do sleep 0.05; done
-fi
+}
+start() { # UNIT DELAY
+	unit=/usr/lib/systemd/system/$1.service
+	get() { sed -n "s/^$1=//p" $unit; }
+	groups=$(get Group) more=$(get SupplementaryGroups)
+	(
+		sleep $2
+		umask $(get UMask)
+		exec setpriv --reuid=$(get User) --regid=$(get Group) --groups=$groups${more:+,$more} -- $(get ExecStart)
+	) >>$DIR/$1.log 2>&1 &
+	echo $! >/run/$1.pid
+}
+case "$*" in
+daemon-reload) exit ;;
+"enable --now dfaas-"*) shift 2; for unit; do start $unit 0; done; exit ;;
+"disable --now dfaas-"*) shift 2; for unit; do stop $unit; done; exit ;;
+"restart dfaas-controller") stop $2; [ -e $DIR/hold ] || start $2 1; exit ;;
+"restart haproxy") stop $2 ;;
+*) echo "systemctl $*?"; exit 1 ;;
+esac
 CONFIG=/etc/haproxy/haproxy.cfg PIDFILE=/run/haproxy.pid EXTRAOPTS="-S /run/haproxy-master.sock"
 set -a
 . /etc/default/haproxy
 set +a
-/usr/sbin/haproxy -Ws -f $CONFIG -p $PIDFILE $EXTRAOPTS >>$DIR/log 2>&1 &
+/usr/sbin/haproxy -Ws -f $CONFIG -p $PIDFILE $EXTRAOPTS >>$DIR/haproxy.log 2>&1 &
 i=0
 until echo quit | curl -s --max-time 1 --unix-socket /run/haproxy/admin.sock http://x/ 2>/dev/null || [ $? = 1 ] || [ $? = 52 ]; do
 	i=$((i+1))
-	[ $i -lt 200 ] || { cat $DIR/log; echo "HAProxy does not start"; exit 1; }
+	[ $i -lt 200 ] || { cat $DIR/haproxy.log; echo "HAProxy does not start"; exit 1; }
 	sleep 0.05
 done
 `
 
-// gatewayStandIn also stands in the agent's place, inside the chroot, but
-// understands none of what HAProxy asks it.
 const gatewayStandIn = `
 defaults
     mode http
     timeout client 1m
 frontend gateway
     bind 127.0.0.1:8080
+    http-request return status 200 content-type application/json string '[{"name":"echo"}]' if { path /system/functions }
+    http-request return status 404 if { path_beg /system/ }
     http-request return status 200 content-type text/plain string served
-frontend agent
-    bind unix@/var/lib/haproxy/dfaas/spoa.sock group haproxy mode 660
+`
+
+// checkInstalled also installs for a package, for /usr/local, and over what is
+// there.
+const checkInstalled = `
+ID=$(dfaasctl id)
+[ "$(stat -c '%a %U %G' /etc/dfaas/federation.key /var/lib/dfaas/identity.key | sort -u)" = "600 dfaas dfaas" ] || fail "owner of the secrets"
+[ "$(stat -c '%a %U %G' /var/lib/dfaas)" = "700 dfaas dfaas" ] || fail "owner of the state"
+systemd-analyze verify --man=no /usr/lib/systemd/system/dfaas-*.service || fail "units"
+until dfaasctl status | grep -q '^spoa *ok'; do sleep 0.1; done
+
+make install DESTDIR=$DIR/package >/dev/null
+(cd $DIR/package && find -type f) | while read -r file; do
+	cmp $DIR/package/$file /$file || fail "$file with DESTDIR"
+	[ "$(stat -c %a $DIR/package/$file)" = "$(stat -c %a /$file)" ] || fail "mode of $file"
+done
+[ "$(cd $DIR/package && find -type f | wc -l)" = 12 ] || fail "files with DESTDIR: $(cd $DIR/package && find)"
+
+make install PREFIX=/usr/local DESTDIR=$DIR/local >/dev/null
+grep -h ^ExecStart= $DIR/local/usr/local/lib/systemd/system/*.service | grep -v =/usr/local/bin/ && fail "PREFIX in the units"
+[ ! -e $DIR/local/usr/bin ] || fail "PREFIX"
+
+sed -i 's/^default_maxrate: .*/default_maxrate: 77/' /etc/dfaas/controller.yaml
+make install | grep -q 'dfaasctl keygen' || fail "the next steps"
+grep -q '^default_maxrate: 77$' /etc/dfaas/controller.yaml || fail "an existing controller.yaml was replaced"
+make install BIN=$DIR/none DESTDIR=$DIR/none 2>&1 | grep -q 'run make build first' || fail "nothing built"
+[ ! -e $DIR/none ] || fail "it installs half of it"
+`
+
+const checkNoIdentity = `
+cmp /etc/default/haproxy $DIR/stock.default || fail "settings were written without an identity"
 `
 
 const checkDropIn = `
@@ -177,13 +254,30 @@ const checkDropIn = `
 [ "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8081/system/functions)" = 404 ] || fail "the gateway's API is open"
 curl -si http://127.0.0.1:8081/function/echo | grep -qi "^dfaas-node-id: $ID" || fail "DFaaS-Node-ID"
 curl -s http://127.0.0.1:8404/metrics | grep -q be_dfaas_peers || fail "metrics"
-# Found in the chroot, and not understood: neither missing nor up.
-until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,L7'; do sleep 0.1; done
+# HAProxy finds the agent from inside its chroot, and the controller finds HAProxy.
+until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,UP,.*,L7OK'; do sleep 0.1; done
+until dfaasctl status | grep -q '^haproxy *ok' && dfaasctl functions | grep -q '^echo *yes'; do sleep 0.1; done
+`
+
+const switchToTLS = `
+sed -i '/^http_address:/d' /etc/dfaas/controller.yaml
+cat $DIR/tls.yaml >> /etc/dfaas/controller.yaml
+install -d -m 750 -o dfaas -g dfaas $TLS
+cp /etc/default/haproxy $DIR/before.default
+haproxy=$(cat /run/haproxy.pid)
+`
+
+// checkNoTLS: without usable certificates nothing has changed for HAProxy.
+const checkNoTLS = `
+cmp /etc/default/haproxy $DIR/before.default || fail "HAProxy was given a port without certificates"
+[ "$(cat /run/haproxy.pid)" = $haproxy ] || fail "HAProxy was restarted without certificates"
+[ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "function call"
 `
 
 const checkTLS = `
-haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q WARNING && fail "warnings with TLS"
-[ "$(curl -sk --cert $DIR/tls/node.pem https://127.0.0.1:8443/healthz)" = ok ] || fail "TLS with this node's certificate"
+[ "$(cat /run/haproxy.pid)" != $haproxy ] || fail "HAProxy was not restarted"
+(set -a; . /etc/default/haproxy; haproxy -W -c -f /etc/haproxy/haproxy.cfg $EXTRAOPTS 2>&1) | grep WARNING && fail "warnings with TLS"
+[ "$(curl -sk --cert $TLS/node.pem https://127.0.0.1:8443/healthz)" = ok ] || fail "TLS with this node's certificate"
 curl -sk -o /dev/null https://127.0.0.1:8443/healthz && fail "TLS without a certificate"
 [ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "users"
 [ "$(curl -s -o /dev/null -w '%{http_code}' -H "DFaaS-Node-ID: $ID" -H "DFaaS-Token: a.b.c" http://127.0.0.1:8081/function/echo)" = 403 ] ||
@@ -204,7 +298,8 @@ const checkRemoved = `
 cmp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
 curl -s -o /dev/null http://127.0.0.1:8081/healthz && fail "fe_dfaas is still there"
 grep -i dfaas /etc/default/haproxy && fail "traces in /etc/default/haproxy"
-ls /etc/haproxy | grep -i dfaas && fail "traces in /etc/haproxy"
+find /etc/haproxy /etc/systemd /usr -xdev -name 'dfaas*' | grep . && fail "traces"
+[ -s /var/lib/dfaas/identity.key ] && [ -s /etc/dfaas/federation.key ] || fail "the identity or the key is gone"
 echo "all done"
 `
 

@@ -32,7 +32,7 @@ variable (DFAAS_HTTP_ADDRESS for --http-address) or in a YAML file (http_address
 a flag counts before a variable, a variable before the file. What the options mean
 in full, as a table: dfaas-controller config --docs`,
 		Example: `  dfaas-controller --config /etc/dfaas/controller.yaml
-  dfaas-controller --check
+  runuser -u dfaas -- dfaas-controller --check
   dfaas-controller --http-address 192.0.2.10:8081 --federation-key /etc/dfaas/federation.key
   DFAAS_LOG_LEVEL=debug dfaas-controller --log-format console`,
 		Args:          cobra.NoArgs,

@@ -30,7 +30,7 @@ controller's user and root may read that file.
 
 The controller makes the file at its first start. With --create this command does, so that the id is known before.`,
 		Example: `  sudo dfaasctl id
-  echo "DFAAS_NODE_ID=$(sudo dfaasctl id --create)" | sudo tee -a /etc/default/haproxy`,
+  id=$(sudo dfaasctl id --create) && echo DFAAS_NODE_ID=$id | sudo tee -a /etc/default/haproxy`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			id, err := loadIdentity(path, create)
