@@ -60,9 +60,11 @@ test: setup build check ## all tests, with real HAProxy and real processes
 	$(GO) test -timeout 10m $(filter-out ./e2e/...,$(PACKAGES))
 	$(GO) test -timeout 10m ./e2e/...
 
-check: ## formatting and vet
+MODULES := . spoa controller deploy/emulator e2e
+check: ## formatting, vet, and whether every module stands on its own
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet $(PACKAGES)
+	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) list -test -deps ./... >/dev/null) || { echo "in $$m: GOWORK=off go mod tidy"; exit 1; }; done
 
 bench: setup build ## benchmarks; writes docs/performance.md
 	@deploy/setup.sh wrk=wrk
