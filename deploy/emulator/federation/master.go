@@ -2,20 +2,27 @@ package federation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+)
+
+const (
+	masterTimeout = 2 * time.Second
+	masterRetry   = 20 * time.Millisecond
 )
 
 // masterReloads asks an HAProxy master, over its own socket, how often it has
 // reloaded since it was started.
 func masterReloads(ctx context.Context, socket string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, masterTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	conn, err := dialMaster(ctx, socket)
 	if err != nil {
 		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
 	}
@@ -35,6 +42,24 @@ func masterReloads(ctx context.Context, socket string) (int, error) {
 		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
 	}
 	return parseReloads(string(answer))
+}
+
+// dialMaster tries for as long as the socket refuses connections: once its worker
+// runs, a master executes itself anew, and nobody listens until it has.
+func dialMaster(ctx context.Context, socket string) (net.Conn, error) {
+	retry := time.NewTicker(masterRetry)
+	defer retry.Stop()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // parseReloads reads the answer to `show proc`, whose lines are: pid, type,

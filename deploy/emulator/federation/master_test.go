@@ -1,7 +1,13 @@
 package federation
 
 import (
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 )
 
 const showProc = `#<PID>          <type>          <reloads>       <uptime>        <version>
@@ -62,4 +68,32 @@ func TestUnwantedReloads(t *testing.T) {
 			t.Errorf("%+v with %d now: %d, want %d", test.reloads, test.present, got, test.want)
 		}
 	}
+}
+
+// TestMasterThatIsNotThereYet: the socket's file is there before anybody listens.
+func TestMasterThatIsNotThereYet(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "m.sock")
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close()
+	if _, err := new(net.Dialer).DialContext(t.Context(), "unix", socket); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Fatalf("the file that was left gives %v: this tests nothing", err)
+	}
+	listening := make(chan net.Listener, 1)
+	time.AfterFunc(5*masterRetry, func() {
+		l, err := net.Listen("unix", socket+"2")
+		if err != nil || os.Rename(socket+"2", socket) != nil {
+			t.Errorf("cannot listen: %v", err)
+		}
+		listening <- l
+	})
+	conn, err := dialMaster(t.Context(), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	(<-listening).Close()
 }
