@@ -2,11 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +44,7 @@ func wakeUps(ctx context.Context, n int) (took []float64, err error) {
 		unpin, err := pin(cpus[1], &all)
 		if err == nil {
 			defer unpin()
-			for pass(syscall.SYS_READ, there[0]) && pass(syscall.SYS_WRITE, back[1]) {
+			for pass(unix.Read, there[0]) && pass(unix.Write, back[1]) {
 			}
 		}
 	}()
@@ -61,7 +60,7 @@ func wakeUps(ctx context.Context, n int) (took []float64, err error) {
 		for start := time.Now(); len(took) < n && ctx.Err() == nil; {
 			sleepUntil(start.Add(time.Duration(len(took)) * time.Second / pacedRate))
 			asked := time.Now()
-			if !pass(syscall.SYS_WRITE, there[1]) || !pass(syscall.SYS_READ, back[0]) {
+			if !pass(unix.Write, there[1]) || !pass(unix.Read, back[0]) {
 				asker <- fmt.Errorf("waking a thread on CPU %d: it does not answer", cpus[1])
 				return
 			}
@@ -92,13 +91,12 @@ func pin(cpu int, all *unix.CPUSet) (unpin func(), err error) {
 	}, nil
 }
 
-// pass reads or writes one byte, as dfaas-spoa does: without telling Go's
-// scheduler, which would take its time as well.
-func pass(call uintptr, fd int) bool {
+// pass reads or writes one byte. Go's scheduler is told, which costs a little: a
+// thread that it could not stop would wait for ever for one that it has stopped.
+func pass(call func(fd int, p []byte) (int, error), fd int) bool {
 	var b [1]byte
 	for {
-		n, _, errno := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1)
-		if errno != syscall.EINTR {
+		if n, err := call(fd, b[:]); !errors.Is(err, unix.EINTR) {
 			return n == 1
 		}
 	}
