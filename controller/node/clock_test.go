@@ -110,6 +110,18 @@ func (s *stranger) announce(t *testing.T, off time.Duration) {
 	}
 }
 
+// announceFor4s has them say once a second that their clocks are off by that.
+func announceFor4s(t *testing.T, off time.Duration, all ...*stranger) {
+	t.Helper()
+	for range 4 {
+		for _, s := range all {
+			s.announce(t, off)
+		}
+		pass(time.Second)
+	}
+	synctest.Wait()
+}
+
 // A node whose clock is wrong makes and checks tokens by that of the others.
 func TestWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -118,13 +130,7 @@ func TestWrongClock(t *testing.T) {
 		n.gateway.set(nil, fn("cat", "10"))
 		others := []*stranger{newStranger(net, 2), newStranger(net, 3)}
 		for _, off := range []time.Duration{0, -time.Hour, time.Hour, 0} {
-			for range 4 {
-				for _, other := range others {
-					other.announce(t, off)
-				}
-				pass(time.Second)
-			}
-			synctest.Wait()
+			announceFor4s(t, off, others...)
 			if got := n.spoa.clockOffset(); got != off {
 				t.Errorf("the others' clocks are %v off: the SPOA goes by %v", off, got)
 			}
@@ -165,12 +171,7 @@ func TestClockOfTheLastTable(t *testing.T) {
 		n := startNode(t, net, 1)
 		n.gateway.set(nil, fn("cat", "10"))
 		others := []*stranger{newStranger(net, 2), newStranger(net, 3)}
-		for range 4 {
-			for _, other := range others {
-				other.announce(t, 0)
-			}
-			pass(time.Second)
-		}
+		announceFor4s(t, 0, others...)
 		pass(200 * time.Millisecond) // between two plans
 		for _, other := range others {
 			other.announce(t, time.Hour)

@@ -10,6 +10,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -54,7 +55,7 @@ func (b *bed) tableReaction(ctx context.Context, t *table.Table, repeats int) (r
 // firstAnswer asks again and again, with a pause between, and tells when the
 // first answer came that is accepted.
 func firstAnswer(
-	ctx context.Context, client *http.Client, url string, pause time.Duration, accept func(status int, node string) bool,
+	ctx context.Context, client *http.Client, url string, every time.Duration, accept func(status int, node string) bool,
 ) (time.Time, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no request obeyed a change within %s", patience))
 	defer cancel()
@@ -69,8 +70,10 @@ func firstAnswer(
 		if err != nil {
 			return time.Time{}, fmt.Errorf("waiting for a change: %w", err)
 		}
-		if pause > 0 && !sleep(ctx, pause) {
-			return time.Time{}, context.Cause(ctx)
+		if every > 0 {
+			if err := pause.For(ctx, every); err != nil {
+				return time.Time{}, err
+			}
 		}
 	}
 }
@@ -101,8 +104,8 @@ func labelReaction(
 		if i%2 == 1 {
 			rate, want = "0", http.StatusServiceUnavailable
 		}
-		if !sleep(ctx, period+rand.N(period)) {
-			return nil, ctx.Err()
+		if err := pause.For(ctx, period+rand.N(period)); err != nil {
+			return nil, err
 		}
 		start := time.Now()
 		err := gateway.Update(ctx, types.FunctionDeployment{
@@ -121,14 +124,4 @@ func labelReaction(
 		progress("  %s=%-4s obeyed after %4.0f ms", faasd.LabelMaxRate, rate, took[i])
 	}
 	return took, nil
-}
-
-// sleep reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

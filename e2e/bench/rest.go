@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
@@ -52,8 +53,8 @@ const settling = 5 * time.Second
 
 // atRest watches all parts for a while.
 func atRest(ctx context.Context, f *federation.Federation, watch time.Duration) (map[scenario.Part]rest, error) {
-	if !sleep(ctx, settling) {
-		return nil, ctx.Err()
+	if err := pause.For(ctx, settling); err != nil {
+		return nil, err
 	}
 	before, start := make(map[int]time.Duration), time.Now()
 	parts := running(f)
@@ -64,8 +65,8 @@ func atRest(ctx context.Context, f *federation.Federation, watch time.Duration) 
 		}
 		before[p.PID] = cpu
 	}
-	if !sleep(ctx, watch) {
-		return nil, ctx.Err()
+	if err := pause.For(ctx, watch); err != nil {
+		return nil, err
 	}
 	found := make(map[scenario.Part]rest)
 	for _, p := range parts {

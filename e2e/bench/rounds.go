@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/e2e/machine"
 )
 
@@ -40,8 +41,8 @@ func inTurn[T any](
 			if len(rounds)%2 == 1 {
 				i = sides - 1 - i
 			}
-			if !sleep(ctx, 200*time.Millisecond) {
-				return nil, ctx.Err()
+			if err := pause.For(ctx, 200*time.Millisecond); err != nil {
+				return nil, err
 			}
 			before, err := now()
 			if err != nil {

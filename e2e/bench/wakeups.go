@@ -15,7 +15,7 @@ import (
 // another CPU, which wakes it in turn. It does so n times at the pace of the
 // latency's requests, and returns the times in microseconds; none on a machine
 // with one CPU.
-func wakeUps(ctx context.Context, n int) (took []float64, err error) {
+func wakeUps(ctx context.Context, n int) ([]float64, error) {
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
 		return nil, fmt.Errorf("finding the CPUs: %w", err)
@@ -34,7 +34,7 @@ func wakeUps(ctx context.Context, n int) (took []float64, err error) {
 		return nil, fmt.Errorf("opening a pipe: %w", err)
 	}
 	if err := unix.Pipe2(back[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("opening a pipe: %w", err)
+		return nil, errors.Join(fmt.Errorf("opening a pipe: %w", err), unix.Close(there[0]), unix.Close(there[1]))
 	}
 	echo := make(chan struct{})
 	go func() {
@@ -48,30 +48,26 @@ func wakeUps(ctx context.Context, n int) (took []float64, err error) {
 			}
 		}
 	}()
-	asker := make(chan error)
-	go func() {
-		defer unix.Close(there[1])
-		unpin, err := pin(cpus[0], &all)
-		if err != nil {
-			asker <- fmt.Errorf("binding a thread to a CPU: %w", err)
-			return
-		}
-		defer unpin()
-		for start := time.Now(); len(took) < n && ctx.Err() == nil; {
-			sleepUntil(start.Add(time.Duration(len(took)) * time.Second / pacedRate))
-			asked := time.Now()
-			if !pass(unix.Write, there[1]) || !pass(unix.Read, back[0]) {
-				asker <- fmt.Errorf("waking a thread on CPU %d: it does not answer", cpus[1])
-				return
-			}
-			took = append(took, float64(time.Since(asked))/float64(time.Microsecond))
-		}
-		asker <- ctx.Err()
+	defer func() {
+		unix.Close(there[1]) // which ends the other
+		<-echo
+		unix.Close(back[0])
 	}()
-	err = <-asker
-	<-echo
-	unix.Close(back[0])
-	return took, err
+	unpin, err := pin(cpus[0], &all)
+	if err != nil {
+		return nil, fmt.Errorf("binding a thread to a CPU: %w", err)
+	}
+	defer unpin()
+	took := make([]float64, 0, n)
+	for start := time.Now(); len(took) < n && ctx.Err() == nil; {
+		sleepUntil(start.Add(time.Duration(len(took)) * time.Second / pacedRate))
+		asked := time.Now()
+		if !pass(unix.Write, there[1]) || !pass(unix.Read, back[0]) {
+			return nil, fmt.Errorf("waking a thread on CPU %d: it does not answer", cpus[1])
+		}
+		took = append(took, float64(time.Since(asked))/float64(time.Microsecond))
+	}
+	return took, ctx.Err()
 }
 
 // pin binds the goroutine to a thread and that to one CPU, until it is unpinned to

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/dfaas/dfaas/deploy/emulator/pause"
 )
 
 const (
@@ -47,16 +49,12 @@ func masterReloads(ctx context.Context, socket string) (int, error) {
 // dialMaster tries for as long as the socket refuses connections: once its worker
 // runs, a master executes itself anew, and nobody listens until it has.
 func dialMaster(ctx context.Context, socket string) (net.Conn, error) {
-	retry := time.NewTicker(masterRetry)
-	defer retry.Stop()
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return conn, err
 		}
-		select {
-		case <-retry.C:
-		case <-ctx.Done():
+		if pause.For(ctx, masterRetry) != nil {
 			return nil, err
 		}
 	}
