@@ -42,7 +42,8 @@ func Decode(data []byte) (Announcement, error) {
 		if v, ok := versionOf(data); ok && v != Version {
 			return Announcement{}, fmt.Errorf("announcement of version %d: %w", v, ErrVersion)
 		}
-		return Announcement{}, fmt.Errorf("announcement is not valid JSON of its kind: %w", err)
+		// It may quote what was sent, to any length.
+		return Announcement{}, fmt.Errorf("announcement is not valid JSON of its kind: %.120s", err)
 	}
 	if err := a.normalize(); err != nil {
 		return Announcement{}, err
