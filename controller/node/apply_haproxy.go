@@ -30,9 +30,9 @@ type Certificates interface {
 }
 
 // haproxyPoll is how often HAProxy's servers are looked at. A reload loses them
-// all, and they are to be back within a second. At rest, waking up is what costs:
-// at the pace of the meter one wake-up does for both.
-const haproxyPoll = maxTick
+// all, and they are to be back within a second; a peer that is down is to be out of
+// the routes within half of one, with the debounce. Each look wakes two processes.
+const haproxyPoll = 400 * time.Millisecond
 
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
