@@ -138,6 +138,13 @@ func (n *node) heard(author *node) (Message, bool) {
 	return m, ok
 }
 
+// forget makes n wait for a new message of the author.
+func (n *node) forget(author *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.last, author.ID())
+}
+
 func (n *node) isConnected(other *node) bool {
 	return slices.ContainsFunc(n.Peers(), func(p PeerInfo) bool { return p.ID == other.ID() })
 }

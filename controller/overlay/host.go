@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/dfaas/dfaas/controller/federation"
 )
@@ -41,7 +42,8 @@ const (
 )
 
 // newHost starts a libp2p host that does only what the overlay needs: TCP, noise
-// and yamux; no relays, no NAT traversal, no QUIC. It keeps idle nodes idle.
+// and yamux; no relays, no NAT traversal, no QUIC. It keeps idle nodes idle. It does
+// not listen yet.
 func newHost(s settings, gate *gate) (host.Host, error) {
 	limits, err := newLimits()
 	if err != nil {
@@ -56,7 +58,7 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(s.Identity.Key()),
-		libp2p.ListenAddrs(s.listen...),
+		libp2p.NoListenAddrs,
 		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout)),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
@@ -73,14 +75,22 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 	if s.PSK != nil {
 		options = append(options, libp2p.PrivateNetwork(s.PSK))
 	}
-	if len(s.listen) == 0 {
-		options = append(options, libp2p.NoListenAddrs)
-	}
 	h, err := libp2p.New(options...)
 	if err != nil {
-		return nil, fmt.Errorf("starting libp2p on %v: %w", s.Config.Listen, err)
+		return nil, fmt.Errorf("starting libp2p: %w", err)
 	}
 	return h, nil
+}
+
+// listen opens the host to others, on every one of the addresses. It comes after all
+// protocols are set up: a peer that connects before may never learn of them.
+func listen(h host.Host, addrs []ma.Multiaddr) error {
+	for _, addr := range addrs {
+		if err := h.Network().Listen(addr); err != nil {
+			return fmt.Errorf("listening on %s: %w", addr, err)
+		}
+	}
+	return nil
 }
 
 // newLimits bounds what peers, friendly or not, may make this node hold.

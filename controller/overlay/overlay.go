@@ -125,6 +125,9 @@ func (o *Overlay) start(s settings) (err error) {
 			return fmt.Errorf("starting the DHT: %w", err)
 		}
 	}
+	if err := listen(o.host, s.listen); err != nil {
+		return err
+	}
 	if s.MDNS {
 		o.work.Go(func() { o.runMDNS(s.Federation) })
 	}

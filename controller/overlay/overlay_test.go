@@ -398,16 +398,17 @@ func TestNothingIsLeftBehind(t *testing.T) {
 func TestNewRefusesBadConfig(t *testing.T) {
 	other := config(t).Identity.String()
 	for name, change := range map[string]func(*Config){
-		"no federation":    func(c *Config) { c.Federation = "" },
-		"federation":       func(c *Config) { c.Federation = "a/b" },
-		"no identity":      func(c *Config) { c.Identity = nil },
-		"allow":            func(c *Config) { c.AllowPeers = []string{"node-1"} },
-		"listen":           func(c *Config) { c.Listen = []string{"127.0.0.1:4001"} },
-		"listen UDP":       func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} },
-		"listen name":      func(c *Config) { c.Listen = []string{"/dns4/localhost/tcp/0"} },
-		"listen elsewhere": func(c *Config) { c.Listen = []string{"/ip4/192.0.2.77/tcp/0"} },
-		"bootstrap":        func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/4001"} },
-		"bootstrap, only":  func(c *Config) { c.Bootstrap = []string{"/p2p/" + other} },
+		"no federation":      func(c *Config) { c.Federation = "" },
+		"federation":         func(c *Config) { c.Federation = "a/b" },
+		"no identity":        func(c *Config) { c.Identity = nil },
+		"allow":              func(c *Config) { c.AllowPeers = []string{"node-1"} },
+		"listen":             func(c *Config) { c.Listen = []string{"127.0.0.1:4001"} },
+		"listen UDP":         func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} },
+		"listen name":        func(c *Config) { c.Listen = []string{"/dns4/localhost/tcp/0"} },
+		"listen elsewhere":   func(c *Config) { c.Listen = []string{"/ip4/192.0.2.77/tcp/0"} },
+		"listen, one of two": func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.77/tcp/0"} },
+		"bootstrap":          func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/4001"} },
+		"bootstrap, only":    func(c *Config) { c.Bootstrap = []string{"/p2p/" + other} },
 		"bootstrap allowed": func(c *Config) {
 			c.Bootstrap, c.AllowPeers = []string{"/ip4/127.0.0.1/tcp/1/p2p/" + other}, []string{c.Identity.String()}
 		},

@@ -24,11 +24,13 @@ func (o *Overlay) watchSilence() {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	asked := make(map[peer.ID]time.Time)
+	mutes := make(mutes)
 	for {
 		select {
 		case <-o.ctx.Done():
 			return
 		case now := <-ticker.C:
+			o.unmute(mutes, now)
 			silent := o.validator.silent(now)
 			for id, since := range silent {
 				// Once for each silence.
@@ -54,6 +56,11 @@ func (o *Overlay) ask(id peer.ID) {
 		return
 	}
 	o.log.Info().Stringer("peer", id).Msg("silent and does not answer: connecting anew")
+	o.disconnect(id)
+}
+
+// disconnect closes the connections to a peer; the keeper makes a new one.
+func (o *Overlay) disconnect(id peer.ID) {
 	if err := o.host.Network().ClosePeer(id); err != nil {
 		o.log.Debug().Stringer("peer", id).Str("error", oneLine(err)).Msg("closing its connections")
 	}
