@@ -31,18 +31,34 @@ var validDir = regexp.MustCompile(`^/[A-Za-z0-9._/-]*$`)
 // That one is not replaced at run time: HAProxy up to 3.0 dies of a change of
 // anchors that comes after one of the certificate that came after one of anchors.
 func (c *Client) Secure(ctx context.Context, own peercert.Certificate, anchors []string) error {
-	if err := c.letIn(ctx, anchors); err != nil {
+	lets, shows, err := c.showTLS(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.letIn(ctx, lets, anchors); err != nil {
 		return fmt.Errorf("the certificates of peers: %w", err)
 	}
-	return c.checkShown(ctx, own)
+	return c.checkShown(shows, own)
 }
 
-func (c *Client) letIn(ctx context.Context, anchors []string) error {
-	file := c.tlsDir + "/" + AnchorsFile
-	answer, err := c.run(ctx, "show ssl ca-file "+file)
+// showTLS asks for the anchors that let peers in and for this node's certificate,
+// over one connection, since this is asked several times a second.
+func (c *Client) showTLS(ctx context.Context) (anchors, certificate string, err error) {
+	file := c.tlsDir + "/" + CertificateFile
+	answer, err := c.run(ctx, "show ssl ca-file "+c.tlsDir+"/"+AnchorsFile, "show ssl cert "+file)
 	if err != nil {
-		return c.explainTLS(err)
+		return "", "", c.explainTLS(err)
 	}
+	head := "\nFilename: " + file + "\n"
+	anchors, certificate, found := strings.Cut(answer, head)
+	if !found {
+		return "", "", c.explainTLS(fmt.Errorf("HAProxy at %s does not show %s", c.socket, file))
+	}
+	return anchors, head + certificate, nil
+}
+
+// letIn sets the anchors unless they are those that HAProxy has by its answer.
+func (c *Client) letIn(ctx context.Context, answer string, anchors []string) error {
 	want, err := peercert.Serials(strings.Join(anchors, ""))
 	if err != nil {
 		return err
@@ -50,18 +66,15 @@ func (c *Client) letIn(ctx context.Context, anchors []string) error {
 	if same(serials(answer), want) {
 		return nil
 	}
-	return c.replaceAnchors(ctx, file, anchors)
+	return c.replaceAnchors(ctx, c.tlsDir+"/"+AnchorsFile, anchors)
 }
 
 // renewBefore is how long before its end a certificate is worth a warning.
 const renewBefore = 30 * 24 * time.Hour
 
-func (c *Client) checkShown(ctx context.Context, own peercert.Certificate) error {
+// checkShown looks at what HAProxy says of the certificate that it shows peers.
+func (c *Client) checkShown(answer string, own peercert.Certificate) error {
 	file := c.tlsDir + "/" + CertificateFile
-	answer, err := c.run(ctx, "show ssl cert "+file)
-	if err != nil {
-		return c.explainTLS(err)
-	}
 	shown := serials(answer)
 	if len(shown) == 1 && shown[0].Cmp(own.Serial) == 0 {
 		return nil

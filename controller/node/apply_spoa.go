@@ -95,7 +95,9 @@ func (k *spoaKeeper) poll(ctx context.Context) spoaEvent {
 	limited, cancel := context.WithTimeout(ctx, meterTimeout)
 	defer cancel()
 	report, err := k.spoa.Meter(limited)
-	k.answers = err == nil
+	if ctx.Err() == nil { // or else it was this node that broke it off
+		k.answers = err == nil
+	}
 	if err != nil {
 		return spoaEvent{version: k.accepted, err: fmt.Errorf("reading the SPOA's counters: %w", err)}
 	}

@@ -111,17 +111,22 @@ func (d *doubts) judgeAnswers(now time.Time, peers map[string]answers, gateway a
 		return // HAProxy does not answer
 	}
 	seconds, reference := now.Sub(d.judged).Seconds(), max(leastReference, gateway.since(d.gateway).good())
+	served := make(map[string]answers)
 	for id, total := range peers {
 		got := total.since(d.answers[id])
 		if d.answers == nil || got == (answers{}) {
 			continue
 		}
+		served[id] = got
 		if d.distrust[id] == nil {
 			forgetSome(d.distrust)
 			distrust := strategy.NewDistrust()
 			d.distrust[id] = &distrust
 		}
-		d.distrust[id].Observe(seconds, float64(got.served+got.lost)*reference, float64(got.served))
+	}
+	for id, distrust := range d.distrust {
+		got := served[id]
+		distrust.Observe(seconds, float64(got.served+got.lost)*reference, float64(got.served))
 	}
 	d.answers, d.gateway, d.judged = peers, gateway, now
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/rs/zerolog"
 )
 
@@ -32,15 +33,18 @@ const (
 	forgetHearsayAfter = 10 * time.Minute
 	maxHearsay         = 128
 	maxDials           = 8 // at a time
+	maxAddrs           = 8 // of one peer, besides those of the configuration
 )
 
 // target is a peer that should be connected.
 type target struct {
-	info      peer.AddrInfo
-	bootstrap bool // never given up
-	hearsay   bool // others relayed what it announced, nothing else is known of it
+	info      peer.AddrInfo  // with the addresses of the configuration
+	addrs     []ma.Multiaddr // others where it was found, or connected last
+	bootstrap bool           // never given up
+	hearsay   bool           // others relayed what it announced, nothing else is known of it
 	connected bool
-	opened    time.Time // when connected was last seen to begin
+	opened    time.Time     // when connected was last seen to begin
+	lasted    time.Duration // the longest connection
 	dialling  bool
 	dropped   int       // connections that did not last, since the last that did
 	since     time.Time // out of reach, or dropped, since then
@@ -53,6 +57,7 @@ type target struct {
 type keeper struct {
 	self      peer.ID
 	connected func(peer.ID) bool
+	addrs     func(peer.ID) []ma.Multiaddr // where the peer is, or was until just now
 	dial      func(context.Context, peer.AddrInfo) error
 	dropped   func(peer.ID) // told of connections that did not last
 	log       zerolog.Logger
@@ -81,6 +86,7 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 	k := &keeper{
 		self:      o.host.ID(),
 		connected: o.connected,
+		addrs:     o.host.Peerstore().Addrs,
 		dial:      o.dial,
 		dropped:   o.dropped,
 		log:       o.log,
@@ -137,19 +143,62 @@ func (k *keeper) run(ctx context.Context, events <-chan any) {
 	}
 }
 
-// add makes the peer a target, to be dialled at the given time.
+// add makes the peer a target, to be dialled at the given time, or learns where it
+// is now.
 func (k *keeper) add(f found, when time.Time) {
 	t := k.targets[f.info.ID]
 	switch {
 	case f.info.ID == k.self:
-	case t != nil && t.hearsay && !f.hearsay: // it is there, after all
-		t.info, t.hearsay, t.since, t.next = f.info, false, when, when
-	case t != nil || len(k.targets) >= maxTargets || f.hearsay && k.hearsay() >= maxHearsay:
+	case t != nil && !f.hearsay:
+		if t.hearsay { // it is there, after all
+			t.hearsay, t.since, t.next = false, when, when
+		}
+		if t.moved(f.info.Addrs) && t.next.After(when.Add(firstRetry)) {
+			t.next = when.Add(firstRetry)
+		}
+	case t != nil || f.hearsay && k.hearsay() >= maxHearsay:
+	case len(k.targets) >= maxTargets && (f.hearsay || !k.makeRoom()):
 	default:
-		t = &target{info: f.info, hearsay: f.hearsay, since: when, next: when}
+		t = &target{info: peer.AddrInfo{ID: f.info.ID}, hearsay: f.hearsay, since: when, next: when}
+		t.moved(f.info.Addrs)
 		k.targets[f.info.ID] = t
 		k.observe(t, when)
 	}
+}
+
+// makeRoom gives up the peer out of reach to which the longest connection was the
+// shortest, and of several the one that has been so for the longest: whoever makes
+// peers up would have to keep them connected for as long as others are.
+func (k *keeper) makeRoom() bool {
+	var worst *target
+	for _, t := range k.targets {
+		if t.waiting() && !t.bootstrap && (worst == nil ||
+			cmp.Or(cmp.Compare(t.lasted, worst.lasted), t.since.Compare(worst.since)) < 0) {
+			worst = t
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	delete(k.targets, worst.info.ID)
+	return true
+}
+
+// moved notes where else the peer is, the newest first, and tells whether that is
+// new.
+func (t *target) moved(addrs []ma.Multiaddr) bool {
+	known := func(addr ma.Multiaddr) bool {
+		return ma.Contains(t.addrs, addr) || ma.Contains(t.info.Addrs, addr)
+	}
+	fresh := slices.DeleteFunc(slices.Clone(addrs), known)
+	t.addrs = append(fresh, t.addrs...)
+	t.addrs = t.addrs[:min(len(t.addrs), maxAddrs)]
+	return len(fresh) > 0
+}
+
+// where returns what to dial.
+func (t *target) where() peer.AddrInfo {
+	return peer.AddrInfo{ID: t.info.ID, Addrs: slices.Concat(t.info.Addrs, t.addrs)}
 }
 
 // hearsay returns how many targets are known by hearsay alone.
@@ -176,15 +225,17 @@ func (k *keeper) returned(d dialled, now time.Time) {
 	k.dials--
 	t := k.targets[d.id]
 	t.dialling = false
+	was := t.connected
 	k.observe(t, now)
-	if t.connected {
+	switch {
+	case t.connected:
 		return
-	}
-	if d.err == nil {
-		t.turnedAway(now)
-	} else {
+	case was: // observe saw to it
+	case d.err != nil:
 		t.outOfReach(now)
 		k.log.Debug().Stringer("peer", d.id).Dur("for_ms", now.Sub(t.since)).Str("error", oneLine(d.err)).Msg("cannot connect to peer")
+	default: // it came and went between two looks
+		k.turnedAway(t, now)
 	}
 	patience := forgetAfter
 	if t.hearsay {
@@ -203,21 +254,29 @@ func (k *keeper) observe(t *target, now time.Time) {
 	switch {
 	case t.connected && !was:
 		t.opened, t.hearsay = now, false
-	case was && !t.connected && now.Sub(t.opened) >= stable:
-		t.dropped, t.since = 0, now
-		t.outOfReach(now)
-	case was && !t.connected:
-		k.dropped(t.info.ID)
-		t.turnedAway(now)
+		return
+	case t.connected || !was:
+		return
 	}
+	// libp2p forgets soon where a peer was.
+	t.moved(k.addrs(t.info.ID))
+	lasted := now.Sub(t.opened)
+	t.lasted = max(t.lasted, lasted)
+	if lasted < stable {
+		k.turnedAway(t, now)
+		return
+	}
+	t.dropped, t.since = 0, now
+	t.outOfReach(now)
 }
 
 // outOfReach puts off the next dial, the longer the peer has been out of reach.
 func (t *target) outOfReach(now time.Time) { t.postpone(now, now.Sub(t.since)/retryShare) }
 
-// turnedAway counts a connection that the peer did not keep, and puts off the
+// turnedAway tells of a connection that the peer did not keep, and puts off the
 // next dial the longer the more there were.
-func (t *target) turnedAway(now time.Time) {
+func (k *keeper) turnedAway(t *target, now time.Time) {
+	k.dropped(t.info.ID)
 	t.postpone(now, firstRetry<<min(t.dropped, 16))
 	t.dropped++
 }
@@ -245,7 +304,7 @@ func (k *keeper) due(now time.Time) []peer.AddrInfo {
 	for i, t := range targets {
 		t.dialling = true
 		k.dials++
-		due[i] = t.info
+		due[i] = t.where()
 	}
 	return due
 }

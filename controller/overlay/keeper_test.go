@@ -12,12 +12,14 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/rs/zerolog"
 )
 
 // world is what a keeper sees: who is connected, and whether dials succeed.
 type world struct {
 	dial   func(context.Context) error // replaces the answer to dials, if set
+	addrs  []ma.Multiaddr              // of connected peers
 	start  time.Time
 	events chan any
 
@@ -25,6 +27,7 @@ type world struct {
 	reachable bool
 	connected map[peer.ID]bool
 	dials     []time.Duration // since the start
+	last      peer.AddrInfo   // dialled
 	dropped   int
 }
 
@@ -34,6 +37,7 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 	k := &keeper{
 		self:      "self",
 		connected: w.isConnected,
+		addrs:     func(peer.ID) []ma.Multiaddr { return w.addrs },
 		dropped:   w.drop,
 		log:       zerolog.Nop(),
 		targets:   make(map[peer.ID]*target),
@@ -53,7 +57,7 @@ func (w *world) answer(ctx context.Context, info peer.AddrInfo) error {
 		return w.dial(ctx)
 	}
 	w.mu.Lock()
-	w.dials = append(w.dials, time.Since(w.start))
+	w.dials, w.last = append(w.dials, time.Since(w.start)), info
 	reachable := w.reachable
 	w.mu.Unlock()
 	if !reachable {
@@ -86,6 +90,12 @@ func (w *world) allDials() []time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.dials)
+}
+
+func (w *world) lastDial() peer.AddrInfo {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
 }
 
 func (w *world) allDropped() int {
@@ -233,6 +243,96 @@ func TestPeerThatTurnsAwayIsDialledSeldom(t *testing.T) {
 		}
 		if w.allDropped() == 0 {
 			t.Error("nobody was told")
+		}
+	})
+}
+
+// A peer that refuses this node may do so before the keeper has looked.
+func TestConnectionThatCameAndWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{dial: func(context.Context) error { return nil }}
+		k := keep(t.Context(), w)
+		k.want(peer.AddrInfo{ID: "p"})
+		after(time.Second / 4)
+		if n := w.allDropped(); n != 1 {
+			t.Errorf("told of %d that were dropped, want 1", n)
+		}
+	})
+}
+
+var oldAddr, newAddr = ma.StringCast("/ip4/192.0.2.1/tcp/1"), ma.StringCast("/ip4/192.0.2.2/tcp/2")
+
+// libp2p forgets where a lost peer was after a quarter of an hour.
+func TestLostPeerIsDialledWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{addrs: []ma.Multiaddr{oldAddr}}
+		keep(t.Context(), w)
+		w.connect("p", true)
+		after(time.Minute)
+		w.connect("p", false)
+		after(30 * time.Minute)
+		if got := w.lastDial(); got.ID != "p" || !slices.EqualFunc(got.Addrs, w.addrs, ma.Multiaddr.Equal) {
+			t.Errorf("dialled %v", got)
+		}
+	})
+}
+
+// All addresses of a network change: who is found anew is dialled there, soon, and
+// where it was.
+func TestPeerThatMovedIsDialledWhereItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w, "boot")
+		k.targets["boot"].info.Addrs = []ma.Multiaddr{oldAddr}
+		for _, id := range []peer.ID{"p", "boot"} {
+			k.want(peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{oldAddr}})
+			after(30 * time.Minute)
+			want := []ma.Multiaddr{newAddr, oldAddr}
+			if id == "boot" {
+				want = []ma.Multiaddr{oldAddr, newAddr}
+			}
+			k.want(peer.AddrInfo{ID: id, Addrs: []ma.Multiaddr{newAddr}})
+			w.reach()
+			after(2 * firstRetry)
+			if got := k.targets[id].where(); !slices.EqualFunc(got.Addrs, want, ma.Multiaddr.Equal) {
+				t.Errorf("%s is dialled at %v, want %v", id, got.Addrs, want)
+			}
+			if !w.isConnected(id) {
+				t.Errorf("%s is not dialled soon", id)
+			}
+		}
+		var many []ma.Multiaddr
+		for i := range 2 * maxAddrs {
+			many = append(many, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.3/tcp/%d", i+1)))
+		}
+		k.want(peer.AddrInfo{ID: "p", Addrs: many})
+		synctest.Wait()
+		if n := len(k.targets["p"].where().Addrs); n != maxAddrs {
+			t.Errorf("%d addresses", n)
+		}
+	})
+}
+
+// Members that come and go under ever new identities keep this node neither from a
+// peer that was lost nor from one that is found.
+func TestPassersByLeaveRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{}
+		k := keep(t.Context(), w)
+		w.connect("old friend", true)
+		after(time.Minute)
+		w.connect("old friend", false)
+		for i := range 2 * maxTargets {
+			id := peer.ID(fmt.Sprint("passer-by-", i))
+			w.connect(id, true)
+			synctest.Wait()
+			w.connect(id, false)
+			synctest.Wait()
+		}
+		k.want(peer.AddrInfo{ID: "found"})
+		synctest.Wait()
+		if n := len(k.targets); n != maxTargets || k.targets["old friend"] == nil || k.targets["found"] == nil {
+			t.Errorf("%d targets, lost one kept: %v, found one added: %v", n, k.targets["old friend"] != nil, k.targets["found"] != nil)
 		}
 	})
 }

@@ -27,38 +27,37 @@ type mutes map[peer.ID]*mute
 
 // mute is a peer that is connected without gossip, or was when last connected.
 type mute struct {
-	wait time.Duration // for gossip, over one connection
-	due  time.Time     // when this connection has lasted for long enough
-	seen time.Time     // when last connected
+	since time.Time     // without gossip, as far as was seen
+	wait  time.Duration // for gossip, over one connection
+	seen  time.Time     // when last connected
 }
 
-// overdue returns the connected peers to connect anew. gossips tells whether a
-// peer takes part in gossip. To be called every few seconds.
-func (m mutes) overdue(now time.Time, connected []peer.ID, gossips func(peer.ID) bool) []peer.ID {
+// overdue returns the peers to connect anew, of those connected since the times
+// given. gossips tells whether a peer takes part in gossip. To be called every few
+// seconds.
+//
+// Two that do not hear each other both get here, and at about the same time: what
+// counts is the age of the connection, or else one would cut what the other has
+// just made.
+func (m mutes) overdue(now time.Time, connected map[peer.ID]time.Time, gossips func(peer.ID) bool) []peer.ID {
 	var overdue []peer.ID
-	for _, id := range connected {
-		p := m[id]
-		switch {
-		case gossips(id):
+	for id, opened := range connected {
+		if gossips(id) {
 			delete(m, id)
 			continue
-		case p == nil && len(m) >= maxMutes:
-			continue
-		case p == nil:
-			p = &mute{wait: muteAfter, due: now.Add(muteAfter)}
-			m[id] = p
-		case !now.Before(p.due):
-			overdue = append(overdue, id)
-			p.wait = min(2*p.wait, muteAtMost)
-			p.due = now.Add(p.wait)
+		}
+		p := m[id]
+		if p == nil {
+			p = &mute{since: now, wait: muteAfter}
+			m.add(id, p)
 		}
 		p.seen = now
+		if now.Sub(opened) >= p.wait && now.Sub(p.since) >= p.wait {
+			overdue = append(overdue, id)
+			p.since, p.wait = now, min(2*p.wait, muteAtMost)
+		}
 	}
 	for id, p := range m {
-		if p.seen.Equal(now) {
-			continue
-		}
-		p.due = now.Add(p.wait) // of the next connection
 		if now.Sub(p.seen) > muteAtMost {
 			delete(m, id)
 		}
@@ -66,13 +65,34 @@ func (m mutes) overdue(now time.Time, connected []peer.ID, gossips func(peer.ID)
 	return overdue
 }
 
+// add makes room by forgetting who was connected the longest ago.
+func (m mutes) add(id peer.ID, p *mute) {
+	if len(m) >= maxMutes {
+		var oldest peer.ID
+		for id, p := range m {
+			if oldest == "" || p.seen.Before(m[oldest].seen) {
+				oldest = id
+			}
+		}
+		delete(m, oldest)
+	}
+	m[id] = p
+}
+
 // unmute connects anew to the peers that are connected without gossip.
 func (o *Overlay) unmute(m mutes, now time.Time) {
+	connected := make(map[peer.ID]time.Time)
+	for _, c := range o.host.Network().Conns() {
+		id, opened := c.RemotePeer(), c.Stat().Opened
+		if first, ok := connected[id]; !ok || opened.Before(first) {
+			connected[id] = opened
+		}
+	}
 	inGossip := make(map[peer.ID]bool)
 	for _, id := range o.topic.ListPeers() {
 		inGossip[id] = true
 	}
-	for _, id := range m.overdue(now, o.host.Network().Peers(), func(id peer.ID) bool { return inGossip[id] }) {
+	for _, id := range m.overdue(now, connected, func(id peer.ID) bool { return inGossip[id] }) {
 		o.log.Info().Stringer("peer", id).Msg("connected but takes no part in gossip: connecting anew")
 		o.disconnect(id)
 	}

@@ -1,7 +1,7 @@
 package overlay
 
 import (
-	"slices"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,48 +10,56 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
+// What a mutes says in a course of events; times are in seconds since the start.
 func TestMutesAreOverdue(t *testing.T) {
-	const a, b = peer.ID("a"), peer.ID("b")
-	m := make(mutes)
-	start := time.Now()
-	var cuts []time.Duration
-	step := func(at time.Duration, connected []peer.ID, gossiping ...peer.ID) {
-		t.Helper()
-		for _, id := range m.overdue(start.Add(at), connected, func(id peer.ID) bool { return slices.Contains(gossiping, id) }) {
-			if id != a {
-				t.Errorf("after %v: %s is overdue", at, id)
+	type look struct {
+		at      int
+		opened  int // when the connection was, -1: there is none
+		gossips bool
+		overdue bool
+	}
+	for name, looks := range map[string][]look{
+		"never any gossip":       {{0, 0, false, false}, {9, 0, false, false}, {10, 0, false, true}},
+		"gossip begins":          {{0, 0, false, false}, {9, 0, true, false}, {10, 0, false, false}, {19, 0, false, false}, {20, 0, false, true}},
+		"gossip ends":            {{0, 0, true, false}, {100, 0, false, false}, {109, 0, false, false}, {110, 0, false, true}},
+		"cut by the other":       {{0, 0, false, false}, {9, 0, false, false}, {10, 9, false, false}, {18, 9, false, false}, {19, 9, false, true}},
+		"again and again":        {{0, 0, false, false}, {10, 0, false, true}, {11, 11, false, false}, {30, 11, false, false}, {31, 11, false, true}, {70, 32, false, false}, {72, 32, false, true}},
+		"parted for a while":     {{0, 0, false, false}, {10, 0, false, true}, {11, -1, false, false}, {100, 100, false, false}, {119, 100, false, false}, {120, 100, false, true}},
+		"parted for a long time": {{0, 0, false, false}, {10, 0, false, true}, {611, -1, false, false}, {612, 612, false, false}, {621, 612, false, false}, {622, 612, false, true}},
+		"gossip after a cut":     {{0, 0, false, false}, {10, 0, false, true}, {12, 12, true, false}, {13, 12, false, false}, {23, 12, false, true}},
+	} {
+		start, m := time.Now(), make(mutes)
+		for _, l := range looks {
+			connected := make(map[peer.ID]time.Time)
+			if l.opened >= 0 {
+				connected["p"] = start.Add(time.Duration(l.opened) * time.Second)
 			}
-			cuts = append(cuts, at)
+			overdue := m.overdue(start.Add(time.Duration(l.at)*time.Second), connected, func(peer.ID) bool { return l.gossips })
+			if (len(overdue) == 1) != l.overdue {
+				t.Errorf("%s, after %d s: overdue %q", name, l.at, overdue)
+			}
 		}
 	}
-	both := []peer.ID{a, b}
-	for at := range 8 {
-		step(time.Duration(at)*10*time.Second, both, b) // at 10 s, 30 s and 70 s
-	}
-	// Not connected for as long as it was waited for: the next connection has its time.
-	step(80*time.Second, []peer.ID{b}, b)
-	step(170*time.Second, []peer.ID{b}, b)
-	step(180*time.Second, both, b)
-	step(249*time.Second, both, b)
-	step(250*time.Second, both, b)
-	// Gossip begins: all is forgotten.
-	step(260*time.Second, both, a, b)
-	step(270*time.Second, both, b)
-	step(280*time.Second, both, b)
-	want := []time.Duration{10 * time.Second, 30 * time.Second, 70 * time.Second, 250 * time.Second, 280 * time.Second}
-	if !slices.Equal(cuts, want) {
-		t.Errorf("cut after %v, want %v", cuts, want)
-	}
-	// Who stays away is forgotten.
-	step(280*time.Second+muteAtMost+1, nil)
-	if len(m) != 0 {
-		t.Errorf("%d are kept", len(m))
+}
+
+func TestMutesAreBounded(t *testing.T) {
+	start, m := time.Now(), make(mutes)
+	look := func(second int, ids ...peer.ID) {
+		connected := make(map[peer.ID]time.Time)
+		for _, id := range ids {
+			connected[id] = start
+		}
+		m.overdue(start.Add(time.Duration(second)*time.Second), connected, func(peer.ID) bool { return false })
 	}
 	for i := range 2 * maxMutes {
-		step(time.Hour, []peer.ID{peer.ID(rune(i))})
+		look(i/maxMutes, "stays", peer.ID(fmt.Sprint(i)))
 	}
-	if len(m) != maxMutes {
-		t.Errorf("%d are kept, want %d", len(m), maxMutes)
+	if len(m) != maxMutes || m["stays"] == nil || m["0"] != nil {
+		t.Errorf("%d are kept, among them who stays: %v, and the first: %v", len(m), m["stays"] != nil, m["0"] != nil)
+	}
+	look(int(muteAtMost/time.Second) + 3)
+	if len(m) != 0 {
+		t.Errorf("%d are kept for ever", len(m))
 	}
 }
 

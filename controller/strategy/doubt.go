@@ -10,6 +10,7 @@ import "math"
 type Doubt struct {
 	held, idle         float64    // what is left of it after a second in which the claim held, or nothing was claimed
 	seconds, want, got float64    // not judged yet
+	quiet              float64    // seconds since there was anything to judge
 	seen               [2]float64 // the evidence before
 	value              float64
 }
@@ -25,6 +26,9 @@ const (
 	// slowly makes distrust outlast 17 s of honest service, very slowly an unused
 	// claim 76 s without one: claims may come and go.
 	slowly, verySlowly = 0.8, 0.95
+	// outdated is after how many seconds without a claim the evidence before says
+	// nothing about what comes.
+	outdated = 60
 	// forgotten is the doubt that is as good as none.
 	forgotten = 0.02
 )
@@ -44,8 +48,12 @@ func (d *Doubt) Value() float64 { return d.value }
 func (d *Doubt) Observe(seconds, want, got float64) {
 	if want == 0 {
 		d.set(d.value * math.Pow(d.idle, seconds))
+		if d.quiet += seconds; d.quiet > outdated {
+			d.seconds, d.want, d.got, d.seen = 0, 0, 0, [2]float64{}
+		}
 		return
 	}
+	d.quiet = 0
 	d.seconds, d.want, d.got = d.seconds+seconds, d.want+want, d.got+got
 	if d.seconds < shortest || d.want < enough {
 		return

@@ -375,6 +375,18 @@ func TestDoubt(t *testing.T) {
 	if v := observe(&quick, 1, 0, 0, 80); v != 0 {
 		t.Errorf("%g after 83 seconds without a claim", v)
 	}
+	back := NewDistrust()
+	observe(&back, 1, 100, 10, 2)
+	observe(&back, 1, 0, 0, outdated)
+	if v := observe(&back, 1, 100, 10, 1); v == 0 {
+		t.Error("the evidence is forgotten within the minute")
+	}
+	back = NewDistrust()
+	observe(&back, 1, 100, 10, 2)
+	observe(&back, 1, 0, 0, outdated+1)
+	if v := observe(&back, 1, 100, 10, 2); v != 0 {
+		t.Errorf("%g after two bad periods of who was away", v)
+	}
 	for name, honest := range map[string][3]float64{
 		"a bit short":          {1, 100, 92},
 		"nothing wanted":       {1, 0, 100},

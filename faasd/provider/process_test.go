@@ -158,7 +158,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		call   func()
 	}{
 		"background": {"sleep 60 & echo $! >PID; exit 0", nil, func() { p.want(200, "", "GET", "/function/background", nil) }},
-		"timeout": {"sleep 60 & echo $! >PID; wait", map[string]string{"exec_timeout": "1s"},
+		"timeout": {"sleep 60 & echo $! >PID; wait", map[string]string{"exec_timeout": "4s"}, // of which it needs some to begin
 			func() { p.want(504, "", "GET", "/function/timeout", nil) }},
 		"client": {"sleep 60 & echo $! >PID; wait", nil, func() { hangUp(t, p, "/function/client", filepath.Join(dir, "client")) }},
 		"streaming": {"sleep 60 & echo $! >PID; wait", map[string]string{"mode": "streaming"},
@@ -178,7 +178,7 @@ func TestOutputHeldOpen(t *testing.T) {
 	p := startNew(t)
 	for name, leftover := range map[string]string{
 		"silent": "exec sleep 60",
-		"busy":   "while :; do echo tick; sleep 0.02; done",
+		"busy":   `trap "" PIPE; while :; do echo tick; sleep 0.02; done`,
 	} {
 		path := filepath.Join(t.TempDir(), name)
 		p.deploy(name, script(t, fmt.Sprintf("setsid sh -c 'echo $$ >%[1]s; %[2]s' & until [ -s %[1]s ]; do sleep 0.01; done; echo done",
@@ -275,7 +275,7 @@ func TestUnreadBody(t *testing.T) {
 	p := startNew(t)
 	for _, mode := range []string{"serializing", "streaming"} {
 		p.deploy(mode, "echo done", map[string]string{"mode": mode})
-		p.want(200, "done", "POST", "/function/"+mode, bytes.NewReader(make([]byte, 4<<20)))
+		p.want(200, "done", "POST", "/function/"+mode, bytes.NewReader(make([]byte, 256<<10)))
 	}
 	// The rest of this body never comes.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))

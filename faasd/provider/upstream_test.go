@@ -82,7 +82,7 @@ func TestHTTPModeLimits(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.MaxOutput, o.MaxBody = 1<<20, 1<<20
 	p := start(t, o)
-	p.startHTTP("web", map[string]string{"exec_timeout": "2s"})
+	p.startHTTP("web", map[string]string{"exec_timeout": "5s"}) // of which it needs some to begin
 	p.upstreamPid("web")
 	p.want(504, "exec_timeout", "GET", "/function/web/hang", nil)
 	if status, text := p.do("GET", "/function/web/huge", nil); status != 200 || !strings.HasSuffix(text, "BROKEN") {

@@ -119,6 +119,11 @@ func (e *edge) start(t *testing.T) {
 		return err
 	}
 	eventually(t, "the admin socket answers", func() bool {
+		select {
+		case <-done:
+			t.Fatalf("the controller has ended: %v", err)
+		default:
+		}
 		_, err := e.admin.Status(ctx)
 		return err == nil
 	})
