@@ -66,6 +66,7 @@ func TestMutesAreBounded(t *testing.T) {
 // Gossipsub gives a peer up that resets its streams five times, for as long as the
 // connection lasts.
 func TestPeerGivenUpByGossipsubIsConnectedAnew(t *testing.T) {
+	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	nodes[0].join(nodes[1])
 	waitMesh(t, nodes...)

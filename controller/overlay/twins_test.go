@@ -77,6 +77,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 // TestTwinIsNoticed: two nodes have one key and know each other only by way of
 // two more, of which the one's mesh is full, so that it only tells of what it has.
 func TestTwinIsNoticed(t *testing.T) {
+	t.Parallel()
 	hub := run(t, config(t))
 	inMesh := func(n *node) bool {
 		return hub.host.ConnManager().IsProtected(n.host.ID(), "pubsub:"+hub.topic.String())
