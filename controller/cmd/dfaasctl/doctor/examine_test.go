@@ -47,7 +47,7 @@ func TestExamineRealParts(t *testing.T) {
 	gateway := serveGateway(t)
 	proxy := haproxytest.Start(t, haproxytest.Options{Gateway: gateway, NodeID: id.String()})
 	c.Gateway, c.HAProxySocket, c.HTTPAddress = gateway, proxy.Socket, proxy.Addr
-	waitDown(t, proxy.Client, haproxy.BackendSPOA)
+	waitState(t, proxy.Client, haproxy.BackendSPOA, haproxy.Down)
 
 	results := Examine(t.Context(), Settings{Config: c})
 	levels := map[string]Level{}
@@ -141,20 +141,20 @@ func serveGateway(t *testing.T) (address string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// waitDown waits until HAProxy has found out that nobody listens there.
-func waitDown(t *testing.T, client *haproxy.Client, backend string) {
+// waitState waits until HAProxy has found out whether somebody listens there.
+func waitState(t *testing.T, client *haproxy.Client, backend string, state haproxy.State) {
 	t.Helper()
 	tick, deadline := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
 	defer tick.Stop()
 	for {
 		servers, err := client.Servers(t.Context(), backend)
-		if err == nil && len(servers) > 0 && servers[0].State == haproxy.Down {
+		if err == nil && len(servers) > 0 && servers[0].State == state {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("%s is not down: %+v, %v", backend, servers, err)
+			t.Fatalf("%s is not %s: %+v, %v", backend, state, servers, err)
 		}
 	}
 }

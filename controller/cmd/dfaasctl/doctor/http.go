@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -14,7 +16,10 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/spoa/control"
+	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
+	"github.com/dfaas/dfaas/spoa/token"
 )
 
 // httpFacts is what peers get when they ask this node's HAProxy.
@@ -22,15 +27,25 @@ type httpFacts struct {
 	err    error
 	status int
 	nodeID string // header of the answer
-	// forged is the status that a caller got who claimed to be a peer.
-	forged int
+	forged forgedFacts
 }
 
-// Paths that are asked for, and who asks for the second.
+// forgedFacts is what became of a caller who claimed to be a peer.
+type forgedFacts struct {
+	status  int
+	counted bool // dfaas-spoa refused somebody meanwhile who is no peer
+	// countErr is why its counters are not known.
+	countErr error
+}
+
 const (
 	pathHealth = "/healthz"
 	pathForged = "/function/dfaas-doctor"
-	forgedPeer = "dfaas-doctor"
+	// forgedToken looks like a token: HAProxy itself refuses what does not.
+	forgedToken = "dfaas.doctor.forged"
+	// forgeries is how often a forged peer tries: an agent that is busy may miss
+	// the time for its answer once.
+	forgeries = 3
 )
 
 func gatherHTTP(ctx context.Context, c *config.Config) httpFacts {
@@ -38,47 +53,82 @@ func gatherHTTP(ctx context.Context, c *config.Config) httpFacts {
 		return httpFacts{err: errors.New("http_address is not set")}
 	}
 	base, transport := "http://"+c.HTTPAddress, &http.Transport{DisableKeepAlives: true}
-	if c.PeerTLS {
-		var err error
-		if transport.TLSClientConfig, err = asItself(filepath.Join(c.TLSDir, haproxy.CertificateFile)); err != nil {
-			return httpFacts{err: err}
-		}
+	// An id that is none of a peer, and that only dfaas-spoa knows not to be: with
+	// TLS it must be the one whose certificate is shown, this node's own.
+	forger, err := madeUpID()
+	if err == nil && c.PeerTLS {
 		base = "https://" + c.HTTPAddress
+		transport.TLSClientConfig, forger, err = asItself(filepath.Join(c.TLSDir, haproxy.CertificateFile))
+	}
+	if err != nil {
+		return httpFacts{err: err}
 	}
 	health, err := ask(ctx, transport, base+pathHealth, "")
 	if err != nil {
 		return httpFacts{err: err}
 	}
-	forged, err := ask(ctx, transport, base+pathForged, forgedPeer)
+	forged, err := forge(ctx, transport, base+pathForged, forger, c.SPOASocket)
 	if err != nil {
 		return httpFacts{err: err}
 	}
-	return httpFacts{status: health.StatusCode, nodeID: health.Header.Get(haproxy.HeaderNodeID), forged: forged.StatusCode}
+	return httpFacts{status: health.StatusCode, nodeID: health.Header.Get(haproxy.HeaderNodeID), forged: forged}
 }
 
+func madeUpID() (string, error) {
+	key, _, err := ed25519.GenerateKey(nil)
+	return peerid.FromKey(key), err
+}
+
+// forge claims to be that peer until dfaas-spoa says what everybody expects of
+// it, or a few times. What it counts tells whether it was asked.
+func forge(ctx context.Context, transport http.RoundTripper, address, peer, socket string) (forgedFacts, error) {
+	client := control.New(socket)
+	defer client.Close()
+	var f forgedFacts
+	for range forgeries {
+		before, errBefore := client.Meter(ctx)
+		answer, err := ask(ctx, transport, address, peer)
+		if err != nil {
+			return forgedFacts{}, err
+		}
+		after, errAfter := client.Meter(ctx)
+		f = forgedFacts{answer.StatusCode, unknownPeers(after) > unknownPeers(before), cmp.Or(errBefore, errAfter)}
+		if f.countErr != nil || f.turnedAway() {
+			break
+		}
+	}
+	return f, nil
+}
+
+func unknownPeers(r meter.Report) uint64 { return r.Denied[token.UnknownPeer.String()] }
+
+// turnedAway tells whether dfaas-spoa did it: the same status alone could be of
+// another's making.
+func (f forgedFacts) turnedAway() bool { return f.status == http.StatusForbidden && f.counted }
+
 // asItself makes connections as this node's HAProxy would to itself: with its
-// certificate, to one with a certificate of the same node.
-func asItself(file string) (*tls.Config, error) {
+// certificate, to one with a certificate of the same node, whose id it returns.
+func asItself(file string) (_ *tls.Config, id string, _ error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	pair, err := tls.X509KeyPair(text, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}
-	id := pair.Leaf.Subject.CommonName
+	id = pair.Leaf.Subject.CommonName
 	key, err := peerid.Parse(id)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}
 	anchor, err := peercert.Anchor(id, key)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM([]byte(anchor))
-	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: id, MinVersion: tls.VersionTLS13}, nil
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: id, MinVersion: tls.VersionTLS13}, id, nil
 }
 
 // ask makes one request, as a peer unless that is "", and drops the body of
@@ -90,6 +140,7 @@ func ask(ctx context.Context, transport http.RoundTripper, address, peer string)
 	}
 	if peer != "" {
 		request.Header.Set(haproxy.HeaderNodeID, peer)
+		request.Header.Set(haproxy.HeaderToken, forgedToken)
 	}
 	client := &http.Client{
 		Transport:     transport,
@@ -150,16 +201,24 @@ func judgeNodeID(f *Facts) Verdict {
 }
 
 // judgeForged tells whether dfaas-spoa really decides: health checks may pass
-// while its answers never arrive. Without a fresh table all calls are served
-// here, also those of forged peers, and that is said already.
+// while its answers never arrive, or it is never asked. Without a fresh table all
+// calls are served here, also those of forged peers, and that is said already.
 func judgeForged(f *Facts) Verdict {
-	switch up, _ := f.HAProxy.spoa.up(); {
-	case f.HTTP.err != nil || f.SPOA.err != nil || !f.SPOA.health.Fresh || !up:
+	const mend = "the frontend at http_address needs the lines `filter spoe` and `http-request send-spoe-group dfaas route` " +
+		"(docs/install.md, your own frontend); dfaas.cfg, dfaas-spoe.conf and dfaas-spoa must be of the same version"
+	forged := f.HTTP.forged
+	up, _ := f.HAProxy.spoa.up()
+	unknown := cmp.Or(f.SPOA.err, forged.countErr)
+	switch {
+	case f.HTTP.err != nil || !up || f.SPOA.err == nil && !f.SPOA.health.Fresh:
 		return skip()
-	case f.HTTP.forged != http.StatusForbidden:
-		return fail("the frontend needs `filter spoe` and `send-spoe-group` (see docs/install.md); "+
-			"dfaas.cfg, dfaas-spoe.conf and dfaas-spoa must be of the same version",
-			"got %d instead of 403: dfaas-spoa decides nothing, so no call is forwarded and no peer is checked", f.HTTP.forged)
+	case unknown != nil:
+		return warn("run dfaasctl doctor as root; spoa_socket must be the control socket of the dfaas-spoa that HAProxy asks",
+			"got %d, but not checked whether that was dfaas-spoa: its counters cannot be read: %s", forged.status, oneLine(unknown))
+	case forged.status != http.StatusForbidden:
+		return fail(mend, "got %d instead of 403: dfaas-spoa decides nothing, so no call is forwarded and no peer is checked", forged.status)
+	case !forged.counted:
+		return fail(mend, "got 403, but dfaas-spoa counted no refusal: it is not asked, so no call is forwarded and no peer is checked")
 	default:
 		return ok("is turned away: dfaas-spoa decides")
 	}
