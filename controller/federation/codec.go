@@ -149,6 +149,9 @@ func normalizeOffers(offers []strategy.Offer) error {
 				return fmt.Errorf("function %q: rate %v: rates are 0 to %v requests/s", o.Name, rate, float64(table.MaxRate))
 			}
 		}
+		if o.TimeoutMillis < 0 || o.TimeoutMillis > table.MaxTimeoutMillis {
+			return fmt.Errorf("function %q: time limit of %d ms: they are 0 to %d ms", o.Name, o.TimeoutMillis, table.MaxTimeoutMillis)
+		}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 func valid() Announcement {
 	return Announcement{
 		V: Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1}},
+		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
 }
 
@@ -111,6 +111,10 @@ func TestBounds(t *testing.T) {
 		{"user rate too high", offer(strategy.Offer{Name: "a", UserRate: 1e300}), "rate"},
 		{"negative limit", offer(strategy.Offer{Name: "a", Limit: -0.1}), "rate"},
 		{"unlimited", offer(strategy.Offer{Name: "a", Capacity: -1}), "rate"},
+		{"longest time limit", offer(strategy.Offer{Name: "a", TimeoutMillis: 3_600_000}), ""},
+		{"time limit too long", offer(strategy.Offer{Name: "a", TimeoutMillis: 3_600_001}), "time limit"},
+		{"time limit of ages", offer(strategy.Offer{Name: "a", TimeoutMillis: math.MaxInt64}), "time limit"},
+		{"negative time limit", offer(strategy.Offer{Name: "a", TimeoutMillis: -1}), "time limit"},
 		{"twice", func(a *Announcement) { a.Offers = append(a.Offers, strategy.Offer{Name: "cat"}) }, "twice"},
 		{"most functions", func(a *Announcement) { a.Offers = manyOffers(MaxOffers) }, ""},
 		{"too many functions", func(a *Announcement) { a.Offers = manyOffers(MaxOffers + 1) }, "at most"},

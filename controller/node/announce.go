@@ -66,15 +66,15 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Anno
 }
 
 // significant tells whether peers should hear of the change before the next
-// beat: functions that came or went, a capacity that is another, a rate that
-// differs noticeably or has crossed the capacity.
+// beat: functions that came or went, a capacity or a time limit that is another,
+// a rate that differs noticeably or has crossed the capacity.
 func significant(before, now []strategy.Offer) bool {
 	if len(before) != len(now) {
 		return true
 	}
 	for i := range now {
 		b, n := &before[i], &now[i]
-		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity ||
+		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
 			(b.Demand > 0) != (n.Demand > 0) ||
 			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {

@@ -22,6 +22,7 @@ func TestSignificant(t *testing.T) {
 		{"limit", func(o *strategy.Offer) { o.Limit = 30 }, true},
 		{"doubt begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
 		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
+		{"time limit", func(o *strategy.Offer) { o.TimeoutMillis = 1 }, true},
 		{"another function", func(o *strategy.Offer) { o.Name = "g" }, true},
 		{"no longer deployed", func(o *strategy.Offer) { o.Absent = true }, true},
 	} {

@@ -15,7 +15,7 @@ import (
 // servers are ones that HAProxy can be told of.
 func FuzzAnnouncement(f *testing.F) {
 	const honest = `{"v":1,"epoch":1,"seq":1,"t":1,"http":"127.0.0.1:8081","strategy":"headroom","period_ms":1000,` +
-		`"f":[{"n":"cat","c":10,"u":5,"l":1},{"n":"dog","c":10,"u":300,"l":0},{"n":"only-there","c":30,"u":0,"l":0}]}`
+		`"f":[{"n":"cat","c":10,"u":5,"l":1},{"n":"dog","c":10,"u":300,"l":0},{"n":"only-there","c":30,"u":0,"l":0,"t":300000}]}`
 	f.Add([]byte(honest), []byte(honest))
 	f.Add([]byte(`{"v":1,"epoch":1,"seq":1,"t":1,"http":"127.0.0.1:8081","strategy":"headroom","period_ms":1000,`+
 		`"f":[{"n":"cat","c":1e6,"u":0,"l":1e6},{"n":"dog","a":true,"c":0,"u":1e6,"l":0},{"n":"cat.ns","a":true,"c":0,"u":1e6,"l":0}]}`),

@@ -164,7 +164,10 @@ func (b *builder) forward(flow strategy.Flow) table.Forward {
 	if !b.usable[flow.Peer] {
 		return table.Forward{Peer: flow.Peer}
 	}
-	return table.Forward{Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate)}
+	return table.Forward{
+		Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
+		TimeoutMillis: min(max(0, flow.TimeoutMillis), table.MaxTimeoutMillis),
+	}
 }
 
 // tableRate makes a rate fit for the table: thousandths of a request/s are

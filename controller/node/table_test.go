@@ -49,7 +49,7 @@ func TestBuildTable(t *testing.T) {
 				Out: []strategy.Flow{{Peer: up, Weight: 2, Rate: 5.00049}, {Peer: down, Weight: 1, Rate: 5}, {Peer: gone, Weight: 1, Rate: 1}},
 				In:  []strategy.Flow{{Peer: up, Rate: 3}, {Peer: down, Rate: 0}},
 			},
-			{Name: "remote", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: table.Unlimited}}},
+			{Name: "remote", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 			{Name: "alias.openfaas-fn", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
 			{Name: "BAD", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
 		}},
@@ -67,7 +67,7 @@ func TestBuildTable(t *testing.T) {
 				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
 				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: 5}, {Peer: down}, {Peer: gone}},
 			},
-			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited}}},
+			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 		},
 		Peers: []table.Peer{
 			{ID: up, Token: "t.o.k", Inbound: map[string]float64{"cat": 3}}, {ID: down, Token: "t.o.k"},
@@ -102,7 +102,7 @@ func TestTablesAreAccepted(t *testing.T) {
 				p.Local = &table.Local{Rate: rate(), Share: r.Float64()}
 			}
 			for _, id := range ids {
-				p.Out = append(p.Out, strategy.Flow{Peer: id, Weight: rate(), Rate: rate()})
+				p.Out = append(p.Out, strategy.Flow{Peer: id, Weight: rate(), Rate: rate(), TimeoutMillis: int64(r.Uint64())})
 				p.In = append(p.In, strategy.Flow{Peer: id, Rate: rate()})
 			}
 			in.plan.Functions = append(in.plan.Functions, p)
@@ -121,7 +121,7 @@ func TestTableOfManyFits(t *testing.T) {
 	for i := range 256 {
 		id := peerID(i + 1)
 		in.peers = append(in.peers, tablePeer{id: id, token: string(make([]byte, 330)), usable: true})
-		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789})
+		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789, TimeoutMillis: table.MaxTimeoutMillis})
 	}
 	for i := range 6000 {
 		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: fmt.Sprintf("a-function-%d.of-a-namespace", i), Out: flows})

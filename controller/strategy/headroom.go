@@ -157,7 +157,7 @@ func (f *fill) out(v *view) []Flow {
 func (f *fill) outTo(p *peerOffer) Flow {
 	spare := p.spare()
 	if spare == 0 {
-		return Flow{Peer: p.id}
+		return p.flow(0, 0)
 	}
 	demand := f.claimed
 	if p.Demand > 0 {
@@ -169,12 +169,9 @@ func (f *fill) outTo(p *peerOffer) Flow {
 		taken = demand / max(demand, f.trusted)
 	}
 	counted := f.countedSpare(spare)
-	return Flow{
-		Peer: p.id,
-		// Of a spare that counts in part, only that part is taken by the fill.
-		Rate:   spare * f.part(own, demand, taken*counted/spare),
-		Weight: max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken)),
-	}
+	weight := max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken))
+	// Of a spare that counts in part, only that part is taken by the fill.
+	return p.flow(weight, spare*f.part(own, demand, taken*counted/spare))
 }
 
 // in lists every peer alive that may send us something, whether it has the

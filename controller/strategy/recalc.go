@@ -17,7 +17,7 @@ func (recalc) Plan(o Observation) Plan {
 			fp.Out = nil
 			for _, p := range v.peers {
 				if !p.Absent {
-					fp.Out = append(fp.Out, Flow{Peer: p.id, Weight: p.Limit, Rate: p.Limit})
+					fp.Out = append(fp.Out, p.flow(p.Limit, p.Limit))
 				}
 			}
 		}

@@ -68,6 +68,9 @@ type Offer struct {
 	// Demand is the sum of surplus that the announcer counts, requests/s; > 0
 	// only while it does not believe all that is claimed. Used by headroom.
 	Demand float64 `json:"d,omitempty"`
+	// TimeoutMillis is how long the announcer lets the function take, 0 where
+	// nobody wrote that down. Who forwards to it must wait as long.
+	TimeoutMillis int64 `json:"t,omitempty"`
 }
 
 // Flow is an amount of one function between this node and one peer, requests/s.
@@ -75,6 +78,9 @@ type Flow struct {
 	Peer   string
 	Weight float64
 	Rate   float64 // or table.Unlimited
+	// TimeoutMillis is how long the receiver lets the function take, 0 if it does
+	// not say. Only of what is sent.
+	TimeoutMillis int64
 }
 
 // FunctionPlan is what a strategy decides for one function.

@@ -224,6 +224,7 @@ func TestPlansAreSane(t *testing.T) {
 					for range r.IntN(5) {
 						p.Offers = append(p.Offers, Offer{
 							Name: names[r.IntN(len(names))], Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(), Demand: pick(),
+							TimeoutMillis: int64(r.Uint64()) >> r.IntN(64),
 						})
 					}
 					p.Distrust, p.Unused = pick(), map[string]float64{names[r.IntN(len(names))]: pick()}
@@ -251,6 +252,9 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 					t.Fatalf("%s %s: peer %q after %q", f.Name, kind, fl.Peer, peer)
 				}
 				peer = fl.Peer
+				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > table.MaxTimeoutMillis {
+					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
+				}
 				if !ok(fl.Rate) || !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
 					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
 				}
@@ -264,6 +268,49 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= maxRate && of.UserRate <= maxRate && of.Limit <= maxRate &&
 			of.Demand >= 0 && of.Demand <= maxRate) {
 			t.Fatalf("offer %+v", of)
+		}
+	}
+}
+
+// TestTimeLimits: a node announces how long it lets a function take that it has,
+// and knows of each flow how long the receiver does, room or not.
+func TestTimeLimits(t *testing.T) {
+	const slow, quick = 300_000, 50
+	own := func(timeout int64, absent bool) Observation {
+		return Observation{
+			Self:      id(0),
+			Functions: []Function{{Name: fn, Absent: absent, Capacity: 10, UserRate: 50, TimeoutMillis: timeout}},
+			Peers: []Peer{
+				{ID: id(1), Offers: []Offer{{Name: fn, Capacity: 30, Limit: 10, TimeoutMillis: slow}}},
+				{ID: id(2), Offers: []Offer{{Name: fn, Absent: true, UserRate: 1, TimeoutMillis: slow}}},
+				{ID: id(3), Offers: []Offer{{Name: fn, Capacity: 30, Limit: 10}}},
+				{ID: id(4), Offers: []Offer{{Name: fn, TimeoutMillis: quick}}},
+			},
+		}
+	}
+	for _, s := range all() {
+		for _, absent := range []bool{false, true} {
+			p := s.Plan(own(2000, absent))
+			want := map[string]int64{id(1): slow, id(3): 0, id(4): quick}
+			if s.Name() == "alllocal" {
+				want = nil
+			}
+			out := function(p).Out
+			for _, f := range out {
+				if limit, known := want[f.Peer]; !known || f.TimeoutMillis != limit {
+					t.Errorf("%s: %+v, want a limit of %d ms", s.Name(), f, limit)
+				}
+			}
+			if len(out) != len(want) {
+				t.Errorf("%s sends to %d peers, want %d", s.Name(), len(out), len(want))
+			}
+			announced := int64(2000)
+			if absent {
+				announced = 0
+			}
+			if got := p.Offers[0].TimeoutMillis; got != announced {
+				t.Errorf("%s, absent %v: announces %d ms", s.Name(), absent, got)
+			}
 		}
 	}
 }

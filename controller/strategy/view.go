@@ -50,8 +50,9 @@ func views(o Observation) []view {
 		for _, of := range p.Offers {
 			of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
 			if of.Absent {
-				of.Capacity, of.Limit, of.Demand = 0, 0, 0
+				of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
 			}
+			of.TimeoutMillis = min(max(0, of.TimeoutMillis), table.MaxTimeoutMillis)
 			v := get(of.Name)
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
@@ -109,6 +110,9 @@ func (v *view) local(share float64) *table.Local {
 // offer is what this node announces of the function.
 func (v *view) offer(limit float64) Offer {
 	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
+	if !v.own.Absent {
+		o.TimeoutMillis = v.own.TimeoutMillis
+	}
 	if v.bounded() {
 		o.Capacity, o.Limit = v.own.Capacity, limit
 	} else if !v.own.Absent {
@@ -126,10 +130,15 @@ func (v *view) evenly(weight, rate float64) []Flow {
 	var out []Flow
 	for _, p := range v.peers {
 		if !p.Absent {
-			out = append(out, Flow{Peer: p.id, Weight: weight, Rate: rate})
+			out = append(out, p.flow(weight, rate))
 		}
 	}
 	return out
+}
+
+// flow is what may be sent to the peer.
+func (p *peerOffer) flow(weight, rate float64) Flow {
+	return Flow{Peer: p.id, Weight: weight, Rate: rate, TimeoutMillis: p.TimeoutMillis}
 }
 
 // admitAll admits every peer alive at that rate; none at rate 0.

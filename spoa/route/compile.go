@@ -113,7 +113,10 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 	}
 	forwards := make([]forward, 0, len(tf.Forward))
 	for _, tfw := range tf.Forward {
-		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer]}
+		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer], timeout: int32(tfw.TimeoutMillis)}
+		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
+			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
+		}
 		var before *bucket
 		if k := known[tfw.Peer]; k != nil {
 			fw.state, fw.count, before = k.state, k.count, &k.bucket

@@ -149,7 +149,7 @@ func (f *function) serve(at int64) Decision {
 func (f *function) send(fw *forward) Decision {
 	fw.count.Forwarded.Add(1)
 	f.meter.Forwarded.Add(1)
-	d := Decision{Action: Peer, Target: fw.peer.id, Token: fw.peer.token, TimeoutMillis: f.timeout}
+	d := Decision{Action: Peer, Target: fw.peer.id, Token: fw.peer.token, TimeoutMillis: fw.timeout}
 	if !f.local {
 		d.Status = http.StatusServiceUnavailable
 	}

@@ -94,18 +94,53 @@ func TestUserStatuses(t *testing.T) {
 }
 
 func TestForwarding(t *testing.T) {
-	tab := testtable.New(2, 1)
+	tab := testtable.New(6, 1)
 	tab.Functions[0].Local = nil
 	tab.Functions[1].Local = &table.Local{Rate: 0, Share: 1, TimeoutMillis: 7}
+	tab.Functions[2].Local = nil
+	tab.Functions[2].Forward[0].TimeoutMillis = table.MaxTimeoutMillis
+	tab.Functions[3].Local = &table.Local{Rate: 0, Share: 1, TimeoutMillis: 7}
+	tab.Functions[3].Forward[0].TimeoutMillis = 300_000
+	tab.Functions[4].Local = &table.Local{Rate: 0, Share: 1}
+	tab.Functions[4].Forward[0].TimeoutMillis = 300_000
+	tab.Functions[5].Forward[0].TimeoutMillis = 300_000
 	s := compile(t, tab, nil, t0)
 	peer := testtable.ID(1)
 	for name, want := range map[string]Decision{
 		"f0": {Action: Peer, Target: peer, Token: "token-for-1", Status: 503},
 		"f1": {Action: Peer, Target: peer, Token: "token-for-1", TimeoutMillis: 7},
+		"f2": {Action: Peer, Target: peer, Token: "token-for-1", Status: 503, TimeoutMillis: table.MaxTimeoutMillis},
+		"f3": {Action: Peer, Target: peer, Token: "token-for-1", TimeoutMillis: 7},
+		"f4": {Action: Peer, Target: peer, Token: "token-for-1", TimeoutMillis: 300_000},
+		"f5": {}, // served here: what a peer says is for what is sent to it
 	} {
 		if diff := cmp.Diff(want, s.Route(t0, call(name))); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// TestEachPeersOwnTimeLimit: one peer's limit, however long or short, is not that
+// of calls to another.
+func TestEachPeersOwnTimeLimit(t *testing.T) {
+	tab := testtable.New(1, 3)
+	tab.Functions[0].Local = nil
+	limits := map[string]int32{testtable.ID(1): table.MaxTimeoutMillis, testtable.ID(2): 1, testtable.ID(3): 0}
+	for i := range tab.Functions[0].Forward {
+		fw := &tab.Functions[0].Forward[i]
+		fw.Rate, fw.TimeoutMillis = table.Unlimited, int64(limits[fw.Peer])
+	}
+	s := compile(t, tab, nil, t0)
+	seen := map[string]bool{}
+	for range 100 {
+		d := s.Route(t0, call("f0"))
+		seen[d.Target] = true
+		if want, known := limits[d.Target]; !known || d.TimeoutMillis != want {
+			t.Fatalf("%+v, want a limit of %d ms", d, want)
+		}
+	}
+	if len(seen) != len(limits) {
+		t.Errorf("only %d peers were sent anything", len(seen))
 	}
 }
 

@@ -35,7 +35,7 @@ type function struct {
 	local    bool // deployed here
 	soft     bool
 	share    float64
-	timeout  int32
+	timeout  int32  // of calls that are served here
 	user     bucket // users' requests served here
 	capacity bucket // all requests served here
 
@@ -60,11 +60,12 @@ type functionState struct {
 // forward is a peer to send one function's requests to.
 type forward struct {
 	bucket
-	upTo   float64 // sum of the weights up to and including this one
-	weight float64 // 0 also for those that nothing can be sent to
-	peer   *peer
-	state  *atomic.Int64
-	count  *meter.Out
+	upTo    float64 // sum of the weights up to and including this one
+	weight  float64 // 0 also for those that nothing can be sent to
+	timeout int32   // of calls that are sent there
+	peer    *peer
+	state   *atomic.Int64
+	count   *meter.Out
 }
 
 // peer is another node.

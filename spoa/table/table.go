@@ -99,6 +99,10 @@ type Forward struct {
 	// Rate is the most that this node sends the peer, requests/s, >= 0, or
 	// Unlimited.
 	Rate float64 `json:"rate"`
+	// TimeoutMillis is how long the peer lets the function take, in
+	// milliseconds, for calls of a function for which Local has no TimeoutMillis;
+	// 0 leaves HAProxy's own. At most 3,600,000.
+	TimeoutMillis int64 `json:"timeout_ms,omitempty"`
 }
 
 // Peer is another node of the federation: whose requests are admitted, and

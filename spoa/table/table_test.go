@@ -27,6 +27,7 @@ func TestDecode(t *testing.T) {
 	want.DefaultNamespace, want.UnknownLocal = "openfaas-fn", true
 	want.Functions[0].Name = "f0.other"
 	want.Functions[1].Local = &table.Local{Rate: table.Unlimited, Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
+	want.Functions[2].Forward[1].TimeoutMillis = 3_600_000
 	got, err := table.Decode(encode(t, want))
 	if err != nil {
 		t.Fatal(err)
@@ -98,6 +99,8 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		"function f0: forward: " + id(2) + ": weight: -1":   func(t *tab) { t.Functions[0].Forward[1].Weight = -1 },
 		"function f0: forward: " + id(2) + ": weight: NaN":  func(t *tab) { t.Functions[0].Forward[1].Weight = math.NaN() },
 		"function f0: forward: " + id(2) + ": weight: +Inf": func(t *tab) { t.Functions[0].Forward[1].Weight = math.Inf(1) },
+		"forward: " + id(2) + ": timeout_ms: -1":            func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = -1 },
+		"forward: " + id(2) + ": timeout_ms: 3600001":       func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = 3_600_001 },
 		"function f0: forward: " + id(2) + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
 	} {
 		tab := testtable.New(2, 2)
@@ -158,6 +161,7 @@ func TestValidName(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	full := testtable.New(2, 2)
 	full.DefaultNamespace = "main"
+	full.Functions[0].Local.TimeoutMillis, full.Functions[0].Forward[0].TimeoutMillis = 2000, 300_000
 	f.Add(encode(f, full))
 	f.Add(encode(f, testtable.New(0, 0)))
 	f.Add([]byte(`{"version":1,"node_id":"x","ttl_ms":1,"functions":null,"peers":[{"id":"y","inbound":{"a":-1}}]}`))

@@ -143,6 +143,9 @@ func (f *Function) validate(peers map[string]bool) error {
 		if err := validRate(fw.Rate); err != nil {
 			return fmt.Errorf("forward: %s: rate: %w", fw.Peer, err)
 		}
+		if err := validTimeout(fw.TimeoutMillis); err != nil {
+			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
+		}
 	}
 	return nil
 }
@@ -154,8 +157,8 @@ func (l *Local) validate() error {
 	if !(l.Share >= 0 && l.Share <= 1) {
 		return fmt.Errorf("share: %v is not within 0 and 1", l.Share)
 	}
-	if l.TimeoutMillis < 0 || l.TimeoutMillis > MaxTimeoutMillis {
-		return fmt.Errorf("timeout_ms: %d is not within 0 and %d", l.TimeoutMillis, MaxTimeoutMillis)
+	if err := validTimeout(l.TimeoutMillis); err != nil {
+		return fmt.Errorf("timeout_ms: %w", err)
 	}
 	return nil
 }
@@ -188,6 +191,13 @@ func isLabel(s string) bool {
 // notOfToken tells characters that occur in no JWT: not base64url, not a dot.
 func notOfToken(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
+}
+
+func validTimeout(millis int64) error {
+	if millis < 0 || millis > MaxTimeoutMillis {
+		return fmt.Errorf("%d is not within 0 and %d", millis, MaxTimeoutMillis)
+	}
+	return nil
 }
 
 func validRate(r float64) error {
