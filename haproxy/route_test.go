@@ -222,6 +222,27 @@ func firstLine(t *testing.T, addr, request string) string {
 	return strings.TrimSpace(line)
 }
 
+// answer sends bytes and returns all that comes back until the end.
+func answer(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func testOtherPaths(t *testing.T, a, _ *node) {
 	before := a.gateway.calls.Load()
 	for path, status := range map[string]int{
@@ -241,6 +262,22 @@ func testOtherPaths(t *testing.T, a, _ *node) {
 		for _, addr := range []string{a.Addr, a.decided} {
 			if got := call(t, "GET", "http://"+addr+path, nil); got.status != status {
 				t.Errorf("%.40s: status %d, want %d", path, got.status, status)
+			}
+		}
+	}
+	// No client library sends these, and the gateway here would refuse them itself, without these words.
+	for _, path := range []string{
+		"/function/%zz/../../system/functions",
+		"/function/figlet/%zz/../../../system/functions",
+		"/function/%zz/%2e%2e/%2e%2e/system/functions",
+		"/function/%2e%2e/system/functions/%zz",
+		"/function/%zz/..",
+		"/function/f/%", "/function/f/%2", "/function/f/%2g", "/function/f/%g2", "/function/f/%%2e", "/function/f/%2e%",
+	} {
+		for _, addr := range []string{a.Addr, a.decided} {
+			got := answer(t, addr, "GET "+path+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+			if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, " path ") {
+				t.Errorf("%s: %q, want a refusal with status 400", path, got)
 			}
 		}
 	}
