@@ -67,6 +67,16 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		case <-time.After(10 * time.Second):
 		}
+	case strings.HasPrefix(r.URL.Path, "/function/upgrade") && r.Header.Get("Upgrade") != "":
+		// To whatever is asked for, as a function might.
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n"+
+			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nthrough the tunnel", r.Header.Get("Upgrade"))
+		return
 	case strings.HasPrefix(r.URL.Path, "/function/break"):
 		panic(http.ErrAbortHandler)
 	case strings.HasPrefix(r.URL.Path, "/function/spoof"):
