@@ -79,8 +79,8 @@ func runFunctionRole() {
 			body, _ := io.ReadAll(r.Body)
 			w.Header().Set("X-Greeting", os.Getenv("greeting"))
 			w.WriteHeader(http.StatusCreated)
-			fmt.Fprintf(w, "%s %s host=%s forwarded=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Host,
-				r.Header.Get("X-Forwarded-For"), os.Getpid(), os.Getenv("PORT"), body)
+			fmt.Fprintf(w, "%s %s host=%s forwarded=%s proto=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Host,
+				r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"), os.Getpid(), os.Getenv("PORT"), body)
 		}
 	}
 	fmt.Println("listening on", os.Getenv("PORT"))

@@ -261,6 +261,10 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 			p.Out.Host = p.In.Host
 			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			p.SetXForwarded()
+			// Users speak to HAProxy, which alone knows whether they use TLS.
+			if proto, told := p.In.Header["X-Forwarded-Proto"]; told {
+				p.Out.Header["X-Forwarded-Proto"] = proto
+			}
 		},
 		Transport:     transport,
 		FlushInterval: -1,

@@ -44,16 +44,17 @@ func TestHTTPMode(t *testing.T) {
 	t.Parallel()
 	p := startNew(t)
 	p.startHTTP("web", map[string]string{"exec_timeout": "10s"})
-	status, text, header := p.exchange("PUT", "/function/web/a%2Fb//c?d=e", "the body", http.Header{"X-Forwarded-For": {"192.0.2.1"}})
+	status, text, header := p.exchange("PUT", "/function/web/a%2Fb//c?d=e", "the body", http.Header{"X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}})
 	if status != http.StatusCreated || header.Get("X-Greeting") != "hello" {
 		t.Errorf("%d %v", status, header)
 	}
 	for _, part := range []string{"PUT /a%2Fb//c?d=e ", "host=" + strings.TrimPrefix(p.url, "http://"),
-		"forwarded=192.0.2.1, 127.0.0.1", "body=the body"} {
+		"forwarded=192.0.2.1, 127.0.0.1 ", "proto=https ", "body=the body"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in %s", part, text)
 		}
 	}
+	p.want(http.StatusCreated, "proto=http ", "GET", "/function/web", nil)
 	if pid := p.upstreamPid("web"); pid != p.upstreamPid("web") {
 		t.Error("not one process for two calls")
 	}
