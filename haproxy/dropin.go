@@ -66,6 +66,7 @@ const (
 	EnvStats    = "DFAAS_STATS"     // address of FrontendStats
 	EnvSPOA     = "DFAAS_SPOA"      // socket of dfaas-spoa as HAProxy sees it
 	EnvSPOEConf = "DFAAS_SPOE_CONF" // path of dfaas-spoe.conf
+	EnvProxies  = "DFAAS_PROXIES"   // addresses whose X-Forwarded-Proto is believed, or "off"
 	EnvInstance = "DFAAS_INSTANCE"  // tells several HAProxies on one machine apart
 	EnvTLSBind  = "DFAAS_TLS_BIND"  // address of FrontendUsers for peers with TLS, or "off"
 	EnvTLSDir   = "DFAAS_TLS_DIR"   // where CertificateFile and AnchorsFile are

@@ -27,6 +27,7 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 	plain := map[string]string{haproxy.EnvSPOEConf: write("dfaas-spoe.conf", haproxy.SPOEConfig())}
 	tls := map[string]string{
 		haproxy.EnvSPOEConf: plain[haproxy.EnvSPOEConf], haproxy.EnvTLSBind: ":8443", haproxy.EnvTLSDir: newPeer(t, 1).dir,
+		haproxy.EnvProxies: "127.0.0.1 10.1.0.0/16",
 	}
 	minimal := write("minimal.cfg", "global\n\tlog stderr format raw local0\n\tstats socket "+filepath.Join(dir, "s")+" level admin\n")
 
@@ -61,12 +62,12 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{
 		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
-		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvInstance, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
+		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
 	} {
 		if !strings.Contains(haproxy.Config(), "presetenv "+env+" ") {
 			t.Errorf("%s has no default in dfaas.cfg", env)
 		}
-		if strings.Count(haproxy.Config(), "${"+env+"}") == 0 {
+		if strings.Count(haproxy.Config(), "${"+env+"}")+strings.Count(haproxy.Config(), "${"+env+"[*]}") == 0 {
 			t.Errorf("%s is not used in dfaas.cfg", env)
 		}
 	}

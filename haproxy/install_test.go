@@ -214,6 +214,7 @@ frontend gateway
     bind 127.0.0.1:8080
     http-request return status 200 content-type application/json string '[{"name":"echo"}]' if { path /system/functions }
     http-request return status 404 if { path_beg /system/ }
+    http-request return status 200 content-type text/plain lf-string %[req.hdr(X-Forwarded-Proto)] if { query proto }
     http-request return status 200 content-type text/plain string served
 `
 
@@ -291,6 +292,7 @@ haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q 
 [ "$(curl -s http://127.0.0.1/other)" = the-site ] || fail "the site"
 [ "$(curl -s http://127.0.0.1/system/functions)" = the-site ] || fail "the gateway's API"
 curl -si http://127.0.0.1/function/echo | grep -qi "^x-server: 127.0.0.1:80" || fail "X-Server"
+[ "$(curl -s -H 'X-Forwarded-Proto: https' "http://127.0.0.1/function/echo?proto")" = http ] || fail "a user's X-Forwarded-Proto"
 curl -s -o /dev/null http://127.0.0.2:8081/healthz && fail "fe_dfaas is still on every address"
 `
 
@@ -312,7 +314,7 @@ func TestInstallPageNamesWhatExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		haproxy.EnvNodeID, haproxy.EnvGateway, haproxy.EnvStats, haproxy.EnvSPOA + "=unix@", haproxy.EnvBind, haproxy.EnvInstance,
+		haproxy.EnvNodeID, haproxy.EnvGateway, haproxy.EnvStats, haproxy.EnvSPOA + "=unix@", haproxy.EnvBind, haproxy.EnvProxies, haproxy.EnvInstance,
 		haproxy.EnvTLSBind, haproxy.EnvTLSDir, haproxy.CertificateFile, haproxy.AnchorsFile, haproxy.BackendLocal, haproxy.BackendPeers, haproxy.BackendSPOA, haproxy.FrontendUsers,
 		fmt.Sprintf("var(%s) -m str %s", haproxy.VarAction, haproxy.ActionPeer),
 	} {

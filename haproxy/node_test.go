@@ -134,6 +134,7 @@ func startWith(t *testing.T, opts haproxytest.Options) *node {
 		Gateway: n.gateway.addr(),
 		NodeID:  opts.NodeID,
 		TLSDir:  opts.TLSDir,
+		Proxies: opts.Proxies,
 		Before:  opts.Before,
 		Config:  fmt.Sprintf(decidedFrontend, n.decided),
 	})

@@ -71,6 +71,25 @@ func testFailOpen(t *testing.T, a, _ *node) {
 	}
 }
 
+// TestProxies: whether a user speaks TLS is believed of the operator's own
+// proxies, and of nobody else.
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			binary := version.binary(t)
+			for proxies, want := range map[string]string{"192.0.2.0/24 127.0.0.1": "https", "192.0.2.0/24 127.0.0.2": "http"} {
+				n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Proxies: proxies})
+				call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-Proto", "https")
+				if fp := n.gateway.lastRequest().header.Values("X-Forwarded-Proto"); len(fp) != 1 || fp[0] != want {
+					t.Errorf("DFAAS_PROXIES=%q: X-Forwarded-Proto %q, want %s", proxies, fp, want)
+				}
+			}
+		})
+	}
+}
+
 // TestHangingAgent: dfaas-spoa accepts connections and says nothing. No request
 // fails, and it is soon not asked any more.
 func TestHangingAgent(t *testing.T) {

@@ -38,6 +38,8 @@ type Options struct {
 	// TLSDir is a directory with haproxy.CertificateFile and
 	// haproxy.AnchorsFile; empty: no TLS port.
 	TLSDir string
+	// Proxies are the addresses whose X-Forwarded-Proto is believed; empty: none.
+	Proxies string
 	// Before is the operator's configuration, loaded before the drop-in.
 	Before string
 	// Config is further configuration, loaded after the drop-in.
@@ -135,6 +137,7 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		haproxy.EnvSPOEConf: filepath.Join(opts.Dir, "dfaas-spoe.conf"),
 		haproxy.EnvInstance: fmt.Sprintf("%d-%s", os.Getpid(), filepath.Base(opts.Dir)),
 		haproxy.EnvNodeID:   opts.NodeID,
+		haproxy.EnvProxies:  opts.Proxies,
 		haproxy.EnvTLSBind:  h.TLSAddr,
 		haproxy.EnvTLSDir:   opts.TLSDir,
 	})
