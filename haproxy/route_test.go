@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -48,6 +49,7 @@ func TestRouting(t *testing.T) {
 				{"large body", testLargeBody},
 				{"never sent twice", testNeverSentTwice},
 				{"upgrades", testUpgrades},
+				{"size", testSize},
 				{"statistics", testStatistics},
 			} {
 				t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
@@ -315,7 +317,7 @@ func testOtherPaths(t *testing.T, a, _ *node) {
 	if calls := a.gateway.calls.Load(); calls != before {
 		t.Errorf("%d requests got to the gateway", calls-before)
 	}
-	wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/"+strings.Repeat("n", 14000), nil), 200, a.Addr, idA)
+	wantReply(t, call(t, "GET", "http://"+a.Addr+"/function/"+strings.Repeat("n", 13500), nil), 200, a.Addr, idA)
 }
 
 func testHealth(t *testing.T, a, b *node) {
@@ -552,6 +554,47 @@ func testUpgrades(t *testing.T, a, b *node) {
 		if !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "through the tunnel") {
 			t.Errorf("WebSocket: %q", got)
 		}
+	}
+}
+
+// testSize: what is short enough to be served here is also short enough for a
+// peer, with all that is added on the way, and for the way back if that is gone.
+func testSize(t *testing.T, a, b *node) {
+	a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, haproxytest.FreeAddr(t)))
+	lost, _ := a.server(t, idB)
+	const largest = 14000 // DFAAS_MAX_HEADERS
+	token := tokenOf(idA) + strings.Repeat("x", 400-len(tokenOf(idA)))
+	for _, fields := range []int{1, 90} {
+		for _, uri := range []int{20, 5000} {
+			statuses := make(map[int]int)
+			for size := largest - 300; size < largest+1200; size += 50 {
+				head := "/function/" + strings.Repeat("n", uri-10) + " HTTP/1.1\r\n"
+				fill := "Host: h\r\nConnection: close\r\n"
+				for i := range fields {
+					field := fmt.Sprintf("f%d: ", i)
+					fill += field + strings.Repeat("v", (size-uri)/fields-len(field)-2) + "\r\n"
+				}
+				get := func(addr, headers string) int {
+					_, rest, _ := strings.Cut(answer(t, addr, "GET "+head+headers+fill+"\r\n"), " ")
+					status, _ := strconv.Atoi(rest[:3])
+					return status
+				}
+				here := get(a.Addr, "")
+				statuses[here]++
+				for _, target := range []string{idB, idC} {
+					got := get(a.decided, "Test-Action: peer\r\nTest-Timeout: 3600000\r\nTest-Target: "+target+"\r\nTest-Token: "+token+"\r\n")
+					if here == 200 && got != 200 {
+						t.Errorf("%d bytes in %d headers, path of %d: 200 here, %d by %s", size, fields, uri, got, target)
+					}
+				}
+			}
+			if statuses[200] == 0 || statuses[431] == 0 || statuses[200]+statuses[431]+statuses[400] != 30 {
+				t.Errorf("%d headers, path of %d: statuses %v", fields, uri, statuses)
+			}
+		}
+	}
+	if now, _ := a.server(t, idB); now.Lost != lost.Lost {
+		t.Errorf("%d requests were counted as lost", now.Lost-lost.Lost)
 	}
 }
 
