@@ -301,6 +301,8 @@ cmp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
 curl -s -o /dev/null http://127.0.0.1:8081/healthz && fail "fe_dfaas is still there"
 grep -i dfaas /etc/default/haproxy && fail "traces in /etc/default/haproxy"
 find /etc/haproxy /etc/systemd /usr -xdev -name 'dfaas*' | grep . && fail "traces"
+pgrep -a dfaas && fail "still running"
+find /var/lib/haproxy/dfaas /run/dfaas -type f | grep . && fail "files that the page does not name"
 [ -s /var/lib/dfaas/identity.key ] && [ -s /etc/dfaas/federation.key ] || fail "the identity or the key is gone"
 echo "all done"
 `
