@@ -179,6 +179,8 @@ func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 		return []command{{text: "enable health " + server}, {text: "enable server " + server}}, nil
 	case Disable:
 		return []command{{text: "disable server " + server}}, nil
+	case Shutdown:
+		return []command{{text: "shutdown sessions server " + server}}, nil
 	case Delete:
 		return append([]command{{text: "del server " + server}}, c.unsecured(s.Peer)...), nil
 	default:

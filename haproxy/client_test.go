@@ -1,8 +1,10 @@
 package haproxy_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -131,6 +133,76 @@ func TestDeleteUnderLoad(t *testing.T) {
 		_, there := a.server(t, idB)
 		return !there
 	})
+}
+
+// TestMovedUnderAWebSocket: a connection that never ends does not keep a peer
+// away for ever that is now somewhere else.
+func TestMovedUnderAWebSocket(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			a := startNode(t, version.binary(t), idA)
+			closed := make(chan struct{})
+			old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/healthz" {
+					return
+				}
+				conn, rw, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					panic(err)
+				}
+				defer close(closed)
+				defer conn.Close()
+				fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+					"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+				rw.ReadByte() // which does not come
+			}))
+			defer old.Close()
+			a.addPeers(t, peerAt(t, idB, old.Listener.Addr().String()))
+			conn, err := net.Dial("tcp", a.decided)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Action: peer\r\nTest-Target: %s\r\nTest-Token: %s\r\n"+
+				"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", idB, tokenOf(idA))
+			if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 101 ") {
+				t.Fatalf("%q %v", line, err)
+			}
+
+			eventually(t, "the server is up for a while", func() bool {
+				s, _ := a.server(t, idB)
+				return s.State == haproxy.Up && s.Since >= 3*time.Second
+			})
+			moved := peerAt(t, idB, haproxytest.FreeAddr(t))
+			if _, busy := a.reconcile(t, moved); !slices.Equal(busy, []string{idB}) {
+				t.Fatalf("busy servers: %v, want the peer", busy)
+			}
+			if s, _ := a.server(t, idB); s.State != haproxy.Maint || s.Since >= 3*time.Second {
+				t.Errorf("just disabled, the server is %s for %s", s.State, s.Since)
+			}
+			if _, busy := a.reconcile(t, moved); !slices.Equal(busy, []string{idB}) {
+				t.Fatalf("busy servers: %v, want the peer", busy)
+			}
+			eventually(t, "the peer has moved", func() bool {
+				// As if the minute was over.
+				servers, err := a.Client.Servers(t.Context(), haproxy.BackendPeers)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range servers {
+					servers[i].Since += time.Minute
+				}
+				if _, err := a.Client.Apply(t.Context(), haproxy.Reconcile(servers, []haproxy.Peer{moved})); err != nil {
+					t.Fatal(err)
+				}
+				s, _ := a.server(t, idB)
+				return s.Address == moved.Address
+			})
+			<-closed
+		})
+	}
 }
 
 // TestConnectionsToPeersAreReused: a dynamic server does so only with both pool

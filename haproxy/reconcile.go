@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Op is what a Step does to a server.
@@ -13,11 +14,16 @@ type Op string
 // its health check and lets requests through. Only a disabled server without
 // connections can be deleted.
 const (
-	Add     Op = "add"
-	Enable  Op = "enable"
-	Disable Op = "disable"
-	Delete  Op = "delete"
+	Add      Op = "add"
+	Enable   Op = "enable"
+	Disable  Op = "disable"
+	Shutdown Op = "shutdown" // breaks off what is still under way
+	Delete   Op = "delete"
 )
+
+// patience is how long a peer that has moved is kept waiting by requests that are
+// still under way at its old address. A WebSocket can stay for ever.
+const patience = time.Minute
 
 // Step is one change to BackendPeers.
 type Step struct {
@@ -33,7 +39,8 @@ type Step struct {
 // added) are left alone. Of a peer wanted twice, the first address counts. A
 // peer whose address changed is removed and added anew, and so is one whose
 // server speaks TLS and should not, or the other way round. (An anchor follows
-// from the peer's id and never changes.)
+// from the peer's id and never changes.) What is under way to a peer that is
+// only gone may take as long as it likes.
 func Reconcile(current []Server, desired []Peer) []Step {
 	have := make(map[string]Server)
 	for _, s := range current {
@@ -52,12 +59,15 @@ func Reconcile(current []Server, desired []Peer) []Step {
 	var steps []Step
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		server := have[name]
-		if peer, wanted := want[name]; wanted && leadsTo(server, peer) {
+		peer, wanted := want[name]
+		if wanted && leadsTo(server, peer) {
 			continue
 		}
 		gone := Peer{ID: name, Address: server.Address}
 		if server.State != Maint {
 			steps = append(steps, Step{Disable, gone})
+		} else if wanted && server.Since >= patience {
+			steps = append(steps, Step{Shutdown, gone})
 		}
 		steps = append(steps, Step{Delete, gone})
 	}

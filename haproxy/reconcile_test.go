@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -26,6 +27,12 @@ func TestReconcile(t *testing.T) {
 		s.State, s.Checked = state, checked
 		return s
 	}
+	upFor := func(d time.Duration) haproxy.Server {
+		s := up(idA, "10.0.0.1:80")
+		s.Since = d
+		return s
+	}
+	busyFor := func(d time.Duration) haproxy.Server { return with(upFor(d), haproxy.Maint, true) }
 	a1 := haproxy.Peer{ID: idA, Address: addr("10.0.0.1:80")}
 	a2 := haproxy.Peer{ID: idA, Address: addr("10.0.0.2:80")}
 	b := haproxy.Peer{ID: idB, Address: addr("10.0.0.9:80")}
@@ -58,6 +65,16 @@ func TestReconcile(t *testing.T) {
 		}},
 		{"moved", []haproxy.Server{up(idA, "10.0.0.1:80")}, []haproxy.Peer{a2, b}, []haproxy.Step{
 			{haproxy.Disable, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2}, {haproxy.Add, b}, {haproxy.Enable, b},
+		}},
+		{"moved, but busy for a while", []haproxy.Server{busyFor(59 * time.Second)}, []haproxy.Peer{a2}, []haproxy.Step{
+			{haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
+		}},
+		{"moved, but busy for a minute", []haproxy.Server{busyFor(time.Minute)}, []haproxy.Peer{a2}, []haproxy.Step{
+			{haproxy.Shutdown, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
+		}},
+		{"gone, and busy for an hour", []haproxy.Server{busyFor(time.Hour)}, nil, []haproxy.Step{{haproxy.Delete, a1}}},
+		{"moved just now, after an hour", []haproxy.Server{upFor(time.Hour)}, []haproxy.Peer{a2}, []haproxy.Step{
+			{haproxy.Disable, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
 		}},
 		{"wanted twice", []haproxy.Server{up(idA, "10.0.0.1:80")}, []haproxy.Peer{a1, a2}, nil},
 		{"the same address in IPv6", []haproxy.Server{up(idA, "10.0.0.1:80")},
@@ -92,6 +109,11 @@ func (m *model) apply(s haproxy.Step) error {
 		m.servers[i].State, m.servers[i].Checked = haproxy.Up, true
 	case haproxy.Disable:
 		m.servers[i].State = haproxy.Maint
+	case haproxy.Shutdown:
+		if m.servers[i].State != haproxy.Maint {
+			return fmt.Errorf("shut down %s, which is %s", s.Peer.ID, m.servers[i].State)
+		}
+		delete(m.busy, s.Peer.ID)
 	case haproxy.Delete:
 		if m.servers[i].State != haproxy.Maint {
 			return fmt.Errorf("delete %s, which is %s", s.Peer.ID, m.servers[i].State)
@@ -136,6 +158,7 @@ func TestReconcileReachesTheDesiredState(t *testing.T) {
 		for range r.IntN(10) {
 			s := haproxy.Server{Name: id(), Address: address(), Checked: r.IntN(2) == 0}
 			s.State = []haproxy.State{haproxy.Up, haproxy.Down, haproxy.Maint, haproxy.Drain}[r.IntN(4)]
+			s.Since = time.Duration(r.IntN(120)) * time.Second
 			if !slices.ContainsFunc(m.servers, func(have haproxy.Server) bool { return have.Name == s.Name }) {
 				m.servers = append(m.servers, s)
 				m.busy[s.Name] = r.IntN(3) == 0

@@ -35,6 +35,9 @@ type Server struct {
 	Check   string // last check's result in HAProxy's words, such as "L4CON in 0ms"; empty: none yet
 	Weight  int
 	TLS     bool // it is spoken to in TLS
+	// Since is how long ago, in whole seconds, it last began or ceased to take
+	// requests: for one in the state Maint that was Down before, since then.
+	Since time.Duration
 	// Sessions is the number of requests being served, Total of those ever
 	// served, Errors of failed connections and broken answers, since the server
 	// was added.
@@ -135,6 +138,7 @@ func parseServer(field func(column string) string) (Server, error) {
 		return n
 	}
 	s.Weight = int(number("weight"))
+	s.Since = time.Duration(number("lastchg")) * time.Second
 	s.Sessions, s.Total = number("scur"), number("stot")
 	s.Errors = number("econ") + number("eresp")
 	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
