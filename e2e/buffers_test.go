@@ -28,8 +28,8 @@ func TestLargeBuffers(t *testing.T) {
 		room   int // bytes of path and headers; HAProxy keeps 1 KiB for itself
 	}{
 		"by default": {"", 15 << 10},
-		"64 KiB":     {"global\n    tune.bufsize 65536\n", 63 << 10},
-		"128 KiB":    {"global\n    tune.bufsize 131072\n", 127 << 10},
+		"64 KiB":     {"global\n    tune.bufsize 65536\n    setenv DFAAS_MAX_HEADERS 63136\n", 63 << 10},
+		"128 KiB":    {"global\n    tune.bufsize 131072\n    setenv DFAAS_MAX_HEADERS 128672\n", 127 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global})
@@ -71,8 +71,11 @@ func TestLargeBuffers(t *testing.T) {
 				}
 				return nil
 			})
-			if got := status("f/"+strings.Repeat("x", buffers.room-512), ""); got != http.StatusNotFound {
+			if got := status("f/"+strings.Repeat("x", buffers.room-1700), ""); got != http.StatusNotFound {
 				t.Errorf("a long path: %d", got)
+			}
+			if got := status("f/"+strings.Repeat("x", buffers.room-512), ""); got != http.StatusRequestHeaderFieldsTooLarge {
+				t.Errorf("a path that is too long for a peer: %d", got)
 			}
 			if got := status("f", "a."+strings.Repeat("b", buffers.room-512)+".c"); got != http.StatusForbidden {
 				t.Errorf("a long token: %d", got)
