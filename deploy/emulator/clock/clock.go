@@ -1,19 +1,19 @@
 // Package clock builds Go programs whose wall clock can be set while they run,
 // each apart from the machine's. Nothing in their sources knows of it: they are
 // built with another package time (`go build -overlay`), whose Now adds an offset
-// that comes from a file beside the program.
+// that is in a file beside the program.
 package clock
 
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +27,7 @@ var follow []byte
 // Where package time reads the clock, and what it does then.
 const (
 	reads    = "sec, nsec, mono := runtimeNow()\n\tif mono == 0 {"
-	thenAdds = "sec, nsec, mono := runtimeNow()\n\tsec += shifted.Load()\n\tif mono == 0 {"
+	thenAdds = "sec, nsec, mono := runtimeNow()\n\tsec += shifted()\n\tif mono == 0 {"
 )
 
 // ErrUnavailable says that there is nothing to build with.
@@ -101,15 +101,13 @@ func writeOverlay(dir, timeDir string, mains []string) (string, error) {
 	return path, os.WriteFile(path, list, 0o644)
 }
 
-// Set sets the clock of all programs that were built into dir, which is off by
-// offset, in whole seconds, within some hundredths of a second. Those that are
-// started later have it from their start.
+// Set sets the clock of all programs that were built into dir, at once: from now on
+// it is off by offset, in whole seconds, also for those that are started later.
 func Set(dir string, offset time.Duration) error {
-	path := filepath.Join(dir, "clock") // as follow.go.txt says
-	text := strconv.FormatInt(int64(offset/time.Second), 10)
-	err := os.WriteFile(path+".new", []byte(text), 0o644)
+	file, err := os.OpenFile(filepath.Join(dir, "clock"), os.O_RDWR|os.O_CREATE, 0o644) // as follow.go.txt says
 	if err == nil {
-		err = os.Rename(path+".new", path)
+		_, err = file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(offset/time.Second)), 0)
+		err = errors.Join(err, file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("setting a clock: %w", err)
