@@ -224,20 +224,27 @@ func testOddSpellings(t *testing.T, a, _ *node) {
 	}
 }
 
-// firstLine sends bytes and returns the first line of the answer.
-func firstLine(t *testing.T, addr, request string) string {
+// sent opens a connection, for twenty seconds, and sends bytes.
+func sent(t *testing.T, addr, request string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+// firstLine sends bytes and returns the first line of the answer.
+func firstLine(t *testing.T, addr, request string) string {
+	t.Helper()
+	conn := sent(t, addr, request)
+	defer conn.Close()
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		return err.Error()
@@ -248,17 +255,8 @@ func firstLine(t *testing.T, addr, request string) string {
 // answer sends bytes and returns all that comes back until the end.
 func answer(t *testing.T, addr, request string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := sent(t, addr, request)
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
 	text, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
