@@ -35,7 +35,7 @@ func (c *Client) Secure(ctx context.Context, own peercert.Certificate, anchors [
 	if err != nil {
 		return err
 	}
-	if err := c.letIn(ctx, lets, anchors); err != nil {
+	if err := c.setAnchors(ctx, c.tlsDir+"/"+AnchorsFile, lets, anchors); err != nil {
 		return fmt.Errorf("the certificates of peers: %w", err)
 	}
 	return c.checkShown(shows, own)
@@ -49,16 +49,16 @@ func (c *Client) showTLS(ctx context.Context) (anchors, certificate string, err 
 	if err != nil {
 		return "", "", c.explainTLS(err)
 	}
-	head := "\nFilename: " + file + "\n"
-	anchors, certificate, found := strings.Cut(answer, head)
+	anchors, certificate, found := strings.Cut(answer, "\nFilename: "+file+"\n")
 	if !found {
 		return "", "", c.explainTLS(fmt.Errorf("HAProxy at %s does not show %s", c.socket, file))
 	}
-	return anchors, head + certificate, nil
+	return anchors, certificate, nil
 }
 
-// letIn sets the anchors unless they are those that HAProxy has by its answer.
-func (c *Client) letIn(ctx context.Context, answer string, anchors []string) error {
+// setAnchors gives HAProxy the anchors for a file in its memory, unless they are
+// those that it has by its answer.
+func (c *Client) setAnchors(ctx context.Context, file, answer string, anchors []string) error {
 	want, err := peercert.Serials(strings.Join(anchors, ""))
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (c *Client) letIn(ctx context.Context, answer string, anchors []string) err
 	if same(serials(answer), want) {
 		return nil
 	}
-	return c.replaceAnchors(ctx, c.tlsDir+"/"+AnchorsFile, anchors)
+	return c.replaceAnchors(ctx, file, anchors)
 }
 
 // renewBefore is how long before its end a certificate is worth a warning.
@@ -190,22 +190,14 @@ func (c *Client) addAnchor(ctx context.Context, p Peer) (words string, err error
 	}
 	// One that is left from before is as it should be, since it depends on the
 	// peer's id only.
-	if err := c.setAnchor(ctx, file, p.Anchor); err != nil {
+	answer, err := c.run(ctx, "show ssl ca-file "+file)
+	if err != nil {
+		return "", err
+	}
+	if err := c.setAnchors(ctx, file, answer, []string{p.Anchor}); err != nil {
 		return "", err
 	}
 	return " check-ssl ssl ssl-min-ver TLSv1.3 verify required ca-file " + file + " crt " + c.tlsDir + "/" + CertificateFile, nil
-}
-
-func (c *Client) setAnchor(ctx context.Context, file, anchor string) error {
-	answer, err := c.run(ctx, "show ssl ca-file "+file)
-	if err != nil {
-		return err
-	}
-	want, err := peercert.Serials(anchor)
-	if err != nil || same(serials(answer), want) {
-		return err
-	}
-	return c.replaceAnchors(ctx, file, []string{anchor})
 }
 
 // unsecured returns what has to be done after a server was deleted.

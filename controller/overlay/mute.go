@@ -82,10 +82,9 @@ func (m mutes) add(id peer.ID, p *mute) {
 // unmute connects anew to the peers that are connected without gossip.
 func (o *Overlay) unmute(m mutes, now time.Time) {
 	connected := make(map[peer.ID]time.Time)
-	for _, c := range o.host.Network().Conns() {
-		id, opened := c.RemotePeer(), c.Stat().Opened
-		if first, ok := connected[id]; !ok || opened.Before(first) {
-			connected[id] = opened
+	for _, id := range o.host.Network().Peers() {
+		if conns := o.host.Network().ConnsToPeer(id); len(conns) > 0 {
+			connected[id] = since(conns)
 		}
 	}
 	inGossip := make(map[peer.ID]bool)

@@ -218,18 +218,27 @@ func (o *Overlay) Peers() []PeerInfo {
 		if len(conns) == 0 {
 			continue
 		}
-		info := PeerInfo{ID: id.String(), RTT: o.host.Peerstore().LatencyEWMA(id), Since: conns[0].Stat().Opened}
+		info := PeerInfo{ID: id.String(), RTT: o.host.Peerstore().LatencyEWMA(id), Since: since(conns)}
 		for _, c := range conns {
 			info.Addrs = append(info.Addrs, c.RemoteMultiaddr().String())
-			if c.Stat().Opened.Before(info.Since) {
-				info.Since = c.Stat().Opened
-			}
 		}
 		slices.Sort(info.Addrs)
 		peers = append(peers, info)
 	}
 	slices.SortFunc(peers, func(a, b PeerInfo) int { return strings.Compare(a.ID, b.ID) })
 	return peers
+}
+
+// since returns when the oldest of the connections, of which there is one at
+// least, was made.
+func since(conns []network.Conn) time.Time {
+	oldest := conns[0].Stat().Opened
+	for _, c := range conns[1:] {
+		if c.Stat().Opened.Before(oldest) {
+			oldest = c.Stat().Opened
+		}
+	}
+	return oldest
 }
 
 // Refused returns who was turned away in the last ten minutes, and why: by peer
