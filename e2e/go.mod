@@ -4,9 +4,6 @@ go 1.26.0
 
 require (
 	github.com/dfaas/dfaas v0.0.0
-	github.com/dfaas/dfaas/controller v0.0.0
-	github.com/dfaas/dfaas/deploy/emulator v0.0.0
-	github.com/dfaas/dfaas/spoa v0.0.0
 	github.com/google/go-cmp v0.7.0
 	github.com/libp2p/go-libp2p v0.51.0
 	github.com/libp2p/go-libp2p-pubsub v0.16.0
@@ -157,9 +154,3 @@ require (
 )
 
 replace github.com/dfaas/dfaas => ../
-
-replace github.com/dfaas/dfaas/spoa => ../spoa
-
-replace github.com/dfaas/dfaas/controller => ../controller
-
-replace github.com/dfaas/dfaas/deploy/emulator => ../deploy/emulator

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/table"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 )

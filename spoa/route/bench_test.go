@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 

@@ -3,7 +3,7 @@ package table
 import (
 	"fmt"
 
-	"github.com/dfaas/dfaas/spoa/internal/strictjson"
+	"github.com/dfaas/dfaas/internal/strictjson"
 )
 
 // Decode reads a table from its JSON form and validates it. It refuses

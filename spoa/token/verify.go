@@ -9,7 +9,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/dfaas/dfaas/spoa/internal/strictjson"
+	"github.com/dfaas/dfaas/internal/strictjson"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/spoa/control"
-	"github.com/dfaas/dfaas/spoa/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testtable"
 )
 
 // asProgram makes this test binary be dfaas-spoa.

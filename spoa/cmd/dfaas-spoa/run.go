@@ -15,7 +15,7 @@ import (
 
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
-	"github.com/dfaas/dfaas/spoa/internal/unixsock"
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 )
