@@ -218,7 +218,7 @@ func get(t *testing.T, n *federation.Node, path string) reply {
 	return call(t, n, request{path: path})
 }
 
-// served tells whether the reply is a 200 of that node.
+// served reports whether the reply is a 200 of that node.
 func served(r reply, by *federation.Node) error {
 	switch {
 	case r.status != http.StatusOK:
@@ -335,7 +335,7 @@ func (c *cluster) quiet(t *testing.T) {
 	}
 }
 
-// oneLine tells whether a refusal has the form that all have.
+// oneLine reports whether a refusal has the form that all have.
 func oneLine(r reply) error {
 	text := string(r.body)
 	switch {
@@ -347,7 +347,7 @@ func oneLine(r reply) error {
 	return nil
 }
 
-// refused tells whether the reply is a refusal with that status by the node.
+// refused reports whether the reply is a refusal with that status by the node.
 func refused(r reply, status int, by *federation.Node) error {
 	var errs []error
 	if r.status != status {

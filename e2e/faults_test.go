@@ -221,7 +221,7 @@ func (c *cluster) reloaded(t *testing.T, s *stream) {
 	}
 }
 
-// bothUp tells whether two peers have servers that may be used.
+// bothUp reports whether two peers have servers that may be used.
 func bothUp(servers []haproxy.Server) error {
 	up := 0
 	for _, server := range servers {

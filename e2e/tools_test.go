@@ -87,7 +87,7 @@ func decoded[T any](t *testing.T, c *cluster, args ...string) T {
 	return value
 }
 
-// state tells whether node-1 sees the peer in that state.
+// state reports whether node-1 sees the peer in that state.
 func (c *cluster) state(t *testing.T, id, state string) error {
 	t.Helper()
 	for _, p := range decoded[[]api.Peer](t, c, "peers") {
@@ -155,7 +155,7 @@ func (c *cluster) views(t *testing.T, peers map[string]string) {
 // doctor examines node-1 in both forms and expects so many failed checks.
 func (c *cluster) doctor(t *testing.T, failed int) {
 	t.Helper()
-	type result struct{ Check, Level, Finding, Mend string }
+	type result struct{ Check, Level, Finding, Hint string }
 	results := decoded[[]result](t, c, "doctor", "--config", c.config())
 	for _, r := range results {
 		if r.Level == "FAIL" {

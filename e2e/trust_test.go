@@ -34,7 +34,7 @@ func smuggled() http.Header {
 	}
 }
 
-// clean tells whether a function saw none of DFaaS's headers, and the user's own.
+// clean reports whether a function saw none of DFaaS's headers, and the user's own.
 func clean(r reply) error {
 	env := environment(r)
 	for name, value := range env {

@@ -81,7 +81,7 @@ type StatusError struct {
 	Text string // the beginning of the answer's body
 }
 
-// Error names the status, what the gateway said and, for 401, the mend.
+// Error names the status, what the gateway said and, for 401, a hint.
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("the gateway answered %d %s", e.Code, http.StatusText(e.Code))
 	if e.Text != "" {

@@ -9,7 +9,7 @@ import (
 const DefaultInterval = time.Second
 
 // Snapshot is one look at the gateway. With Err set List is empty: it was not
-// to be had.
+// there.
 type Snapshot struct {
 	List
 	Err error

@@ -277,7 +277,7 @@ func (c *Client) check(answer string) error {
 	return nil
 }
 
-// explain turns a failure into one of the errors above, with the mend.
+// explain turns a failure into one of the errors above, with a hint.
 func (c *Client) explain(err error) error {
 	text := err.Error()
 	switch {

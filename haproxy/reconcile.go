@@ -33,7 +33,7 @@ type Step struct {
 
 // Reconcile plans how BackendPeers gets from the servers it has to the peers it
 // should have. It is pure and remembers nothing: planned again from what HAProxy
-// then reports, half-done plans, reloads and restarts mend themselves.
+// then reports, half-done plans, reloads and restarts heal by themselves.
 //
 // Servers that do not bear a peer id (ServerLocal, and whatever the operator
 // added) are left alone. Of a peer wanted twice, the first address counts. A
@@ -82,7 +82,7 @@ func Reconcile(current []Server, desired []Peer) []Step {
 	return steps
 }
 
-// leadsTo tells whether the server is the one that the peer should have.
+// leadsTo reports whether the server is the one that the peer should have.
 func leadsTo(s Server, p Peer) bool {
 	return unmap(s.Address) == p.Address && s.TLS == (p.Anchor != "")
 }

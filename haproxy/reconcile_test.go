@@ -49,7 +49,7 @@ func TestReconcile(t *testing.T) {
 			{haproxy.Add, a1}, {haproxy.Enable, a1}, {haproxy.Add, b}, {haproxy.Enable, b},
 		}},
 		{"as it should be", []haproxy.Server{local, up(idA, "10.0.0.1:80")}, []haproxy.Peer{a1}, nil},
-		{"down is not ours to mend", []haproxy.Server{with(up(idA, "10.0.0.1:80"), haproxy.Down, true)}, []haproxy.Peer{a1}, nil},
+		{"down is not ours to fix", []haproxy.Server{with(up(idA, "10.0.0.1:80"), haproxy.Down, true)}, []haproxy.Peer{a1}, nil},
 		{"drained by the operator", []haproxy.Server{with(up(idA, "10.0.0.1:80"), haproxy.Drain, true)}, []haproxy.Peer{a1}, nil},
 		{"left half-added", []haproxy.Server{with(up(idA, "10.0.0.1:80"), haproxy.Maint, false)}, []haproxy.Peer{a1}, []haproxy.Step{
 			{haproxy.Enable, a1},

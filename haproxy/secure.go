@@ -79,16 +79,16 @@ func (c *Client) checkShown(answer string, own peercert.Certificate) error {
 	if len(shown) == 1 && shown[0].Cmp(own.Serial) == 0 {
 		return nil
 	}
-	const mend = "reload HAProxy (systemctl reload haproxy), which then reads"
+	const hint = "reload HAProxy (systemctl reload haproxy), which then reads"
 	if !strings.Contains(answer, "\nIssuer: /CN="+own.ID+"\n") {
-		return fmt.Errorf("HAProxy shows peers the certificate of another node: %s %s", mend, file)
+		return fmt.Errorf("HAProxy shows peers the certificate of another node: %s %s", hint, file)
 	}
 	end, err := expiry(answer)
 	switch {
 	case err != nil:
 		return fmt.Errorf("HAProxy at %s: %w", c.socket, err)
 	case time.Until(end) < renewBefore:
-		return fmt.Errorf("the certificate that HAProxy shows peers ends on %s: %s the new one, %s", end.Format(time.DateOnly), mend, file)
+		return fmt.Errorf("the certificate that HAProxy shows peers ends on %s: %s the new one, %s", end.Format(time.DateOnly), hint, file)
 	}
 	return nil
 }
@@ -227,14 +227,14 @@ func serials(answer string) []*big.Int {
 	return numbers
 }
 
-// same tells whether both are the same numbers, in whatever order.
+// same reports whether both are the same numbers, in whatever order.
 func same(a, b []*big.Int) bool {
 	order := func(x, y *big.Int) int { return x.Cmp(y) }
 	return slices.EqualFunc(slices.SortedFunc(slices.Values(a), order), slices.SortedFunc(slices.Values(b), order),
 		func(x, y *big.Int) bool { return x.Cmp(y) == 0 })
 }
 
-// explainTLS adds the mend to the error for a file that HAProxy has not read.
+// explainTLS adds the hint to the error for a file that HAProxy has not read.
 func (c *Client) explainTLS(err error) error {
 	if unreachable(err) {
 		return err

@@ -498,7 +498,7 @@ func TestManyPeers(t *testing.T) {
 					t.Errorf("%d peers: %v", set.peers, err)
 				}
 				if err != nil && !strings.Contains(err.Error(), "tune.bufsize in the global section to 32768") {
-					t.Errorf("no mend in %q", err)
+					t.Errorf("no hint in %q", err)
 				}
 				// What was let in before is let in whatever became of that.
 				for i, m := range []*member{others[0], others[set.peers-1]} {

@@ -134,23 +134,23 @@ func (c *Client) explain(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	mend := ""
+	hint := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		mend = "no such socket: is dfaas-controller running? Name its admin_socket with --socket"
+		hint = "no such socket: is dfaas-controller running? Name its admin_socket with --socket"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		mend = "nobody listens: dfaas-controller has stopped. Start it: systemctl start dfaas-controller"
+		hint = "nobody listens: dfaas-controller has stopped. Start it: systemctl start dfaas-controller"
 	case errors.Is(err, fs.ErrPermission):
-		mend = "permission denied: add yourself to group dfaas (usermod -aG dfaas USER, then log in again), or use sudo"
+		hint = "permission denied: add yourself to group dfaas (usermod -aG dfaas USER, then log in again), or use sudo"
 	case errors.Is(err, context.DeadlineExceeded):
-		mend = "no answer in time: dfaas-controller hangs or the machine is overloaded"
+		hint = "no answer in time: dfaas-controller hangs or the machine is overloaded"
 	default:
 		return fmt.Errorf("talking to dfaas-controller at %s: %w", c.socket, err)
 	}
-	return &socketError{message: fmt.Sprintf("admin socket %s: %s", c.socket, mend), cause: err}
+	return &socketError{message: fmt.Sprintf("admin socket %s: %s", c.socket, hint), cause: err}
 }
 
-// socketError reads as the mend alone; the cause stays for errors.Is.
+// socketError reads as the hint alone; the cause stays for errors.Is.
 type socketError struct {
 	message string
 	cause   error

@@ -88,7 +88,7 @@ type Config struct {
 	// The socket for dfaasctl. It is created with mode 0660: the group of the process may use it.
 	// Range: a path of at most 107 bytes. Default: /run/dfaas/admin.sock.
 	AdminSocket string `yaml:"admin_socket"`
-	// The OpenFaaS gateway of this node (faasd, OpenFaaS or dfaas-provider): whence functions and labels are read.
+	// The OpenFaaS gateway of this node (faasd, OpenFaaS or dfaas-provider): where functions and labels are read from.
 	// Range: an http or https URL, or HOST:PORT. Default: http://127.0.0.1:8080.
 	Gateway string `yaml:"gateway"`
 	// The user for the gateway's basic authentication. It goes together with gateway_password_file.

@@ -50,7 +50,7 @@ func (o option) kind() string {
 	}
 }
 
-// isList tells whether the option takes several values.
+// isList reports whether the option takes several values.
 func (o option) isList() bool { return o.kind() == kindList }
 
 const envPrefix = "DFAAS_"

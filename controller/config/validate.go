@@ -40,13 +40,13 @@ var federationName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 // faults collects what is wrong with a Config.
 type faults []error
 
-// add notes that an option's value is wrong and how to mend it.
-func (f *faults) add(key string, value any, mend string, args ...any) {
-	*f = append(*f, fmt.Errorf("%s: %q: %s", key, fmt.Sprint(value), fmt.Sprintf(mend, args...)))
+// add notes that an option's value is wrong and how to fix it.
+func (f *faults) add(key string, value any, hint string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %q: %s", key, fmt.Sprint(value), fmt.Sprintf(hint, args...)))
 }
 
 // Validate checks every option and returns all faults joined, each with the
-// option, its value and the mend; nil when the Config can be used. It looks at
+// option, its value and a hint; nil when the Config can be used. It looks at
 // values only, not at files or sockets.
 func (c *Config) Validate() error {
 	var f faults
@@ -82,7 +82,7 @@ func (c *Config) validateTrust(f *faults) {
 	}
 }
 
-// validPeer tells whether id is a peer id with an Ed25519 key in it, the only
+// validPeer reports whether id is a peer id with an Ed25519 key in it, the only
 // kind that tokens can be checked against.
 func validPeer(id string) bool {
 	p, err := peer.Decode(id)

@@ -10,7 +10,7 @@ import (
 // CheckAddress says whether an announced address may be used: its IP must be
 // one that a live, authenticated connection to the announcer has at its far
 // end, so that nobody can aim the federation's requests at a third party, or
-// lie in a network that the operator has allowed. The error tells the mend.
+// lie in a network that the operator has allowed. The error says how to fix it.
 func CheckAddress(http netip.AddrPort, remoteIPs []netip.Addr, allowed []netip.Prefix) error {
 	ip := http.Addr().Unmap()
 	for _, network := range allowed {

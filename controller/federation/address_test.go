@@ -20,7 +20,7 @@ func TestCheckAddress(t *testing.T) {
 		{"link-local connection", "[fe80::1]:80", "fe80::1%eth0", "", ""},
 		{"no connection", "192.0.2.1:80", "", "", "direct connection"},
 		{"third party", "192.0.2.9:80", "192.0.2.1", "", "connected from 192.0.2.1"},
-		{"mend", "192.0.2.9:80", "192.0.2.1", "", "add 192.0.2.9/32"},
+		{"hint", "192.0.2.9:80", "192.0.2.1", "", "add 192.0.2.9/32"},
 		{"allowed", "10.1.2.3:80", "192.0.2.1", "172.16.0.0/12 10.0.0.0/8", ""},
 		{"allowed without a connection", "10.1.2.3:80", "", "10.0.0.0/8", ""},
 		{"allowed elsewhere", "11.1.2.3:80", "192.0.2.1", "10.0.0.0/8", "allow_addresses"},

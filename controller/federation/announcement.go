@@ -46,7 +46,7 @@ type Announcement struct {
 	Offers []strategy.Offer `json:"f"`
 }
 
-// Follows tells whether the announcement is newer than another of its author's.
+// Follows reports whether the announcement is newer than another of its author's.
 func (a Announcement) Follows(epoch int64, seq uint64) bool {
 	return cmp.Or(cmp.Compare(a.Epoch, epoch), cmp.Compare(a.Seq, seq)) > 0
 }

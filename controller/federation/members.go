@@ -45,7 +45,7 @@ const SharedIdentity = "another node uses this node's identity: give each its ow
 // RefusedError is why Members did not accept an announcement.
 type RefusedError struct {
 	Reason string // one of the Reason constants
-	Detail string // for people, with the mend where there is one
+	Detail string // for people, with a hint where there is one
 }
 
 func (e *RefusedError) Error() string { return e.Detail }
@@ -248,7 +248,7 @@ func (m *Members) leave(now time.Time, id string, a Announcement, r *record) (ch
 	return changed
 }
 
-// bury makes the record gone and tells whether it had been alive.
+// bury makes the record gone and reports whether it had been alive.
 func (m *Members) bury(now time.Time, r *record) bool {
 	wasAlive := r.gone.IsZero() && r.HTTP.IsValid()
 	if wasAlive {

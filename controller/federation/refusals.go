@@ -28,7 +28,7 @@ type Refusals struct {
 	byPeer map[string]Refusal
 }
 
-// Add records one more refusal of the peer, and tells whether it is news: the
+// Add records one more refusal of the peer, and reports whether it is news: the
 // peer's first, or for another reason than the last.
 func (r *Refusals) Add(now time.Time, peer, reason string) (news bool) {
 	r.mu.Lock()

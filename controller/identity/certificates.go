@@ -52,7 +52,7 @@ func (c *Certificates) Prepare(now time.Time) error {
 // when less than half of its lifetime is left.
 func (c *Certificates) Own(now time.Time) (peercert.Certificate, error) {
 	if c.own.PEM == "" {
-		// Whatever is wrong with the one in the file: a new one mends it.
+		// Whatever is wrong with the one in the file: a new one replaces it.
 		if text, err := readSecret(filepath.Join(c.dir, haproxy.CertificateFile)); err == nil {
 			c.own, _ = peercert.Parse(string(text), c.id.String(), c.id.Ed25519().Public().(ed25519.PublicKey))
 		}

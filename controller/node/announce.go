@@ -65,7 +65,7 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Anno
 	}
 }
 
-// significant tells whether peers should hear of the change before the next
+// significant reports whether peers should hear of the change before the next
 // beat: functions that came or went, a capacity or a time limit that is another,
 // a rate that differs noticeably or has crossed the capacity.
 func significant(before, now []strategy.Offer) bool {

@@ -90,7 +90,7 @@ func (k *spoaKeeper) send(ctx context.Context, e spoaEvent) {
 	}
 }
 
-// poll reads the meter and mends the table.
+// poll reads the meter and restores the table.
 func (k *spoaKeeper) poll(ctx context.Context) spoaEvent {
 	limited, cancel := context.WithTimeout(ctx, meterTimeout)
 	defer cancel()

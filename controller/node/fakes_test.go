@@ -110,7 +110,7 @@ func (s *fakeSPOA) count() int {
 	return s.puts
 }
 
-// open tells whether there is a table, and one that lets unknown functions
+// open reports whether there is a table, and one that lets unknown functions
 // through.
 func (s *fakeSPOA) open() bool {
 	s.mu.Lock()

@@ -47,7 +47,7 @@ func deployed(list []faasd.Function, defaultMaxrate float64) []function {
 	return out
 }
 
-// explainGateway adds the mend to the commonest reason why there is no list.
+// explainGateway adds the hint to the commonest reason why there is no list.
 func explainGateway(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w; start the gateway, or set the option gateway to where it listens", err)
@@ -68,5 +68,5 @@ type gateway struct {
 // down: a single one may be a gateway that is busy.
 const gatewayFall = 2
 
-// up tells whether the functions can be had from the gateway now.
+// up reports whether the functions can be had from the gateway now.
 func (g *gateway) up() bool { return g.read && g.failures < gatewayFall }

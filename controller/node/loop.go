@@ -220,7 +220,7 @@ func (l *loop) doubt(now time.Time, seconds float64) {
 	l.doubts.judgeAnswers(now, l.answers, l.ofGateway)
 }
 
-// expire lets go of members that fell silent and tells whether there were any.
+// expire lets go of members that fell silent and reports whether there were any.
 // After this process stood still, whoever seems silent is given until the next
 // tick to be heard.
 func (l *loop) expire(now time.Time) bool {
@@ -236,7 +236,7 @@ func (l *loop) awake(now time.Time) {
 	l.ran = now
 }
 
-// plansOnMeans tells whether the strategy wants the plain mean of the last whole
+// plansOnMeans reports whether the strategy wants the plain mean of the last whole
 // period rather than an estimate of now.
 func plansOnMeans(strategy string) bool { return strategy == "recalc" }
 
@@ -386,7 +386,7 @@ func (l *loop) replan(now time.Time) {
 	l.publish(now)
 }
 
-// settled tells whether the node has listened long enough to apply what it
+// settled reports whether the node has listened long enough to apply what it
 // knows.
 func (l *loop) settled(now time.Time) bool {
 	listened := now.Sub(l.start)
@@ -470,7 +470,7 @@ func (l *loop) observation() strategy.Observation {
 	return o
 }
 
-// usesMeans tells whether plans are based on the last whole period, once there is
+// usesMeans reports whether plans are based on the last whole period, once there is
 // one: a node that starts goes by what it has seen so far.
 func (l *loop) usesMeans() bool { return plansOnMeans(l.o.Strategy.Name()) && l.rates.whole }
 
@@ -503,7 +503,7 @@ func (l *loop) offers(m federation.Member) []strategy.Offer {
 	return offers
 }
 
-// usable tells whether HAProxy could and may send requests to the peer: not if
+// usable reports whether HAProxy could and may send requests to the peer: not if
 // its server is missing or down, nor if the operator drains it. While HAProxy
 // does not answer, what it said last is believed.
 func (l *loop) usable(id string) bool { return l.servers[id] == haproxy.Up }

@@ -60,7 +60,7 @@ func difference(before, now *meter.Report) (sample, bool) {
 	return s, true
 }
 
-// restarted tells whether two reports are of different runs of the SPOA.
+// restarted reports whether two reports are of different runs of the SPOA.
 func restarted(before, now *meter.Report) bool { return before.StartMillis != now.StartMillis }
 
 // grown is how much a monotonic counter has grown: nothing, rather than nearly

@@ -73,7 +73,7 @@ func newRates(period time.Duration) *rates {
 	}
 }
 
-// add takes in a sample and tells whether any user rate rose sharply.
+// add takes in a sample and reports whether any user rate rose sharply.
 func (r *rates) add(s sample) (rise bool) {
 	for name := range r.smooth {
 		if _, counted := s.functions[name]; !counted {

@@ -94,7 +94,7 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 	return all[:min(len(all), table.MaxFunctions)]
 }
 
-// validName tells whether a table may have a row of that name: functions of the
+// validName reports whether a table may have a row of that name: functions of the
 // default namespace must be named without it.
 func validName(name, defaultNamespace string) bool {
 	_, namespace, dotted := strings.Cut(name, ".")

@@ -32,7 +32,7 @@ func (o *Overlay) startGossip(s settings) error {
 		pubsub.WithValidateQueueSize(validationQueue),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(name), 8)),
 		pubsub.WithPeerScore(scoreParams(name), scoreThresholds()),
-		pubsub.WithRawTracer(tracer{o.metrics, o.twins}),
+		pubsub.WithRawTracer(tracer{o.metrics, o.duplicates}),
 		pubsub.WithRPCLogger(rpcLogger(o.metrics, o.refused)),
 	)
 	if err != nil {

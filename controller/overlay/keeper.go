@@ -184,7 +184,7 @@ func (k *keeper) makeRoom() bool {
 	return true
 }
 
-// moved notes where else the peer is, the newest first, and tells whether that is
+// moved notes where else the peer is, the newest first, and reports whether that is
 // new.
 func (t *target) moved(addrs []ma.Multiaddr) bool {
 	known := func(addr ma.Multiaddr) bool {

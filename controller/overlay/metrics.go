@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
 // tracer counts what gossipsub drops before it asks the validator.
 type tracer struct {
 	m *metrics
-	t *twins
+	t *duplicates
 }
 
 var _ pubsub.RawTracer = tracer{}

@@ -33,7 +33,7 @@ type mute struct {
 }
 
 // overdue returns the peers to connect anew, of those connected since the times
-// given. gossips tells whether a peer takes part in gossip. To be called every few
+// given. gossips reports whether a peer takes part in gossip. To be called every few
 // seconds.
 //
 // Two that do not hear each other both get here, and at about the same time: what

@@ -52,18 +52,18 @@ type PeerInfo struct {
 
 // Overlay is this node's part in the network. Safe for concurrent use.
 type Overlay struct {
-	log       zerolog.Logger
-	host      host.Host
-	dht       *dht.IpfsDHT // nil: not used
-	topic     *pubsub.Topic
-	sub       *pubsub.Subscription
-	gate      *gate
-	validator *validator
-	keeper    *keeper
-	refused   *refusals
-	twins     *twins
-	metrics   *metrics
-	messages  chan Message
+	log        zerolog.Logger
+	host       host.Host
+	dht        *dht.IpfsDHT // nil: not used
+	topic      *pubsub.Topic
+	sub        *pubsub.Subscription
+	gate       *gate
+	validator  *validator
+	keeper     *keeper
+	refused    *refusals
+	duplicates *duplicates
+	metrics    *metrics
+	messages   chan Message
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -111,7 +111,7 @@ func (o *Overlay) start(s settings) (err error) {
 		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
 		authors: make(map[peer.ID]*author),
 	}
-	o.twins = &twins{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
+	o.duplicates = &duplicates{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
 	o.keeper = newKeeper(o, s.bootstrap)
 	events, err := o.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
 	if err != nil {
@@ -181,7 +181,7 @@ func (o *Overlay) Publish(ctx context.Context, a federation.Announcement) (dropp
 	if err != nil {
 		return 0, err
 	}
-	o.twins.epoch.Store(a.Epoch)
+	o.duplicates.epoch.Store(a.Epoch)
 	if err := o.topic.Publish(ctx, data); err != nil {
 		return dropped, fmt.Errorf("publishing an announcement: %w", err)
 	}

@@ -204,7 +204,7 @@ func (v *validator) silent(now time.Time) map[peer.ID]time.Time {
 	return silent
 }
 
-// welcomes tells whether the peer, which was connected for less than stable, made
+// welcomes reports whether the peer, which was connected for less than stable, made
 // an announcement over that connection, as none does that turns this node away.
 func (v *validator) welcomes(now time.Time, id peer.ID) bool {
 	v.mu.Lock()

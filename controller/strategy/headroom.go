@@ -70,7 +70,7 @@ func (headroom) Plan(o Observation) Plan {
 	})
 }
 
-// doubted tells whether this node disbelieves anybody's surplus. It goes on
+// doubted reports whether this node disbelieves anybody's surplus. It goes on
 // counting aloud while that one happens to claim nothing.
 func (v *view) doubted(peers []Peer) bool {
 	return slices.ContainsFunc(peers, func(p Peer) bool { return p.Unused[v.name] > 0 })

@@ -25,7 +25,7 @@ func (recalc) Plan(o Observation) Plan {
 	})
 }
 
-// overloaded tells whether the users ask for all that this node can serve; a
+// overloaded reports whether the users ask for all that this node can serve; a
 // node without the function always is.
 func (v *view) overloaded() bool {
 	return v.own.Absent || v.bounded() && v.own.UserRate >= v.own.Capacity

@@ -71,7 +71,7 @@ func views(o Observation) []view {
 	return out
 }
 
-// atPeers tells whether any peer has the function deployed.
+// atPeers reports whether any peer has the function deployed.
 func (v *view) atPeers() bool {
 	return slices.ContainsFunc(v.peers, func(p peerOffer) bool { return !p.Absent })
 }
@@ -87,7 +87,7 @@ func (v *view) having() int {
 	return n
 }
 
-// bounded tells whether this node has the function with a capacity that can be
+// bounded reports whether this node has the function with a capacity that can be
 // shared: unlimited functions are served here and kept out of the federation.
 func (v *view) bounded() bool { return !v.own.Absent && v.own.Capacity != table.Unlimited }
 

@@ -26,7 +26,7 @@ type latency struct {
 }
 
 // flood measures with wrk.
-func (b *bed) flood(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[flood], error) {
+func (b *testbed) flood(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[flood], error) {
 	measured, err := inTurn(ctx, rounds, b.usage, func(s side) (flood, error) {
 		before, err := b.cpu(s)
 		if err != nil {
@@ -51,7 +51,7 @@ func (b *bed) flood(ctx context.Context, rounds int, each time.Duration, progres
 }
 
 // latency measures at a constant rate.
-func (b *bed) latency(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[latency], error) {
+func (b *testbed) latency(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[latency], error) {
 	measured, err := inTurn(ctx, rounds, b.usage, func(s side) (latency, error) {
 		took, err := paced(ctx, b.address[s], functionPath, pacedRate, each)
 		if err != nil {
@@ -70,7 +70,7 @@ func (b *bed) latency(ctx context.Context, rounds int, each time.Duration, progr
 // used is CPU time of what one side consists of.
 type used struct{ proxy, spoa time.Duration }
 
-func (b *bed) cpu(s side) (used, error) {
+func (b *testbed) cpu(s side) (used, error) {
 	proxy, err := cpuTime(b.proxies[s].pid)
 	if err != nil {
 		return used{}, err
@@ -80,8 +80,8 @@ func (b *bed) cpu(s side) (used, error) {
 }
 
 // usage tells the CPU time of the machine, and of this process, what it waited
-// for (wrk) and what is on the bed.
-func (b *bed) usage() (usage, error) {
+// for (wrk) and what is on the testbed.
+func (b *testbed) usage() (usage, error) {
 	var u usage
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
 		var r unix.Rusage

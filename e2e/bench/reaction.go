@@ -26,7 +26,7 @@ type reaction []float64
 // HAProxy has been answered as it says. Local and away take turns. Requests follow one
 // another without a pause, so the answer that shows the change is late by one
 // request at most.
-func (b *bed) tableReaction(ctx context.Context, t *table.Table, repeats int) (reaction, error) {
+func (b *testbed) tableReaction(ctx context.Context, t *table.Table, repeats int) (reaction, error) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	var took reaction

@@ -104,10 +104,10 @@ func (m *measurements) goBenchmarks(ctx context.Context, root string, e effort, 
 	return nil
 }
 
-// dataPath measures on the bed: how long a table takes to be obeyed, then, with
+// dataPath measures on the testbed: how long a table takes to be obeyed, then, with
 // the large table in place, throughput and latency.
 func (m *measurements) dataPath(ctx context.Context, binaries federation.Binaries, e effort, progress func(string, ...any)) error {
-	b, err := newBed(ctx, binaries)
+	b, err := newTestbed(ctx, binaries)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func parseCPU(stat string) (CPU, error) {
 		return CPU{}, fmt.Errorf("/proc/stat begins with %.80q", line)
 	}
 	var cpu CPU
-	for i := 1; i <= steal; i++ { // the guests' time behind it is in user time already
+	for i := 1; i <= steal; i++ { // the time of guests behind it is in user time already
 		n, err := strconv.ParseInt(fields[i], 10, 64)
 		if err != nil {
 			return CPU{}, fmt.Errorf("/proc/stat, field %d: %w", i, err)

@@ -71,7 +71,7 @@ func (g *registry) restore() error {
 	for _, rec := range records {
 		d := &rec.Deployment
 		if err := g.resolver.checkDeployment(d); err != nil {
-			return fmt.Errorf("%s: %w (mend or remove the file)", g.dir.functionsFile(), err)
+			return fmt.Errorf("%s: %w (correct or remove the file)", g.dir.functionsFile(), err)
 		}
 		s, problem := g.resolver.resolve(*d)
 		name := faasd.Name(d.Service, d.Namespace)
@@ -79,7 +79,7 @@ func (g *registry) restore() error {
 			g.logger.Warn().Str("function", name).Err(problem).Msg("a deployed function cannot be run")
 		}
 		if functions[name] != nil {
-			return fmt.Errorf("%s: %s is there twice (mend or remove the file)", g.dir.functionsFile(), name)
+			return fmt.Errorf("%s: %s is there twice (correct or remove the file)", g.dir.functionsFile(), name)
 		}
 		f, err := newFunction(rec, s, problem, nil, name, g.maxOutput, g.logger)
 		if err != nil {

@@ -161,7 +161,7 @@ func TestRefusedDeployments(t *testing.T) {
 	free.want(200, "[]", "GET", "/system/functions", nil)
 }
 
-// A command that is missing is an answer that says how to mend it.
+// A command that is missing is an answer that says how to fix it.
 func TestMissingPackage(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	o := testOptions(t.TempDir())

@@ -86,7 +86,7 @@ func (d *stateDir) load() ([]record, error) {
 	}
 	records, err := parseState(text)
 	if err != nil {
-		return nil, fmt.Errorf("read the deployed functions from %s: %w (mend or remove the file)", d.functionsFile(), err)
+		return nil, fmt.Errorf("read the deployed functions from %s: %w (correct or remove the file)", d.functionsFile(), err)
 	}
 	return records, nil
 }

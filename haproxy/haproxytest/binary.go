@@ -33,7 +33,7 @@ func (b Binary) command(args ...string) *exec.Cmd {
 	return exec.Command(b.loader, args...)
 }
 
-// canReload tells whether master-worker mode works: its master executes itself
+// canReload reports whether master-worker mode works: its master executes itself
 // again, which an unpacked package cannot do without its loader.
 func (b Binary) canReload() bool { return b.root == "" }
 

@@ -124,7 +124,7 @@ func Serials(text string) ([]*big.Int, error) {
 	}
 }
 
-// Canonical tells whether the text is nothing but PEM blocks as this package
+// Canonical reports whether the text is nothing but PEM blocks as this package
 // writes them, so that it can be part of a command to HAProxy.
 func Canonical(text string) bool {
 	rest, again := []byte(text), new(bytes.Buffer)

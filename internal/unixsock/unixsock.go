@@ -44,7 +44,7 @@ func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
 	return l, nil
 }
 
-// explain adds the mend to the errors that operators meet.
+// explain adds the hint to the errors that operators meet.
 func explain(path string, err error) error {
 	dir := filepath.Dir(path)
 	switch {
@@ -75,7 +75,7 @@ func removeStale(path string) error {
 		_ = conn.Close()
 		return fmt.Errorf("%s: is in use by another process: stop that one or choose another path", path)
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s: cannot tell whether it is in use: %w", path, err)
+		return fmt.Errorf("%s: cannot report whether it is in use: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: remove the stale socket: %w", path, err)

@@ -64,7 +64,7 @@ func TestListenRefuses(t *testing.T) {
 	}
 	defer datagrams.Close()
 	for want, test := range map[string]struct{ path, group string }{
-		"cannot tell whether":   {path: filepath.Join(dir, "datagrams")},
+		"cannot report whether": {path: filepath.Join(dir, "datagrams")},
 		"has 1 to 107 bytes":    {path: ""},
 		"1 to 107 bytes":        {path: "/" + strings.Repeat("x", 107)},
 		"there is no directory": {path: filepath.Join(dir, "none", "s")},

@@ -34,7 +34,7 @@ type Health struct {
 	Version      string `json:"version"`   // of the program
 	StartMillis  int64  `json:"start_ms"`  // Unix time in ms; identifies the run
 	UptimeMillis int64  `json:"uptime_ms"` // since the start
-	// TableVersion is 0 while there is no table. Fresh tells whether there is one
+	// TableVersion is 0 while there is no table. Fresh reports whether there is one
 	// within its time to live; without, every request is served locally.
 	TableVersion uint64 `json:"table_version"`
 	Fresh        bool   `json:"fresh"`

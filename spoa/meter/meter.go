@@ -48,7 +48,7 @@ func New(now time.Time) *Meter {
 // Deny counts a refused claim to be a peer.
 func (m *Meter) Deny(r token.Reason) { m.denied[r].Add(1) }
 
-// NotFound counts a request for a function that is not to be had.
+// NotFound counts a request for a function that cannot be had.
 func (m *Meter) NotFound() { m.notFound.Add(1) }
 
 // Open counts a function call that was let through to the local gateway because

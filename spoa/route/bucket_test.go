@@ -20,7 +20,7 @@ func newTokens(rate float64) *tokens {
 	return &tokens{rate: rate, depth: depth, left: depth}
 }
 
-// has refills and tells whether there is a token; rounding decides for "yes".
+// has refills and reports whether there is a token; rounding decides for "yes".
 func (b *tokens) has(now int64) bool {
 	if b.rate == table.Unlimited {
 		return true

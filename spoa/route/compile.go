@@ -134,7 +134,7 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 	return forwards
 }
 
-// open tells whether there is anything that may be sent to the peer.
+// open reports whether there is anything that may be sent to the peer.
 func (fw *forward) open() bool { return !fw.never() && fw.peer.token != "" }
 
 // refusalStatus is what users get whom neither this node nor a peer serves.

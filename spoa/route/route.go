@@ -170,7 +170,7 @@ func (s *Snapshot) forbid(reason token.Reason) Decision {
 	return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
 }
 
-// unknown is the answer for functions that are not to be had.
+// unknown is the answer for functions that nobody has.
 func (s *Snapshot) unknown() Decision {
 	if s.table.UnknownLocal {
 		s.meter.Open()

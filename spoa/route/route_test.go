@@ -469,7 +469,7 @@ func newModel(tab *table.Table) *model {
 	return m
 }
 
-// check tells whether the model allows the decision on a user's request, and
+// check reports whether the model allows the decision on a user's request, and
 // takes from its buckets accordingly.
 func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 	available, hopeful := map[string]bool{}, false

@@ -163,14 +163,14 @@ func (l *Local) validate() error {
 	return nil
 }
 
-// ValidName tells whether name is a function's name as tables have it: NAME or
+// ValidName reports whether name is a function's name as tables have it: NAME or
 // NAME.NAMESPACE, both of them lower-case DNS labels.
 func ValidName(name string) bool {
 	name, ns, found := strings.Cut(name, ".")
 	return isLabel(name) && (!found || isLabel(ns))
 }
 
-// inNamespace tells whether a valid name spells out that namespace.
+// inNamespace reports whether a valid name spells out that namespace.
 func inNamespace(name, namespace string) bool {
 	_, ns, found := strings.Cut(name, ".")
 	return found && ns == namespace

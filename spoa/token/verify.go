@@ -55,7 +55,7 @@ func (v *Verifier) Issuer(peer string) (*Issuer, error) {
 	return &Issuer{id: peer, key: key, verifier: v}, nil
 }
 
-// Check tells whether a token was made by this peer for the verifier's node and
+// Check reports whether a token was made by this peer for the verifier's node and
 // is valid now. Known tokens cost a comparison and allocate nothing; the number
 // of signatures checked each second is bounded, whatever is sent.
 func (i *Issuer) Check(now time.Time, token string) Reason {
@@ -116,7 +116,7 @@ func (i *Issuer) verify(now time.Time, token string) (verdict, Reason) {
 
 var errRefused = errors.New("refused")
 
-// plainHeader tells whether a JWT header has each name once and makes no
+// plainHeader reports whether a JWT header has each name once and makes no
 // demands (crit) that nobody here understands.
 func (v *Verifier) plainHeader(segment string) bool {
 	header, err := v.parser.DecodeSegment(segment)

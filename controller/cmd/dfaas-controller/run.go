@@ -151,7 +151,7 @@ func newGateway(conf config.Config) (*faasd.Client, error) {
 	return faasd.New(faasd.Options{URL: conf.GatewayURL(), User: conf.GatewayUser, PasswordFile: conf.GatewayPasswordFile})
 }
 
-// explainListen adds the mend to the commonest reason why listening fails.
+// explainListen adds the hint to the commonest reason why listening fails.
 func explainListen(key string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
 		return fmt.Errorf("%s: %w: another program, or another dfaas-controller, has that port; stop it or set another %s", key, err, key)

@@ -58,7 +58,7 @@ func (a *app) root() *cobra.Command {
 		Example: `  dfaasctl status            is this node well?
   dfaasctl peers -w          who is in the federation, refreshed every second
   dfaasctl routes figlet     where calls of figlet go
-  dfaasctl doctor            what is wrong, and how to mend it`,
+  dfaasctl doctor            what is wrong, and how to fix it`,
 	}
 	root.SetArgs(a.Args)
 	root.SetOut(a.Out)

@@ -16,8 +16,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	var configFile string
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check everything this node needs, and say how to mend what is wrong",
-		Long: `Check everything this node needs, and say how to mend what is wrong. Nothing is changed.
+		Short: "Check everything this node needs, and say how to fix what is wrong",
+		Long: `Check everything this node needs, and say how to fix what is wrong. Nothing is changed.
 
 Each line is one check: OK, WARN (it works, but look at it) or FAIL. The exit code is 1 if any check fails.
 It reads the controller's configuration to know what to look at; run it as root to have everything checked.`,
@@ -61,8 +61,8 @@ func (a *app) printResults(results []doctor.Result) error {
 	var text strings.Builder
 	for _, r := range results {
 		fmt.Fprintf(&text, "%-4s  %s: %s\n", r.Level, r.Check, clean(r.Finding))
-		if r.Mend != "" {
-			fmt.Fprintf(&text, "      -> %s\n", clean(r.Mend))
+		if r.Hint != "" {
+			fmt.Fprintf(&text, "      -> %s\n", clean(r.Hint))
 		}
 	}
 	_, err := io.WriteString(a.Out, text.String())

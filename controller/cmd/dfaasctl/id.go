@@ -65,7 +65,7 @@ func loadIdentity(path string, create bool) (*identity.Identity, error) {
 	return id, handOver(path)
 }
 
-// withSudo adds the mend for a file that only others may use.
+// withSudo adds the hint for a file that only others may use.
 func withSudo(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w: use sudo", err)

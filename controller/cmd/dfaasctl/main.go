@@ -1,5 +1,5 @@
-// Command dfaasctl shows what the DFaaS node of this machine does, and mends
-// what an operator can mend.
+// Command dfaasctl shows what the DFaaS node of this machine does, and fixes
+// what an operator can fix.
 package main
 
 import (

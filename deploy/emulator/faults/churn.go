@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dfaas/dfaas/deploy/emulator/guests"
+	"github.com/dfaas/dfaas/deploy/emulator/churn"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 )
 
@@ -20,9 +20,9 @@ const (
 	churnCapacity = 5.0
 )
 
-// churn lets members join and leave.
-func churn(ctx context.Context, b *bed) (notes []string, err error) {
-	house, err := guests.Open(ctx, b.f)
+// comeAndGo lets members join and leave.
+func comeAndGo(ctx context.Context, b *testbed) (notes []string, err error) {
+	house, err := churn.Open(ctx, b.f)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func churn(ctx context.Context, b *bed) (notes []string, err error) {
 		if pause.For(living, time.Until(begin.Add(time.Duration(i)*(churnTime-churnLife)/churnMembers))) != nil {
 			break
 		}
-		visit := guests.Visit{Function: here, Capacity: churnCapacity, Life: churnLife, Polite: i%2 == 0}
+		visit := churn.Visit{Function: here, Capacity: churnCapacity, Life: churnLife, Polite: i%2 == 0}
 		group.Go(func() error { return house.Receive(living, visit) })
 	}
 	if err := group.Wait(); err != nil {

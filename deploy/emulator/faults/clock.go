@@ -30,8 +30,8 @@ func ownClock(ctx context.Context, dir string) (federation.Binaries, error) {
 }
 
 // jump sets the faulty node's clock wrong, and right after a while.
-func jump(by time.Duration) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func jump(by time.Duration) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		err := steps(
 			func() error { return clock.Set(b.own, by) },
 			func() error { return pause.For(ctx, hang) },
@@ -42,8 +42,8 @@ func jump(by time.Duration) func(context.Context, *bed) ([]string, error) {
 
 // wrongAtStart starts the faulty node's programs by a wrong clock, and anew when
 // it is right.
-func wrongAtStart(by time.Duration) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func wrongAtStart(by time.Duration) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		start := func() error {
 			return steps(
 				func() error { return b.node(faulty).Do(ctx, scenario.Restart, scenario.Controller) },

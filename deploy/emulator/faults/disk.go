@@ -18,7 +18,7 @@ import (
 
 const diskSize = "1m"
 
-// notPossible is why a cell cannot be run on this machine.
+// notPossible is why a test case cannot be run on this machine.
 type notPossible struct{ error }
 
 // smallDisk mounts one at path.
@@ -34,7 +34,7 @@ func smallDisk(path string) (unmount func(), err error) {
 
 // fillDisk fills the disk of the faulty node, tries what needs to write and
 // makes room again.
-func fillDisk(ctx context.Context, b *bed) (notes []string, err error) {
+func fillDisk(ctx context.Context, b *testbed) (notes []string, err error) {
 	filler := filepath.Join(b.disk, "filler")
 	if err := fill(filler); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // tryDeploy expects the provider to refuse a function that it could not keep.
-func tryDeploy(ctx context.Context, b *bed) (string, error) {
+func tryDeploy(ctx context.Context, b *testbed) (string, error) {
 	client, err := faasd.New(faasd.Options{URL: b.node(faulty).Gateway})
 	if err != nil {
 		return "", err

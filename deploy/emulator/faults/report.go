@@ -96,17 +96,17 @@ func errorsText(i Impact) string {
 	return text
 }
 
-// details are the cells that the table does not say everything of.
+// details are the cases that the table does not say everything of.
 func details(results []Result) string {
 	var b strings.Builder
 	b.WriteString("\n## Each fault\n\n")
 	for _, c := range results {
 		if c.NotRun != "" {
-			fmt.Fprintf(&b, "- **%s** (`%s`): not run here: %s.\n", c.About, c.Cell, strings.TrimSuffix(c.NotRun, "."))
+			fmt.Fprintf(&b, "- **%s** (`%s`): not run here: %s.\n", c.About, c.Case, strings.TrimSuffix(c.NotRun, "."))
 			continue
 		}
 		fmt.Fprintf(&b, "- **%s** (`%s`): lasted %.1f s; p99 / max for users of the node %.1f / %.1f ms before, %.1f / %.1f ms since; "+
-			"service calm after %.2f s there and %.2f s at the other node, plans after %s.", c.About, c.Cell, c.FaultSeconds,
+			"service calm after %.2f s there and %.2f s at the other node, plans after %s.", c.About, c.Case, c.FaultSeconds,
 			c.Here.BeforeP99, c.Here.BeforeMax, c.Here.P99, c.Here.Max, c.Here.Calm, c.Others.Calm, secondsText(c.PlansAfter))
 		for _, note := range c.Notes {
 			fmt.Fprintf(&b, " Also: %s.", note)

@@ -12,11 +12,11 @@ func TestReport(t *testing.T) {
 		Setting: Setting{Date: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC), Commit: "abc", Machine: "2 cores", HAProxy: "2.6.12"},
 		Results: []Result{
 			{
-				Cell: "x", About: "X: dies", Here: Impact{Sent: 9, Errors: map[string]int{"0": 2, "503": 1}}, Normal: -1, Complain: "no servers",
+				Case: "x", About: "X: dies", Here: Impact{Sent: 9, Errors: map[string]int{"0": 2, "503": 1}}, Normal: -1, Complain: "no servers",
 				Checks: []Verdict{{Target: "no error", Measured: "3"}, {Target: "no reload", Met: true, Measured: "0"}},
 			},
-			{Cell: "y", About: "Y: hangs", Checks: []Verdict{{Target: "no error", Met: true, Measured: "0"}}},
-			{Cell: "z", About: "Z: jumps", NotRun: "it cannot"},
+			{Case: "y", About: "Y: hangs", Checks: []Verdict{{Target: "no error", Met: true, Measured: "0"}}},
+			{Case: "z", About: "Z: jumps", NotRun: "it cannot"},
 		},
 	}
 	var b strings.Builder
@@ -55,7 +55,7 @@ func TestSelect(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range all {
 		if seen[c.Name] || c.About == "" || c.inflict == nil {
-			t.Errorf("cell %q: named twice, says nothing, or does nothing", c.Name)
+			t.Errorf("test case %q: named twice, says nothing, or does nothing", c.Name)
 		}
 		seen[c.Name] = true
 	}
@@ -63,6 +63,6 @@ func TestSelect(t *testing.T) {
 		t.Errorf("Select(node-kill) = %v, %v", one, err)
 	}
 	if _, err := Select([]string{"node-kill", "moon"}); err == nil {
-		t.Error("a cell that does not exist was selected")
+		t.Error("a test case that does not exist was selected")
 	}
 }

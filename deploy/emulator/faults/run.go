@@ -36,17 +36,17 @@ const (
 	steady = time.Second
 	// maxFault bounds a fault, and so the load.
 	maxFault = 90 * time.Second
-	// A cell that missed a target while the machine was busy with something else
+	// A test case that missed a target while the machine was busy with something else
 	// is run so often, as long as so much time has not passed.
 	maxTries = 4
 	tryUntil = 11 * time.Minute
 )
 
-// Run runs the cells, one after the other, and returns what came of them. A cell
+// Run runs the cases, one after the other, and returns what came of them. A test case
 // that cannot be run is no error. When ctx ends, what was started is stopped and
 // the results so far are returned with ctx's error.
-func Run(ctx context.Context, cells []Cell, o Options) (results []Result, err error) {
-	var b *bed
+func Run(ctx context.Context, cases []Case, o Options) (results []Result, err error) {
+	var b *testbed
 	var has kind
 	drop := func() {
 		if b != nil {
@@ -56,10 +56,10 @@ func Run(ctx context.Context, cells []Cell, o Options) (results []Result, err er
 	}
 	defer func() { drop() }()
 	begun := time.Now()
-	for i, c := range cells {
+	for i, c := range cases {
 		say := func(text string) {
 			if o.Progress != nil {
-				o.Progress(fmt.Sprintf("[%d/%d] %s: %s", i+1, len(cells), c.Name, text))
+				o.Progress(fmt.Sprintf("[%d/%d] %s: %s", i+1, len(cases), c.Name, text))
 			}
 		}
 		say(c.About)
@@ -67,10 +67,10 @@ func Run(ctx context.Context, cells []Cell, o Options) (results []Result, err er
 			drop()
 		}
 		if b == nil {
-			b, err = newBed(ctx, c.kind, o)
+			b, err = newTestbed(ctx, c.kind, o)
 			var missing notPossible
 			if errors.As(err, &missing) {
-				results = append(results, Result{Cell: c.Name, About: c.About, NotRun: missing.Error()})
+				results = append(results, Result{Case: c.Name, About: c.About, NotRun: missing.Error()})
 				continue
 			}
 			if err != nil {
@@ -101,9 +101,9 @@ var loads = [...]scenario.Load{
 	{Target: bystander, Function: here, Rate: quietRate},
 }
 
-// run runs one cell.
-func (b *bed) run(ctx context.Context, c Cell, o Options) (Result, error) {
-	r := Result{Cell: c.Name, About: c.About}
+// run runs one test case.
+func (b *testbed) run(ctx context.Context, c Case, o Options) (Result, error) {
+	r := Result{Case: c.Name, About: c.About}
 	zero := time.Now().Add(100 * time.Millisecond)
 	loading, stopLoad := context.WithCancel(ctx)
 	defer stopLoad()
@@ -166,7 +166,7 @@ func settled(samples []summary.Sample) []summary.Sample {
 type looked struct{ plans, peers []look }
 
 // afflict does the fault and watches until everything is normal again.
-func (b *bed) afflict(ctx context.Context, c Cell, zero time.Time, w *window, r *Result) (looked, error) {
+func (b *testbed) afflict(ctx context.Context, c Case, zero time.Time, w *window, r *Result) (looked, error) {
 	var seen looked
 	if err := pause.For(ctx, time.Until(zero.Add(settle+before))); err != nil {
 		return seen, err
@@ -204,7 +204,7 @@ func (b *bed) afflict(ctx context.Context, c Cell, zero time.Time, w *window, r 
 }
 
 // send sends one group's requests until ctx ends.
-func (b *bed) send(ctx context.Context, o Options, c Cell, zero time.Time, l scenario.Load) ([]summary.Sample, error) {
+func (b *testbed) send(ctx context.Context, o Options, c Case, zero time.Time, l scenario.Load) ([]summary.Sample, error) {
 	l.Duration, l.Method, l.Body = settle+before+maxFault+patience, http.MethodPost, "hello"
 	results := io.Discard
 	if o.Keep != "" {

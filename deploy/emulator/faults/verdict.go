@@ -15,9 +15,9 @@ const (
 	maxPeers  = time.Second
 )
 
-// Result is what came of one cell of the matrix.
+// Result is what came of one test case of the matrix.
 type Result struct {
-	Cell  string `json:"cell"`
+	Case  string `json:"case"`
 	About string `json:"about"`
 	// NotRun says why there is nothing else.
 	NotRun string `json:"not_run,omitempty"`
@@ -37,19 +37,19 @@ type Result struct {
 	PeersAfter float64 `json:"peers_after_s"`
 	Reloads    int     `json:"reloads"` // of HAProxies, that the fault did not ask for
 	// Normal is when everything was as before, in seconds after the fault's end;
-	// -1: not while the cell ran.
+	// -1: not while the test case ran.
 	Normal   float64   `json:"normal_after_s"`
 	Checks   []Verdict `json:"targets"`
 	Notes    []string  `json:"notes,omitempty"`
 	Complain string    `json:"last_complaint,omitempty"` // of the nodes
 }
 
-// Met tells whether every target was.
+// Met reports whether every target was.
 func (r Result) Met() bool {
 	return !slices.ContainsFunc(r.Checks, func(v Verdict) bool { return !v.Met })
 }
 
-// disturbed tells whether something else kept the machine busy: those who have
+// disturbed reports whether something else kept the machine busy: those who have
 // nothing to do with the fault were delayed.
 func (r Result) disturbed() bool { return r.Bystander.AddedMax() > milliseconds(maxAdded) }
 
@@ -60,7 +60,7 @@ type Verdict struct {
 	Measured string `json:"measured"`
 }
 
-// target is something asked of a cell, given what was measured.
+// target is something asked of a test case, given what was measured.
 type target func(Result) Verdict
 
 // back asks for everything to be normal soon after the fault.

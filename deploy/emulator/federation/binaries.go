@@ -23,7 +23,7 @@ var programs = map[scenario.Part]string{
 
 // FindBinaries looks for the programs in dir, where `make build` puts them,
 // then in PATH; for haproxy also in /usr/sbin, which ordinary users do not have
-// in their PATH. Its error names everything that is missing, and the mend.
+// in their PATH. Its error names everything that is missing, and a hint.
 func FindBinaries(dir string) (Binaries, error) {
 	found := make(Binaries)
 	var missing []error
@@ -43,10 +43,10 @@ func FindProgram(dir, name string) (string, error) {
 	if inPath, err := exec.LookPath(name); err == nil {
 		places = append(places, inPath)
 	}
-	mend := "run `make build`"
+	hint := "run `make build`"
 	if name == "haproxy" {
 		places = append(places[1:], "/usr/sbin/haproxy")
-		mend = "run `make setup`, or: apt-get install haproxy"
+		hint = "run `make setup`, or: apt-get install haproxy"
 	}
 	for _, path := range places {
 		info, err := os.Stat(path)
@@ -54,5 +54,5 @@ func FindProgram(dir, name string) (string, error) {
 			return filepath.Abs(path)
 		}
 	}
-	return "", fmt.Errorf("%s is neither in %s nor in PATH: %s", name, dir, mend)
+	return "", fmt.Errorf("%s is neither in %s nor in PATH: %s", name, dir, hint)
 }

@@ -75,7 +75,7 @@ func at(t *testing.T, h *network.Host, f func() error) {
 // patience is how long an answer may take on a busy machine.
 const patience = 5 * time.Second
 
-// reach tells whether to answers what from asks it.
+// reach reports whether to answers what from asks it.
 func reach(t *testing.T, from, to *network.Host) bool {
 	t.Helper()
 	answer := ""

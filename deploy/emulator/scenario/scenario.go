@@ -125,7 +125,7 @@ const (
 	Heal      Action = "heal"      // and reach them again
 )
 
-// onNetwork tells whether the action is one on whole nodes.
+// onNetwork reports whether the action is one on whole nodes.
 func (a Action) onNetwork() bool { return a == Partition || a == Heal }
 
 // Actions lists the actions on parts.
@@ -162,7 +162,7 @@ func ParsePart(name string) (Part, error) {
 	return "", fmt.Errorf("unknown part %q: use one of %s", name, joined(append(Parts(), All)))
 }
 
-// CheckFault tells whether the action can be done to the part.
+// CheckFault reports whether the action can be done to the part.
 func CheckFault(action Action, part Part) error {
 	switch {
 	case action.onNetwork():
@@ -224,7 +224,7 @@ const Other = "other"
 // Range is a closed interval; Max may be +Inf.
 type Range struct{ Min, Max float64 }
 
-// Contains tells whether the value lies in the range.
+// Contains reports whether the value lies in the range.
 func (r Range) Contains(v float64) bool { return v >= r.Min && v <= r.Max }
 
 // String writes the range as scenario files do: 5, 5..7, 5.., ..7.

@@ -189,7 +189,7 @@ func median(values []int) int {
 	return sorted[len(sorted)/2]
 }
 
-// grows tells whether it grew by more than half and the slack, and was still
+// grows reports whether it grew by more than half and the slack, and was still
 // growing at the end.
 func (t trend) grows(slack int) bool {
 	return t.end > t.start+t.start/2+slack && t.end > t.middle+slack/4

@@ -48,7 +48,7 @@ func (f fault) String() string {
 	return fmt.Sprintf("%s %s for %.1f s", f.do, part, f.lasting.Seconds())
 }
 
-// harmful tells whether requests may break off because of the fault. Nobody may
+// harmful reports whether requests may break off because of the fault. Nobody may
 // lose one because of the others.
 func (f fault) harmful() bool {
 	return f.part != scenario.SPOA && f.part != scenario.Controller && f.do != scenario.Reload

@@ -27,8 +27,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/deploy/emulator/churn"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/guests"
 	"github.com/dfaas/dfaas/deploy/emulator/load"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
@@ -98,7 +98,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return r, fmt.Errorf("starting the federation: %w", err)
 	}
 	defer f.Stop()
-	house, err := guests.Open(ctx, f)
+	house, err := churn.Open(ctx, f)
 	if err != nil {
 		return r, err
 	}
@@ -118,7 +118,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 type soak struct {
 	o     Options
 	f     *federation.Federation
-	house *guests.House
+	house *churn.House
 	zero  time.Time
 	tally tally
 
@@ -246,7 +246,7 @@ func (s *soak) receive(ctx context.Context) {
 		if pause.For(ctx, next.pause) != nil {
 			return
 		}
-		err := s.house.Receive(ctx, guests.Visit{
+		err := s.house.Receive(ctx, churn.Visit{
 			Function: next.function, Capacity: next.capacity, Life: next.life, Polite: next.polite,
 		})
 		if ctx.Err() != nil {
@@ -340,7 +340,7 @@ func (s *soak) examine(ctx context.Context, r *Report) {
 	r.logs = s.logs
 }
 
-// withRaceDetector tells whether all programs of ours were built with it.
+// withRaceDetector reports whether all programs of ours were built with it.
 func withRaceDetector(binaries federation.Binaries) bool {
 	for part, path := range binaries {
 		if part == scenario.HAProxy {

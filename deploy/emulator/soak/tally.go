@@ -25,7 +25,7 @@ type incident struct {
 // break off: a started HAProxy or provider takes a moment to listen.
 const aftermath = 2 * time.Second
 
-// explains tells whether a request that was on its way from one time to another
+// explains reports whether a request that was on its way from one time to another
 // may have broken off because of the fault. Any node may have executed it.
 func (i incident) explains(from, to time.Duration) bool {
 	return i.fault.harmful() && to >= i.began && (i.undone < 0 || from <= i.undone+aftermath)
@@ -99,7 +99,7 @@ func (t *tally) answered(load string, s summary.Sample) {
 	t.broken = append(t.broken, broken{load: load, from: s.At, to: s.At + s.Latency, status: s.Status})
 }
 
-// calm tells whether nothing was wrong with any node at a time.
+// calm reports whether nothing was wrong with any node at a time.
 func (t *tally) calm(at time.Duration) bool {
 	for _, i := range slices.Backward(t.incidents) {
 		if at >= i.began && (i.normal < 0 || at <= i.normal) {

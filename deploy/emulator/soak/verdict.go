@@ -34,7 +34,7 @@ type Verdict struct {
 	Measured string
 }
 
-// Met tells whether everything was.
+// Met reports whether everything was.
 func (r Report) Met() bool {
 	return !slices.ContainsFunc(r.Checks, func(v Verdict) bool { return !v.Met })
 }

@@ -72,7 +72,7 @@ func Listen(dir string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Running tells whether a supervisor answers in dir.
+// Running reports whether a supervisor answers in dir.
 func Running(dir string) bool {
 	conn, err := net.DialTimeout("unix", filepath.Join(dir, SocketFile), time.Second)
 	if err != nil {

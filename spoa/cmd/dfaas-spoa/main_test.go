@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/control"
 )
 
 // asProgram makes this test binary be dfaas-spoa.

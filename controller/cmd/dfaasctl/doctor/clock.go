@@ -39,12 +39,12 @@ func clockChecks() []check {
 }
 
 func judgeSync(f *Facts) Verdict {
-	const mend = "timedatectl set-ntp true, or run chrony; tokens go by what most nodes' clocks say"
+	const hint = "timedatectl set-ntp true, or run chrony; tokens go by what most nodes' clocks say"
 	switch {
 	case f.Clock.err != nil:
-		return warn(mend, "%s", oneLine(f.Clock.err))
+		return warn(hint, "%s", oneLine(f.Clock.err))
 	case !f.Clock.synchronised:
-		return warn(mend, "nobody synchronises it")
+		return warn(hint, "nobody synchronises it")
 	default:
 		return ok("synchronised")
 	}

@@ -57,7 +57,7 @@ func judgeComponents(f *Facts) Verdict {
 		}
 	}
 	if len(ill) > 0 {
-		return fail("mend the parts named; the controller tries again by itself", "%s", strings.Join(ill, "; "))
+		return fail("fix the parts named; the controller tries again by itself", "%s", strings.Join(ill, "; "))
 	}
 	return ok("reaches %s", few(well))
 }

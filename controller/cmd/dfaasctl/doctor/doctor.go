@@ -35,7 +35,7 @@ type Result struct {
 type Verdict struct {
 	Level   Level  `json:"level"`
 	Finding string `json:"finding"`
-	Mend    string `json:"mend,omitempty"`
+	Hint    string `json:"hint,omitempty"`
 }
 
 // Settings is what the examination goes by.

@@ -49,7 +49,7 @@ func healthy() *Facts {
 func TestHealthyNodeIsAllOK(t *testing.T) {
 	results := judge(healthy())
 	for _, r := range results {
-		if r.Level != OK || r.Finding == "" || r.Mend != "" {
+		if r.Level != OK || r.Finding == "" || r.Hint != "" {
 			t.Errorf("%s: %+v", r.Check, r.Verdict)
 		}
 	}
@@ -67,7 +67,7 @@ type spoiled struct {
 	check   string
 	level   Level // "" when the check does not apply any more
 	finding string
-	mend    string
+	hint    string
 	spoil   func(*Facts)
 }
 
@@ -196,14 +196,14 @@ func (c spoiled) run(t *testing.T) {
 			continue
 		}
 		v := check.judge(facts)
-		if v.Level != c.level || !strings.Contains(v.Finding, c.finding) || !strings.Contains(v.Mend, c.mend) {
+		if v.Level != c.level || !strings.Contains(v.Finding, c.finding) || !strings.Contains(v.Hint, c.hint) {
 			t.Errorf("got %+v", v)
 		}
-		if strings.Contains(v.Finding+v.Mend, "\n") {
+		if strings.Contains(v.Finding+v.Hint, "\n") {
 			t.Errorf("more than one line: %+v", v)
 		}
-		if (v.Level == Warn || v.Level == Fail) && v.Mend == "" {
-			t.Error("nothing says how to mend it")
+		if (v.Level == Warn || v.Level == Fail) && v.Hint == "" {
+			t.Error("nothing says how to fix it")
 		}
 		return
 	}

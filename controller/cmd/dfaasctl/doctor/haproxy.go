@@ -142,7 +142,7 @@ func (b backendFacts) has(name string) bool {
 	return false
 }
 
-// up tells whether any server is, and what the checks of the others said.
+// up reports whether any server is, and what the checks of the others said.
 func (b backendFacts) up() (bool, string) {
 	var said []string
 	for _, s := range b.servers {

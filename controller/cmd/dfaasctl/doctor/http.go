@@ -80,7 +80,7 @@ func madeUpID() (string, error) {
 }
 
 // forge claims to be that peer until dfaas-spoa says what everybody expects of
-// it, or a few times. What it counts tells whether it was asked.
+// it, or a few times. What it counts reports whether it was asked.
 func forge(ctx context.Context, transport http.RoundTripper, address, peer, socket string) (forgedFacts, error) {
 	client := control.New(socket)
 	defer client.Close()
@@ -102,7 +102,7 @@ func forge(ctx context.Context, transport http.RoundTripper, address, peer, sock
 
 func unknownPeers(r meter.Report) uint64 { return r.Denied[token.UnknownPeer.String()] }
 
-// turnedAway tells whether dfaas-spoa did it: the same status alone could be of
+// turnedAway reports whether dfaas-spoa did it: the same status alone could be of
 // another's making.
 func (f forgedFacts) turnedAway() bool { return f.status == http.StatusForbidden && f.counted }
 
@@ -186,7 +186,7 @@ func judgeHealthz(f *Facts) Verdict {
 // judgeNodeID compares the id that HAProxy writes into answers with the node's.
 func judgeNodeID(f *Facts) Verdict {
 	own := f.ownID()
-	mend := "write DFAAS_NODE_ID=" + own + " to /etc/default/haproxy and restart (not reload) HAProxy"
+	hint := "write DFAAS_NODE_ID=" + own + " to /etc/default/haproxy and restart (not reload) HAProxy"
 	switch got := f.HTTP.nodeID; {
 	case f.HTTP.err != nil || own == "":
 		return skip()
@@ -196,15 +196,15 @@ func judgeNodeID(f *Facts) Verdict {
 		return fail("/healthz must go to "+haproxy.BackendLocal+": see docs/install.md",
 			"answers at %s have no header %s", f.Config.HTTPAddress, haproxy.HeaderNodeID)
 	default:
-		return warn(mend, "HAProxy says %q, the node is %s", got, own)
+		return warn(hint, "HAProxy says %q, the node is %s", got, own)
 	}
 }
 
-// judgeForged tells whether dfaas-spoa really decides: health checks may pass
+// judgeForged reports whether dfaas-spoa really decides: health checks may pass
 // while its answers never arrive, or it is never asked. Without a fresh table all
 // calls are served here, also those of forged peers, and that is said already.
 func judgeForged(f *Facts) Verdict {
-	const mend = "the frontend at http_address needs the lines `filter spoe` and `http-request send-spoe-group dfaas route` " +
+	const hint = "the frontend at http_address needs the lines `filter spoe` and `http-request send-spoe-group dfaas route` " +
 		"(docs/install.md, your own frontend); dfaas.cfg, dfaas-spoe.conf and dfaas-spoa must be of the same version"
 	forged := f.HTTP.forged
 	up, _ := f.HAProxy.spoa.up()
@@ -216,9 +216,9 @@ func judgeForged(f *Facts) Verdict {
 		return warn("run dfaasctl doctor as root; spoa_socket must be the control socket of the dfaas-spoa that HAProxy asks",
 			"got %d, but not checked whether that was dfaas-spoa: its counters cannot be read: %s", forged.status, oneLine(unknown))
 	case forged.status != http.StatusForbidden:
-		return fail(mend, "got %d instead of 403: dfaas-spoa decides nothing, so no call is forwarded and no peer is checked", forged.status)
+		return fail(hint, "got %d instead of 403: dfaas-spoa decides nothing, so no call is forwarded and no peer is checked", forged.status)
 	case !forged.counted:
-		return fail(mend, "got 403, but dfaas-spoa counted no refusal: it is not asked, so no call is forwarded and no peer is checked")
+		return fail(hint, "got 403, but dfaas-spoa counted no refusal: it is not asked, so no call is forwarded and no peer is checked")
 	default:
 		return ok("is turned away: dfaas-spoa decides")
 	}

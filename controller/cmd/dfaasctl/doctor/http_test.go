@@ -109,7 +109,7 @@ func TestForgedPeer(t *testing.T) {
 			HTTP:     gatherHTTP(t.Context(), &c),
 		}
 		v := judgeForged(&f)
-		if v.Level != test.level || !strings.Contains(v.Finding, test.finding) || test.level == Fail && !strings.Contains(v.Mend, "send-spoe-group") {
+		if v.Level != test.level || !strings.Contains(v.Finding, test.finding) || test.level == Fail && !strings.Contains(v.Hint, "send-spoe-group") {
 			t.Errorf("%s: %+v, want %s", test.address, v, test.level)
 		}
 	}

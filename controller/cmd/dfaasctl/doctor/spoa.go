@@ -42,14 +42,14 @@ func judgeControlSocket(f *Facts) Verdict {
 }
 
 func judgeTable(f *Facts) Verdict {
-	const mend = "the controller sends one every few seconds: see dfaasctl status and journalctl -u dfaas-controller"
+	const hint = "the controller sends one every few seconds: see dfaasctl status and journalctl -u dfaas-controller"
 	switch h := f.SPOA.health; {
 	case f.SPOA.err != nil:
 		return skip()
 	case h.TableVersion == 0:
-		return fail(mend, "no table yet: every call is served here, none is forwarded")
+		return fail(hint, "no table yet: every call is served here, none is forwarded")
 	case !h.Fresh:
-		return fail(mend, "version %d is out of date: every call is served here, none is forwarded", h.TableVersion)
+		return fail(hint, "version %d is out of date: every call is served here, none is forwarded", h.TableVersion)
 	default:
 		return ok("version %d, fresh", h.TableVersion)
 	}

@@ -14,21 +14,21 @@ func ok(format string, args ...any) Verdict {
 	return Verdict{Level: OK, Finding: fmt.Sprintf(format, args...)}
 }
 
-func warn(mend, format string, args ...any) Verdict {
-	return Verdict{Level: Warn, Finding: fmt.Sprintf(format, args...), Mend: mend}
+func warn(hint, format string, args ...any) Verdict {
+	return Verdict{Level: Warn, Finding: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-func fail(mend, format string, args ...any) Verdict {
-	return Verdict{Level: Fail, Finding: fmt.Sprintf(format, args...), Mend: mend}
+func fail(hint, format string, args ...any) Verdict {
+	return Verdict{Level: Fail, Finding: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // unreachable judges a part that could not be asked. Not being allowed to ask
 // says nothing about the part.
-func unreachable(err error, mend string) Verdict {
+func unreachable(err error, hint string) Verdict {
 	if errors.Is(err, fs.ErrPermission) {
 		return warn("run dfaasctl doctor as root", "not checked: %s", oneLine(err))
 	}
-	return fail(mend, "%s", oneLine(err))
+	return fail(hint, "%s", oneLine(err))
 }
 
 func oneLine(err error) string { return strings.Join(strings.FieldsFunc(err.Error(), isNewline), "; ") }

@@ -93,7 +93,7 @@ func (a *app) logger() zerolog.Logger {
 	return zerolog.New(writer).Level(level).With().Timestamp().Logger()
 }
 
-// isTerminal tells whether people look at what is written to w.
+// isTerminal reports whether people look at what is written to w.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {

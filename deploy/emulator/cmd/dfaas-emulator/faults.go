@@ -38,17 +38,17 @@ It fails (exit code 1) when the matrix could not be run, not when a target was m
 		Example: "  dfaas-emulator faults -o docs/reliability.md\n  dfaas-emulator faults --only spoa-kill,haproxy-reload",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cells, err := faults.Select(only)
+			cases, err := faults.Select(only)
 			if err != nil {
 				return usageError{err}
 			}
 			if list {
-				for _, cell := range cells {
-					fmt.Fprintf(a.out, "%-20s %s\n", cell.Name, cell.About)
+				for _, testCase := range cases {
+					fmt.Fprintf(a.out, "%-20s %s\n", testCase.Name, testCase.About)
 				}
 				return nil
 			}
-			return a.faults(c.Context(), cells, out, jsonOut, keep)
+			return a.faults(c.Context(), cases, out, jsonOut, keep)
 		},
 	}
 	c.Flags().StringVarP(&out, "out", "o", "-", "file for the report in Markdown; - is the terminal")
@@ -59,7 +59,7 @@ It fails (exit code 1) when the matrix could not be run, not when a target was m
 	return c
 }
 
-func (a *app) faults(ctx context.Context, cells []faults.Cell, out, jsonOut, keep string) error {
+func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, keep string) error {
 	binaries, err := findBinaries()
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (a *app) faults(ctx context.Context, cells []faults.Cell, out, jsonOut, kee
 	ctx, cancel := context.WithTimeout(ctx, faultsLimit)
 	defer cancel()
 	report := faults.Report{Setting: faultSetting(ctx, binaries)}
-	report.Results, err = faults.Run(ctx, cells, faults.Options{
+	report.Results, err = faults.Run(ctx, cases, faults.Options{
 		Binaries: binaries, Keep: keep, Log: a.logger(), Progress: func(line string) { fmt.Fprintln(a.err, line) },
 	})
 	// A matrix that is not whole replaces no report.

@@ -45,7 +45,7 @@ HAProxy was reloaded without a fault asking for it. A scenario that is not valid
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "check FILE...",
-		Short:             "tell whether scenarios are valid, without running them",
+		Short:             "report whether scenarios are valid, without running them",
 		Example:           "  dfaas-emulator check deploy/emulator/scenarios/*.yaml",
 		Args:              arguments(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: scenarioFiles,

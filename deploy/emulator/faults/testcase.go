@@ -10,8 +10,8 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 )
 
-// Cell is one cell of the matrix.
-type Cell struct {
+// Case is one test case of the matrix.
+type Case struct {
 	Name  string // for the command line
 	About string // one line
 
@@ -19,7 +19,7 @@ type Cell struct {
 	targets []target
 	// inflict does the fault to the federation, undoes it and returns when that
 	// is done. What it notes is for the reader of the report.
-	inflict func(context.Context, *bed) (notes []string, err error)
+	inflict func(context.Context, *testbed) (notes []string, err error)
 }
 
 // hang is how long something hangs.
@@ -40,59 +40,59 @@ var partNames = map[scenario.Part]string{
 	scenario.Provider: "dfaas-provider", scenario.All: "whole node",
 }
 
-// Cells lists the matrix.
-func Cells() []Cell {
-	var cells []Cell
+// Cases lists the matrix.
+func Cases() []Case {
+	var cases []Case
 	for _, part := range []scenario.Part{scenario.SPOA, scenario.Controller, scenario.HAProxy, scenario.Provider, scenario.All} {
-		cells = append(cells, partCells(part)...)
+		cases = append(cases, partCases(part)...)
 	}
-	return append(cells,
-		Cell{Name: "haproxy-reload", About: "HAProxy: reload", targets: []target{unnoticed, peersBack, back, noReload}, inflict: reload},
-		Cell{
+	return append(cases,
+		Case{Name: "haproxy-reload", About: "HAProxy: reload", targets: []target{unnoticed, peersBack, back, noReload}, inflict: reload},
+		Case{
 			Name: "haproxy-reloads", About: fmt.Sprintf("HAProxy: %d reloads, one a second", manyReloads),
 			targets: []target{unnoticed, back, noReload}, inflict: reloadOften,
 		},
-		Cell{
+		Case{
 			Name: "gateway-500", About: "gateway: answers everything with 500 for 5 s", kind: gated,
 			targets: []target{back, noReload}, inflict: gatewayFault(failing),
 		},
-		Cell{
+		Case{
 			Name: "gateway-hang", About: "gateway: takes requests and does not answer for 5 s", kind: gated,
 			targets: []target{back, noReload}, inflict: gatewayFault(hanging),
 		},
-		Cell{
+		Case{
 			Name: "disk-full", About: "disk of the node's state, identity and sockets full for 5 s, controller restarted meanwhile",
 			kind: onDisk, targets: []target{unnoticed, back, noReload}, inflict: fillDisk,
 		},
-		Cell{
+		Case{
 			Name: "churn", About: "200 members join and leave within a minute, every other one without a word",
-			targets: []target{unnoticed, back, noReload}, inflict: churn,
+			targets: []target{unnoticed, back, noReload}, inflict: comeAndGo,
 		},
-		Cell{
+		Case{
 			Name: "partition", About: fmt.Sprintf("partition: the node is cut off from all others for %v", hang), kind: spread,
 			targets: []target{othersUnharmed, back, noReload}, inflict: partition(hang),
 		},
-		Cell{
+		Case{
 			Name: "partition-long", About: fmt.Sprintf("partition: the node is cut off from all others for %v", longCut), kind: spread,
 			targets: []target{othersUnharmed, back, noReload}, inflict: partition(longCut),
 		},
-		Cell{
+		Case{
 			Name: "clock-ahead", About: fmt.Sprintf("clock: 1 h ahead for %v", hang), kind: clocked,
 			targets: []target{unnoticed, back, noReload}, inflict: jump(time.Hour),
 		},
-		Cell{
+		Case{
 			Name: "clock-behind", About: fmt.Sprintf("clock: 1 h behind for %v", hang), kind: clocked,
 			targets: []target{unnoticed, back, noReload}, inflict: jump(-time.Hour),
 		},
-		Cell{
+		Case{
 			Name: "clock-start", About: fmt.Sprintf("clock: controller and SPOA started 1 h ahead, after %v anew by the right time", hang),
 			kind: clocked, targets: []target{unnoticed, back, noReload}, inflict: wrongAtStart(time.Hour),
 		},
 	)
 }
 
-// partCells are the three things that happen to every part.
-func partCells(part scenario.Part) []Cell {
+// partCases are the three things that happen to every part.
+func partCases(part scenario.Part) []Case {
 	targets := []target{back, noReload}
 	switch part {
 	case scenario.SPOA, scenario.Controller:
@@ -105,15 +105,15 @@ func partCells(part scenario.Part) []Cell {
 		name = "node"
 	}
 	label := partNames[part] + ": "
-	return []Cell{
+	return []Case{
 		{Name: name + "-kill", About: fmt.Sprintf("%skill -9, back after %v", label, away[part]), targets: targets, inflict: kill(part)},
 		{Name: name + "-stop", About: fmt.Sprintf("%sSIGSTOP, SIGCONT after %v", label, hang), targets: targets, inflict: stop(part)},
 		{Name: name + "-restart", About: label + "restart", targets: targets, inflict: restart(part)},
 	}
 }
 
-func kill(part scenario.Part) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func kill(part scenario.Part) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		return nil, steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Kill, part) },
 			func() error { return pause.For(ctx, away[part]) },
@@ -122,8 +122,8 @@ func kill(part scenario.Part) func(context.Context, *bed) ([]string, error) {
 	}
 }
 
-func stop(part scenario.Part) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func stop(part scenario.Part) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		return nil, steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Stop, part) },
 			func() error { return pause.For(ctx, hang) },
@@ -132,20 +132,20 @@ func stop(part scenario.Part) func(context.Context, *bed) ([]string, error) {
 	}
 }
 
-func restart(part scenario.Part) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func restart(part scenario.Part) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		return nil, b.node(faulty).Do(ctx, scenario.Restart, part)
 	}
 }
 
-func reload(ctx context.Context, b *bed) ([]string, error) {
+func reload(ctx context.Context, b *testbed) ([]string, error) {
 	return nil, b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy)
 }
 
 // manyReloads is enough of them for a rare race to show.
 const manyReloads = 10
 
-func reloadOften(ctx context.Context, b *bed) ([]string, error) {
+func reloadOften(ctx context.Context, b *testbed) ([]string, error) {
 	for range manyReloads {
 		if err := steps(
 			func() error { return b.node(faulty).Do(ctx, scenario.Reload, scenario.HAProxy) },
@@ -157,8 +157,8 @@ func reloadOften(ctx context.Context, b *bed) ([]string, error) {
 	return nil, nil
 }
 
-func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func gatewayFault(m mode) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		b.gate.set(m)
 		defer b.gate.set(sound)
 		return nil, pause.For(ctx, hang)
@@ -168,8 +168,8 @@ func gatewayFault(m mode) func(context.Context, *bed) ([]string, error) {
 // longCut is long enough for every connection to have been given up.
 const longCut = 20 * time.Second
 
-func partition(lasting time.Duration) func(context.Context, *bed) ([]string, error) {
-	return func(ctx context.Context, b *bed) ([]string, error) {
+func partition(lasting time.Duration) func(context.Context, *testbed) ([]string, error) {
+	return func(ctx context.Context, b *testbed) ([]string, error) {
 		err := steps(
 			func() error { return b.f.Partition(faulty) },
 			func() error { return pause.For(ctx, lasting) },
@@ -188,13 +188,13 @@ func steps(all ...func() error) error {
 	return nil
 }
 
-// Select returns the cells of these names, all for none.
-func Select(names []string) ([]Cell, error) {
-	all := Cells()
+// Select returns the cases of these names, all for none.
+func Select(names []string) ([]Case, error) {
+	all := Cases()
 	if len(names) == 0 {
 		return all, nil
 	}
-	var chosen []Cell
+	var chosen []Case
 	var errs []error
 names:
 	for _, name := range names {
@@ -204,7 +204,7 @@ names:
 				continue names
 			}
 		}
-		errs = append(errs, fmt.Errorf("there is no cell %q: --list shows them", name))
+		errs = append(errs, fmt.Errorf("there is no test case %q: --list shows them", name))
 	}
 	return chosen, errors.Join(errs...)
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/dfaas/dfaas/controller/federation"
 )
 
-// twins finds out whether another node uses this node's identity. Gossipsub drops
+// duplicates finds out whether another node uses this node's identity. Gossipsub drops
 // what comes from others in this node's name, before it looks at the signature,
 // and never sends a message to a peer that has its author's id unless the peer
-// asks. So a twin shows only to nodes that are not in the mesh of all the others.
+// asks. So a duplicate shows only to nodes that are not in the mesh of all the others.
 // Safe for concurrent use.
-type twins struct {
+type duplicates struct {
 	self    peer.ID
 	key     crypto.PubKey
 	refused *refusals
@@ -24,7 +24,7 @@ type twins struct {
 
 // watch looks at a message in this node's name that somebody else relayed. Who
 // relays such things is scored down by gossipsub, which bounds the work.
-func (t *twins) watch(msg *pubsub.Message) {
+func (t *duplicates) watch(msg *pubsub.Message) {
 	a, err := federation.Decode(msg.GetData())
 	if err != nil || !fromTwin(t.epoch.Load(), a) || !signedBy(t.key, msg) {
 		return
@@ -32,7 +32,7 @@ func (t *twins) watch(msg *pubsub.Message) {
 	t.refused.add(t.self.String(), federation.SharedIdentity)
 }
 
-// fromTwin tells whether an announcement signed with this node's identity cannot
+// fromTwin reports whether an announcement signed with this node's identity cannot
 // be its own, of the run with that epoch. One of an earlier run proves nothing: it
 // may still be under way, or be repeated by somebody. But an earlier run does not
 // announce any more when this one has begun.

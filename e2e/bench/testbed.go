@@ -32,10 +32,10 @@ func (s side) String() string {
 	return [sides]string{"bare HAProxy", "drop-in without SPOE", "with DFaaS"}[s]
 }
 
-// bed is what the data path is measured on: three HAProxies before one gateway,
+// testbed is what the data path is measured on: three HAProxies before one gateway,
 // the last of them with a dfaas-spoa. All of it runs all of the time, so that
 // the sides can be measured in turn.
-type bed struct {
+type testbed struct {
 	dir       string
 	proxies   [sides]*process
 	address   [sides]string
@@ -45,13 +45,13 @@ type bed struct {
 	stops     []func() // last first
 }
 
-// newBed starts everything. The SPOA has no table yet.
-func newBed(ctx context.Context, binaries federation.Binaries) (_ *bed, err error) {
+// newTestbed starts everything. The SPOA has no table yet.
+func newTestbed(ctx context.Context, binaries federation.Binaries) (_ *testbed, err error) {
 	dir, err := os.MkdirTemp("/tmp", "dfaas-bench-") // not TMPDIR, whose path may be too long for sockets
 	if err != nil {
 		return nil, fmt.Errorf("a directory for the measurements: %w", err)
 	}
-	b := &bed{dir: dir, stops: []func(){func() { _ = os.RemoveAll(dir) }}}
+	b := &testbed{dir: dir, stops: []func(){func() { _ = os.RemoveAll(dir) }}}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -73,13 +73,13 @@ func newBed(ctx context.Context, binaries federation.Binaries) (_ *bed, err erro
 }
 
 // close stops everything and removes its traces.
-func (b *bed) close() {
+func (b *testbed) close() {
 	for i := len(b.stops) - 1; i >= 0; i-- {
 		b.stops[i]()
 	}
 }
 
-func (b *bed) start(ctx context.Context, p program, ready func(context.Context) error) (*process, error) {
+func (b *testbed) start(ctx context.Context, p program, ready func(context.Context) error) (*process, error) {
 	started, err := start(b.dir, p)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (b *bed) start(ctx context.Context, p program, ready func(context.Context) 
 }
 
 // startStub starts the stub and returns the addresses of its gateway and its peer.
-func (b *bed) startStub(ctx context.Context, binary string) (gateway, peer string, err error) {
+func (b *testbed) startStub(ctx context.Context, binary string) (gateway, peer string, err error) {
 	config, err := b.write("stub.cfg", stubConfig)
 	if err != nil {
 		return "", "", err
@@ -106,7 +106,7 @@ func (b *bed) startStub(ctx context.Context, binary string) (gateway, peer strin
 	return gateway, peer, err
 }
 
-func (b *bed) startSPOA(ctx context.Context, binary string) error {
+func (b *testbed) startSPOA(ctx context.Context, binary string) error {
 	socket := filepath.Join(b.dir, "control.sock")
 	b.control = control.New(socket)
 	b.stops = append(b.stops, b.control.Close)
@@ -120,10 +120,10 @@ func (b *bed) startSPOA(ctx context.Context, binary string) error {
 	return err
 }
 
-func (b *bed) spoaSocket() string { return filepath.Join(b.dir, "spoa.sock") }
+func (b *testbed) spoaSocket() string { return filepath.Join(b.dir, "spoa.sock") }
 
 // startProxy starts one of the sides and waits until it answers for the gateway.
-func (b *bed) startProxy(ctx context.Context, binary string, s side, gateway string) error {
+func (b *testbed) startProxy(ctx context.Context, binary string, s side, gateway string) error {
 	config, err := configOf(s)
 	if err != nil {
 		return err
@@ -158,7 +158,9 @@ func (b *bed) startProxy(ctx context.Context, binary string, s side, gateway str
 	return err
 }
 
-func (b *bed) runtime(s side) string { return filepath.Join(b.dir, fmt.Sprintf("haproxy-%d.sock", s)) }
+func (b *testbed) runtime(s side) string {
+	return filepath.Join(b.dir, fmt.Sprintf("haproxy-%d.sock", s))
+}
 
 func configOf(s side) (string, error) {
 	switch s {
@@ -181,7 +183,7 @@ func nodeOf(s side) string {
 
 // addPeer gives the side with DFaaS the server of a peer, as the controller
 // does, and waits until it can be used.
-func (b *bed) addPeer(ctx context.Context, address string) error {
+func (b *testbed) addPeer(ctx context.Context, address string) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("the stub's address: %w", err)
@@ -205,7 +207,7 @@ func (b *bed) addPeer(ctx context.Context, address string) error {
 	})
 }
 
-func (b *bed) write(name, text string) (string, error) {
+func (b *testbed) write(name, text string) (string, error) {
 	path := filepath.Join(b.dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("writing a configuration: %w", err)

@@ -1,7 +1,7 @@
-// Package guests lets members come to a running federation and leave it. They
+// Package churn lets members come to a running federation and leave it. They
 // are real members of the overlay, with identities of their own and the
 // federation's key; their functions are one server that answers for all.
-package guests
+package churn
 
 import (
 	"context"
@@ -26,7 +26,7 @@ import (
 
 const (
 	host = "127.0.0.1"
-	// beat is the time between two announcements of a guest.
+	// beat is the time between two announcements of a visitor.
 	beat = 800 * time.Millisecond
 	// farewell is how long a guest's last word has to get around.
 	farewell = 200 * time.Millisecond

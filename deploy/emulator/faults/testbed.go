@@ -54,8 +54,8 @@ const (
 	plenty    = 150.0
 )
 
-// bed is a running federation to do faults to.
-type bed struct {
+// testbed is a running federation to do faults to.
+type testbed struct {
 	f    *federation.Federation
 	gate *gate  // of kind gated
 	disk string // of kind onDisk: where it is mounted
@@ -63,8 +63,8 @@ type bed struct {
 	undo []func()
 }
 
-func newBed(ctx context.Context, k kind, o Options) (_ *bed, err error) {
-	b := &bed{}
+func newTestbed(ctx context.Context, k kind, o Options) (_ *testbed, err error) {
+	b := &testbed{}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -118,7 +118,7 @@ func newBed(ctx context.Context, k kind, o Options) (_ *bed, err error) {
 }
 
 // close stops everything and removes it.
-func (b *bed) close() {
+func (b *testbed) close() {
 	for _, undo := range slices.Backward(b.undo) {
 		undo()
 	}
@@ -131,14 +131,14 @@ func functions(rateHere, rateOthers float64) []scenario.Function {
 	}
 }
 
-func (b *bed) node(name string) *federation.Node { return b.f.Node(name) }
+func (b *testbed) node(name string) *federation.Node { return b.f.Node(name) }
 
 // lookTimeout bounds one look at a node, which may hang.
 const lookTimeout = 500 * time.Millisecond
 
 // normal tells what is not as it should be: every node sees all others, and has
 // the routes.
-func (b *bed) normal(ctx context.Context, want routes) error {
+func (b *testbed) normal(ctx context.Context, want routes) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	if err := b.f.Crashed(); err != nil {
@@ -171,7 +171,7 @@ func (b *bed) normal(ctx context.Context, want routes) error {
 // routes says where the surplus of the overloaded nodes may go.
 type routes string
 
-func (b *bed) routes(ctx context.Context) (routes, error) {
+func (b *testbed) routes(ctx context.Context) (routes, error) {
 	var all []string
 	for name, function := range map[string]string{faulty: here, healthy: others} {
 		list, err := b.node(name).Admin().Routes(ctx, function)
@@ -188,8 +188,8 @@ func (b *bed) routes(ctx context.Context) (routes, error) {
 	return routes(strings.Join(all, " ")), nil
 }
 
-// peersUp tells whether the faulty node's HAProxy has the servers of all peers.
-func (b *bed) peersUp(ctx context.Context) error {
+// peersUp reports whether the faulty node's HAProxy has the servers of all peers.
+func (b *testbed) peersUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	servers, err := haproxy.New(b.node(faulty).HAProxySocket).Servers(ctx, haproxy.BackendPeers)

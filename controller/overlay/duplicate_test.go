@@ -65,7 +65,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 		msg  *pb.Message
 		want int
 	}{"signed": {signed, 1}, "other content": {&other, 0}, "unsigned": {&unsigned, 0}} {
-		tw := &twins{self: self, key: key.GetPublic(), refused: &refusals{log: zerolog.Nop()}}
+		tw := &duplicates{self: self, key: key.GetPublic(), refused: &refusals{log: zerolog.Nop()}}
 		tw.epoch.Store(1000)
 		tracer{newMetrics(nil, func() int { return 0 }), tw}.RejectMessage(&pubsub.Message{Message: c.msg}, pubsub.RejectSelfOrigin)
 		if n := len(tw.refused.List(time.Now())); n != c.want {
@@ -97,11 +97,11 @@ func TestTwinIsNoticed(t *testing.T) {
 
 	c := config(t)
 	c.Identity = one.config.Identity
-	twin := run(t, c)
-	twin.join(others[0])
+	duplicate := run(t, c)
+	duplicate.join(others[0])
 	a := announcementAt(2, 2)
-	waitFor(t, "the twin is noticed", func() bool {
-		if _, err := twin.Publish(t.Context(), a); err != nil {
+	waitFor(t, "the duplicate is noticed", func() bool {
+		if _, err := duplicate.Publish(t.Context(), a); err != nil {
 			t.Fatal(err)
 		}
 		a.Seq++
