@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
-	wire "github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"

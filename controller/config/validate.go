@@ -17,8 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 )
 
@@ -149,7 +149,7 @@ func badHTTPAddress(s string) string {
 	if _, err := netip.ParseAddrPort(s); err != nil {
 		return "not of the form IP:PORT (names are not looked up)"
 	}
-	if _, err := federation.ParseHTTP(s); err != nil {
+	if _, err := wire.ParseHTTP(s); err != nil {
 		return "nobody can connect to it: not the unspecified address, port 0, multicast, broadcast, or one with a zone"
 	}
 	return ""

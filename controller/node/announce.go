@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 const (
@@ -48,7 +48,7 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 }
 
 // next returns the announcement to publish now.
-func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Announcement {
+func (a *announcer) next(now time.Time, offers []strategy.Offer) wire.Announcement {
 	a.seq++
 	a.sent, a.at = offers, now
 	// Up to a fifth early, never late, and not in step with the others.
@@ -59,8 +59,8 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) federation.Anno
 		o.Demand = round(o.Demand)
 		rounded[i] = o
 	}
-	return federation.Announcement{
-		V: federation.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: now.UnixMilli(),
+	return wire.Announcement{
+		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: now.UnixMilli(),
 		PeriodMillis: a.period.Milliseconds(), Offers: rounded,
 	}
 }

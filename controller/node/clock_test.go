@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -90,12 +90,12 @@ func TestAllAgreeOnTheTime(t *testing.T) {
 // stranger is a member that is nothing but what it announces.
 type stranger struct {
 	*fakeOverlay
-	a federation.Announcement
+	a wire.Announcement
 }
 
 func newStranger(net *fakeNet, n int) *stranger {
-	return &stranger{net.join(peerID(n)), federation.Announcement{
-		V: federation.Version, Epoch: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000,
+	return &stranger{net.join(peerID(n)), wire.Announcement{
+		V: wire.Version, Epoch: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000,
 		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}},
 	}}
 }

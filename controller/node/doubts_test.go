@@ -5,8 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 )
 
@@ -14,7 +14,7 @@ import (
 func announce(t *testing.T, o *fakeOverlay, http string, offers ...strategy.Offer) {
 	go func() {
 		for seq := uint64(1); ; seq++ {
-			_, err := o.Publish(t.Context(), federation.Announcement{
+			_, err := o.Publish(t.Context(), wire.Announcement{
 				V: 1, Epoch: time.Now().UnixMilli(), Seq: seq, HTTP: http, Strategy: "headroom", PeriodMillis: 1000, Offers: offers,
 			})
 			if err != nil {

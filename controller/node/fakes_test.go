@@ -14,9 +14,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
@@ -298,7 +299,7 @@ type fakeOverlay struct {
 	messages chan overlay.Message
 	mute     bool // nothing goes out or comes in
 	err      error
-	sent     []federation.Announcement
+	sent     []wire.Announcement
 }
 
 func newFakeNet() *fakeNet { return &fakeNet{nodes: map[string]*fakeOverlay{}} }
@@ -311,12 +312,12 @@ func (n *fakeNet) join(id string) *fakeOverlay {
 	return o
 }
 
-func (o *fakeOverlay) Publish(_ context.Context, a federation.Announcement) (int, error) {
-	data, dropped, err := federation.Encode(a)
+func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) (int, error) {
+	data, dropped, err := wire.Encode(a)
 	if err != nil {
 		return 0, err
 	}
-	if a, err = federation.Decode(data); err != nil {
+	if a, err = wire.Decode(data); err != nil {
 		return 0, err
 	}
 	o.net.mu.Lock()
@@ -355,7 +356,7 @@ func (o *fakeOverlay) Peers() []overlay.PeerInfo {
 	return peers
 }
 
-func (o *fakeOverlay) Refused() []federation.Refusal { return nil }
+func (o *fakeOverlay) Refused() []membership.Refusal { return nil }
 
 func (o *fakeOverlay) setMute(mute bool) {
 	o.net.mu.Lock()
@@ -370,11 +371,11 @@ func (o *fakeOverlay) said() int {
 	return len(o.sent)
 }
 
-func (o *fakeOverlay) last() federation.Announcement {
+func (o *fakeOverlay) last() wire.Announcement {
 	o.net.mu.Lock()
 	defer o.net.mu.Unlock()
 	if len(o.sent) == 0 {
-		return federation.Announcement{}
+		return wire.Announcement{}
 	}
 	return o.sent[len(o.sent)-1]
 }
@@ -451,7 +452,7 @@ func startNode(t *testing.T, net *fakeNet, n int, change ...func(*Options, *test
 	o := Options{
 		Self: id, Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
 		HTTP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(8000+n)), DefaultNamespace: "openfaas-fn",
-		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: federation.NewMembers(id, nil, nil),
+		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.NewMembers(id, nil, nil),
 		Minter: fakeMinter{}, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}
 	for _, c := range change {

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 )
 
@@ -22,9 +23,9 @@ func FuzzAnnouncement(f *testing.F) {
 		[]byte(`{"v":1,"epoch":9,"seq":1,"http":"10.0.0.1:1","strategy":"x","period_ms":50,"leaving":true,"f":null}`))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		now := time.Now()
-		members := federation.NewMembers(peerID(0), []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil)
+		members := membership.NewMembers(peerID(0), []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil)
 		for n, data := range [][]byte{one, two} {
-			if a, err := federation.Decode(data); err == nil {
+			if a, err := wire.Decode(data); err == nil {
 				_, _ = members.Apply(now, peerID(1+n), a, nil) // refusing it is fine
 			}
 		}

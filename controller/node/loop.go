@@ -12,9 +12,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -60,7 +61,7 @@ type loop struct {
 	log     zerolog.Logger
 	tables  mailbox[table.Table]
 	desired mailbox[[]haproxy.Peer]
-	outbox  mailbox[federation.Announcement]
+	outbox  mailbox[wire.Announcement]
 
 	start      time.Time
 	ran        time.Time // when something came in last
@@ -78,7 +79,7 @@ type loop struct {
 	earlier    []string      // peers in the table of an earlier run
 	rates      *rates
 	gateway    gateway
-	alive      []federation.Member // as of the last plan, sorted by id
+	alive      []membership.Member // as of the last plan, sorted by id
 	gone       map[string]departed
 	clocks     clocks
 	offset     time.Duration            // of the federation's time, as logged last
@@ -100,7 +101,7 @@ type loop struct {
 	version    uint64         // of the last table accepted
 }
 
-func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Peer], outbox mailbox[federation.Announcement],
+func newLoop(n *Node, tables mailbox[table.Table], desired mailbox[[]haproxy.Peer], outbox mailbox[wire.Announcement],
 	now time.Time,
 ) *loop {
 	o := n.options
@@ -429,8 +430,8 @@ func (l *loop) followMembers(now time.Time) {
 }
 
 // find returns the member of that id from a list sorted by id.
-func find(members []federation.Member, id string) (int, bool) {
-	return slices.BinarySearchFunc(members, id, func(m federation.Member, id string) int { return strings.Compare(m.ID, id) })
+func find(members []membership.Member, id string) (int, bool) {
+	return slices.BinarySearchFunc(members, id, func(m membership.Member, id string) int { return strings.Compare(m.ID, id) })
 }
 
 // inboundOf returns what the table in use admits from the peer.
@@ -492,7 +493,7 @@ func (l *loop) demanded() []string {
 
 // offers returns what a peer offers this node: while HAProxy cannot reach it,
 // nothing but the surplus of its users.
-func (l *loop) offers(m federation.Member) []strategy.Offer {
+func (l *loop) offers(m membership.Member) []strategy.Offer {
 	if l.usable(m.ID) {
 		return m.Offers
 	}
@@ -601,7 +602,7 @@ func (l *loop) speak(now time.Time) {
 }
 
 // farewell is the last announcement.
-func (l *loop) farewell(now time.Time) federation.Announcement {
+func (l *loop) farewell(now time.Time) wire.Announcement {
 	a := l.announcer.next(now, nil)
 	a.HTTP, a.Strategy, a.Leaving = l.o.HTTP.String(), l.o.Strategy.Name(), true
 	return a

@@ -9,8 +9,9 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -144,16 +145,16 @@ func TestStandingStill(t *testing.T) {
 		net, now := newFakeNet(), time.Now()
 		n := New(Options{
 			Self: peerID(1), Strategy: headroom(t), Period: time.Second, Overlay: net.join(peerID(1)),
-			Members: federation.NewMembers(peerID(1), nil, nil), Minter: fakeMinter{},
+			Members: membership.NewMembers(peerID(1), nil, nil), Minter: fakeMinter{},
 		})
-		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[federation.Announcement](), now)
+		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[wire.Announcement](), now)
 		tick := func(after time.Duration) int {
 			l.onSPOA(spoaEvent{err: errNotReached}, now.Add(after))
 			return len(l.o.Members.Alive())
 		}
 		l.onMessage(overlay.Message{
 			From: peerID(2), RemoteIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-			Announcement: federation.Announcement{V: 1, Epoch: 1, Seq: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000},
+			Announcement: wire.Announcement{V: 1, Epoch: 1, Seq: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000},
 		}, now)
 		if alive := tick(maxTick); alive != 1 {
 			t.Fatalf("%d members", alive)

@@ -16,9 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -26,14 +27,14 @@ import (
 // Overlay is the network of the federation's controllers.
 type Overlay interface {
 	// Publish announces to all members; dropped offers did not fit.
-	Publish(ctx context.Context, a federation.Announcement) (dropped int, err error)
+	Publish(ctx context.Context, a wire.Announcement) (dropped int, err error)
 	// Messages delivers what other members announce.
 	Messages() <-chan overlay.Message
 	// Join connects to the node at a multiaddr.
 	Join(ctx context.Context, address string) (id string, err error)
 	Addrs() []string
 	Peers() []overlay.PeerInfo
-	Refused() []federation.Refusal
+	Refused() []membership.Refusal
 }
 
 // Minter makes the tokens that are shown to peers.
@@ -61,7 +62,7 @@ type Options struct {
 	Gateway <-chan faasd.Snapshot
 	Overlay Overlay
 	// Members is handed over to the node, which alone uses it from then on.
-	Members *federation.Members
+	Members *membership.Members
 	Minter  Minter
 	// Certificates, unless nil, make requests between peers go over TLS.
 	Certificates Certificates

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 const publishTimeout = time.Second
@@ -19,12 +19,12 @@ type publishEvent struct {
 // overlay may make it wait.
 type publisher struct {
 	overlay Overlay
-	outbox  mailbox[federation.Announcement]
+	outbox  mailbox[wire.Announcement]
 	events  chan publishEvent
 }
 
 func newPublisher(o Overlay) *publisher {
-	return &publisher{overlay: o, outbox: newMailbox[federation.Announcement](), events: make(chan publishEvent)}
+	return &publisher{overlay: o, outbox: newMailbox[wire.Announcement](), events: make(chan publishEvent)}
 }
 
 func (p *publisher) run(ctx context.Context) {
@@ -43,7 +43,7 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-func (p *publisher) publish(ctx context.Context, a federation.Announcement) publishEvent {
+func (p *publisher) publish(ctx context.Context, a wire.Announcement) publishEvent {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	dropped, err := p.overlay.Publish(ctx, a)

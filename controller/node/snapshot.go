@@ -10,7 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/dfaas/dfaas/controller/api"
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/haproxy"
 )
@@ -25,8 +25,8 @@ type snapshot struct {
 	tableVersion uint64
 	gatewayUp    bool
 	functions    []function // deployed here
-	alive, gone  []federation.Member
-	refused      []federation.Refusal
+	alive, gone  []membership.Member
+	refused      []membership.Refusal
 	skew         map[string]time.Duration
 	servers      map[string]haproxy.State
 	plan         strategy.Plan
@@ -98,7 +98,7 @@ func (n *Node) Peers() []api.Peer {
 }
 
 // member is a row of a node that has announced itself.
-func (s *snapshot) member(m federation.Member, state string) api.Peer {
+func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	p := api.Peer{
 		ID: m.ID, State: state, HTTP: m.HTTP.String(), Strategy: m.Strategy,
 		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.skew[m.ID].Milliseconds(),

@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // Config says which federation to join and how.
@@ -51,7 +51,7 @@ type settings struct {
 
 func (c Config) parse() (settings, error) {
 	s := settings{Config: c}
-	if err := federation.CheckName(c.Federation); err != nil {
+	if err := wire.CheckName(c.Federation); err != nil {
 		return s, err
 	}
 	if c.Identity == nil {

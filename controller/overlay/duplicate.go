@@ -7,7 +7,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // duplicates finds out whether another node uses this node's identity. Gossipsub drops
@@ -25,18 +26,18 @@ type duplicates struct {
 // watch looks at a message in this node's name that somebody else relayed. Who
 // relays such things is scored down by gossipsub, which bounds the work.
 func (t *duplicates) watch(msg *pubsub.Message) {
-	a, err := federation.Decode(msg.GetData())
+	a, err := wire.Decode(msg.GetData())
 	if err != nil || !fromTwin(t.epoch.Load(), a) || !signedBy(t.key, msg) {
 		return
 	}
-	t.refused.add(t.self.String(), federation.SharedIdentity)
+	t.refused.add(t.self.String(), membership.SharedIdentity)
 }
 
 // fromTwin reports whether an announcement signed with this node's identity cannot
 // be its own, of the run with that epoch. One of an earlier run proves nothing: it
 // may still be under way, or be repeated by somebody. But an earlier run does not
 // announce any more when this one has begun.
-func fromTwin(epoch int64, a federation.Announcement) bool {
+func fromTwin(epoch int64, a wire.Announcement) bool {
 	switch {
 	case epoch == 0 || a.Epoch == epoch:
 		return false

@@ -10,11 +10,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
-func announcementAt(epoch, sentAt int64) federation.Announcement {
-	return federation.Announcement{
+func announcementAt(epoch, sentAt int64) wire.Announcement {
+	return wire.Announcement{
 		V: 1, Epoch: epoch, Seq: 1, SentAtMillis: sentAt, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
 	}
 }
@@ -44,7 +45,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, _, err := federation.Encode(announcementAt(2000, 2000))
+	data, _, err := wire.Encode(announcementAt(2000, 2000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +106,6 @@ func TestTwinIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Seq++
-		return one.refusal(one.ID()) == federation.SharedIdentity
+		return one.refusal(one.ID()) == membership.SharedIdentity
 	})
 }

@@ -7,14 +7,14 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 const (
 	// maxRPC is how long a gossip frame may be. It leaves room for a message
 	// somewhat too long to be read, refused and counted; anything longer
 	// makes gossipsub reset the stream.
-	maxRPC = 2 * federation.MaxAnnouncement
+	maxRPC = 2 * wire.MaxAnnouncement
 	// seenTTL is how long a message's id is remembered to drop duplicates.
 	// Nothing lives that long in the mesh.
 	seenTTL         = time.Minute
@@ -57,7 +57,7 @@ func (o *Overlay) receive() {
 		if err != nil {
 			return
 		}
-		announcement, ok := msg.ValidatorData.(federation.Announcement)
+		announcement, ok := msg.ValidatorData.(wire.Announcement)
 		if !ok {
 			continue // our own
 		}

@@ -13,9 +13,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // patience is how long a test waits for what must happen; a passing test never
@@ -121,7 +121,7 @@ func (n *node) join(other *node) {
 func (n *node) announce() {
 	n.t.Helper()
 	n.seq++
-	_, err := n.Publish(n.t.Context(), federation.Announcement{
+	_, err := n.Publish(n.t.Context(), wire.Announcement{
 		V: 1, Epoch: 1, Seq: n.seq, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
 		Offers: []strategy.Offer{{Name: "cat", Capacity: 1}},
 	})

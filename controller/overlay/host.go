@@ -17,15 +17,15 @@ import (
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 )
 
 // Limits of connections. Every member is connected to every other, because only
 // a direct connection proves an address.
 const (
-	connsLow  = federation.MaxMembers + 32 // down to which idle connections are closed
-	connsHigh = federation.MaxMembers + 96 // when that begins
-	connsMax  = federation.MaxMembers + 256
+	connsLow  = membership.MaxMembers + 32 // down to which idle connections are closed
+	connsHigh = membership.MaxMembers + 96 // when that begins
+	connsMax  = membership.MaxMembers + 256
 	// connsPerIP leaves room for many nodes behind one address.
 	connsPerIP = 64
 	// dialsPerIP is how many connections a second may begin from or to one

@@ -5,7 +5,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 )
 
 const (
@@ -14,7 +14,7 @@ const (
 	// long, up to muteAtMost.
 	muteAfter  = 10 * time.Second
 	muteAtMost = 10 * time.Minute
-	maxMutes   = 4 * federation.MaxMembers
+	maxMutes   = 4 * membership.MaxMembers
 )
 
 // mutes finds connections without gossip: those of peers whose subscription

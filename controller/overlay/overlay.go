@@ -24,7 +24,8 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // dialTimeout bounds one attempt to connect, over all of a peer's addresses.
@@ -33,7 +34,7 @@ const dialTimeout = 15 * time.Second
 // Message is a valid announcement of another node.
 type Message struct {
 	From         string // peer id of the author, who signed it
-	Announcement federation.Announcement
+	Announcement wire.Announcement
 	// RemoteIPs are the far ends of the direct connections to the author.
 	// Empty: there is none (yet; one is being tried), and the announcement
 	// came by way of others, so that its address cannot be verified.
@@ -176,8 +177,8 @@ func (o *Overlay) Addrs() []string {
 
 // Publish sends an announcement to the whole federation, whoever is connected
 // now. It does not wait for anybody. dropped is how many offers did not fit.
-func (o *Overlay) Publish(ctx context.Context, a federation.Announcement) (dropped int, err error) {
-	data, dropped, err := federation.Encode(a)
+func (o *Overlay) Publish(ctx context.Context, a wire.Announcement) (dropped int, err error) {
+	data, dropped, err := wire.Encode(a)
 	if err != nil {
 		return 0, err
 	}
@@ -243,7 +244,7 @@ func since(conns []network.Conn) time.Time {
 
 // Refused returns who was turned away in the last ten minutes, and why: by peer
 // id where it is known, else by IP address.
-func (o *Overlay) Refused() []federation.Refusal { return o.refused.List(time.Now()) }
+func (o *Overlay) Refused() []membership.Refusal { return o.refused.List(time.Now()) }
 
 func (o *Overlay) connected(id peer.ID) bool {
 	return o.host.Network().Connectedness(id) == network.Connected

@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 func TestThreeNodesByBootstrap(t *testing.T) {
@@ -196,7 +196,7 @@ func TestBadGossipIsDroppedAndItsAuthorScoredDown(t *testing.T) {
 		[]byte("not JSON"),
 		[]byte(`{"v":1}`),
 		[]byte(`{"v":1,"epoch":1,"seq":1,"http":"0.0.0.0:0","strategy":"static","period_ms":1000,"f":null}`),
-		make([]byte, federation.MaxAnnouncement+1),
+		make([]byte, wire.MaxAnnouncement+1),
 	}
 	for i, payload := range payloads {
 		waitFor(t, "bad gossip is counted", func() bool {
@@ -327,7 +327,7 @@ func TestJoinSomebodyElse(t *testing.T) {
 
 func TestPublishRefusesWhatNobodyWouldAccept(t *testing.T) {
 	n := run(t, config(t))
-	if _, err := n.Publish(t.Context(), federation.Announcement{V: 1}); err == nil {
+	if _, err := n.Publish(t.Context(), wire.Announcement{V: 1}); err == nil {
 		t.Error("published")
 	}
 }

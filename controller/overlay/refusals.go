@@ -5,13 +5,13 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
 )
 
 // refusals remembers who was turned away, and logs it the first time. Safe for
 // concurrent use.
 type refusals struct {
-	federation.Refusals
+	membership.Refusals
 	log zerolog.Logger
 }
 

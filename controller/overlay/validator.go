@@ -10,7 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/time/rate"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // Reasons by which dropped gossip is counted.
@@ -34,11 +35,11 @@ const (
 	// authorBurst is how many at once, as when a network hang dissolves.
 	authorRate  = 40
 	authorBurst = 200
-	maxAuthors  = 4 * federation.MaxMembers
+	maxAuthors  = 4 * membership.MaxMembers
 	// introduceRate is how many authors a second, not heard of before, one peer
 	// may relay. A node that joins is told of a whole federation at once.
 	introduceRate  = 1
-	introduceBurst = federation.MaxMembers
+	introduceBurst = membership.MaxMembers
 	// authorIdle is after how long a silent author is no longer followed.
 	authorIdle = time.Minute
 )
@@ -89,9 +90,9 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		}
 		return v.drop(reason, pubsub.ValidationIgnore)
 	}
-	announcement, err := federation.Decode(msg.GetData())
+	announcement, err := wire.Decode(msg.GetData())
 	switch {
-	case errors.Is(err, federation.ErrVersion):
+	case errors.Is(err, wire.ErrVersion):
 		v.refused.add(from.String(), err.Error()+": upgrade the older of the two nodes")
 		return v.drop(reasonVersion, pubsub.ValidationIgnore)
 	case err != nil:
@@ -162,7 +163,7 @@ func (v *validator) follow(now time.Time, id peer.ID) *author {
 // heard takes note of an announcement, or returns the reason to drop it. What an
 // author hands over itself is never stale: it may have been started anew by a
 // clock that was put back.
-func (v *validator) heard(now time.Time, relay, from peer.ID, announcement federation.Announcement) string {
+func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.Announcement) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	a := v.authors[from]

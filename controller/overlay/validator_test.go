@@ -16,7 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/controller/federation"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 func newValidator(allow map[peer.ID]bool) *validator {
@@ -118,7 +119,7 @@ func TestValidate(t *testing.T) {
 			if got := v.validate(context.Background(), test.relay, msg); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
-			if _, ok := msg.ValidatorData.(federation.Announcement); ok != (test.want == pubsub.ValidationAccept && test.from != "self") {
+			if _, ok := msg.ValidatorData.(wire.Announcement); ok != (test.want == pubsub.ValidationAccept && test.from != "self") {
 				t.Errorf("carries %T", msg.ValidatorData)
 			}
 			if test.reason != "" && testutil.ToFloat64(v.metrics.refused.WithLabelValues(test.reason)) != 1 {
@@ -223,7 +224,7 @@ func TestMadeUpAuthorsKeepNobodyOut(t *testing.T) {
 		if len(v.authors) < maxAuthors {
 			t.Fatalf("the table is not full: %d", len(v.authors))
 		}
-		for i := range federation.MaxMembers {
+		for i := range membership.MaxMembers {
 			if id := peer.ID(fmt.Sprint("newcomer-", i)); !accepts(id, id, 1) {
 				t.Fatalf("newcomer %d is not heard", i)
 			}
@@ -282,12 +283,12 @@ func FuzzValidate(f *testing.F) {
 		v := newValidator(map[peer.ID]bool{"a": true, "b": true})
 		msg := message(peer.ID(from), string(data))
 		result := v.validate(t.Context(), peer.ID(relay), msg)
-		a, carries := msg.ValidatorData.(federation.Announcement)
+		a, carries := msg.ValidatorData.(wire.Announcement)
 		if carries != (result == pubsub.ValidationAccept && from != "self") {
 			t.Fatalf("%v carries %T", result, msg.ValidatorData)
 		}
 		if carries {
-			if _, _, err := federation.Encode(a); err != nil {
+			if _, _, err := wire.Encode(a); err != nil {
 				t.Fatalf("accepted out of bounds: %v", err)
 			}
 		}

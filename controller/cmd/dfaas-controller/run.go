@@ -20,8 +20,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/config"
-	"github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/node"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
@@ -94,7 +94,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		return explainListen("listen", err)
 	}
 	defer network.Close()
-	members := federation.NewMembers(id.String(), conf.AllowedNetworks(), registry)
+	members := membership.NewMembers(id.String(), conf.AllowedNetworks(), registry)
 	members.RequireTLS(conf.PeerTLS)
 	proxy, certificates, err := newHAProxy(conf, id)
 	if err != nil {

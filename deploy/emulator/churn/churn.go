@@ -15,10 +15,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/rs/zerolog"
 
-	wire "github.com/dfaas/dfaas/controller/federation"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/haproxy"

@@ -1,4 +1,6 @@
-package federation
+// Package membership keeps who is alive in the federation and what each member
+// announced last.
+package membership
 
 import (
 	"fmt"
@@ -10,7 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 )
+
+// MaxMembers is how many peers are kept.
+const MaxMembers = 256
 
 const (
 	// memoryOfGone is how long the (Epoch, Seq) of a member that is gone is
@@ -119,7 +125,7 @@ func (m *Members) RequireTLS(required bool) { m.tls = required }
 // changed tells that something other than the time changed: a member came, left,
 // moved, or offers something else. An error is always a *RefusedError, and then
 // nothing has changed.
-func (m *Members) Apply(now time.Time, from string, a Announcement, remoteIPs []netip.Addr) (changed bool, err error) {
+func (m *Members) Apply(now time.Time, from string, a wire.Announcement, remoteIPs []netip.Addr) (changed bool, err error) {
 	r := m.records[from]
 	if refusal := m.checkOrder(from, a, r); refusal != nil {
 		return false, m.refuse(now, from, refusal)
@@ -183,7 +189,7 @@ func (m *Members) Gone() []Member {
 // only counted: reordering makes some of them in any healthy network.
 func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 
-func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedError {
+func (m *Members) checkOrder(from string, a wire.Announcement, r *record) *RefusedError {
 	switch {
 	case from == m.self:
 		return &RefusedError{ReasonSelf, SharedIdentity}
@@ -198,10 +204,10 @@ func (m *Members) checkOrder(from string, a Announcement, r *record) *RefusedErr
 }
 
 // checkAddress returns the announced address and when it was last verified.
-func (m *Members) checkAddress(now time.Time, a Announcement, r *record, remoteIPs []netip.Addr) (
+func (m *Members) checkAddress(now time.Time, a wire.Announcement, r *record, remoteIPs []netip.Addr) (
 	netip.AddrPort, time.Time, *RefusedError,
 ) {
-	http, err := ParseHTTP(a.HTTP)
+	http, err := wire.ParseHTTP(a.HTTP)
 	if err != nil {
 		return http, now, &RefusedError{ReasonAddress, err.Error()}
 	}
@@ -237,7 +243,7 @@ func (m *Members) admit(now time.Time, id string, r *record) (*record, *RefusedE
 
 // leave takes a node's word that it stops. An unknown node's farewell is
 // remembered too, so that an announcement it overtook does not revive it.
-func (m *Members) leave(now time.Time, id string, a Announcement, r *record) (changed bool) {
+func (m *Members) leave(now time.Time, id string, a wire.Announcement, r *record) (changed bool) {
 	if r == nil {
 		r = &record{Member: Member{ID: id}}
 		m.records[id] = r

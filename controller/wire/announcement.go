@@ -1,6 +1,6 @@
-// Package federation keeps who is alive in the federation and what each member
-// announced last.
-package federation
+// Package wire is what members of a federation say to each other: the
+// announcement, its bounds, and its form in bytes.
+package wire
 
 import (
 	"cmp"
@@ -13,7 +13,6 @@ import (
 const (
 	MaxAnnouncement = 64 << 10 // bytes on the wire
 	MaxOffers       = 1000     // functions in one announcement
-	MaxMembers      = 256      // peers kept
 	MaxPeriod       = 10 * time.Minute
 )
 

@@ -1,4 +1,4 @@
-package federation
+package membership
 
 import (
 	"errors"
@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 var (
@@ -23,8 +24,11 @@ var (
 )
 
 // announce returns a valid announcement of a node at peerIP with a period of 1 s.
-func announce(epoch time.Time, seq uint64) Announcement {
-	a := valid()
+func announce(epoch time.Time, seq uint64) wire.Announcement {
+	a := wire.Announcement{
+		V: wire.Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
+		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
+	}
 	a.Epoch, a.Seq, a.HTTP = epoch.UnixMilli(), seq, netip.AddrPortFrom(peerIP, 8081).String()
 	return a
 }
@@ -41,7 +45,7 @@ func aliveIDs(m *Members) []string {
 
 // apply applies an announcement of node p and checks the outcome: the reason
 // for which it is refused, or else "changed" or "same".
-func apply(t *testing.T, m *Members, now time.Time, a Announcement, remote []netip.Addr, want string) {
+func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, remote []netip.Addr, want string) {
 	t.Helper()
 	changed, err := m.Apply(now, "p", a, remote)
 	got := "same"
