@@ -4,19 +4,18 @@ package membership
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 )
 
-// MaxMembers is how many peers are kept.
-const MaxMembers = 256
+// DefaultMaxMembers is how many peers are kept unless Options says otherwise.
+const DefaultMaxMembers = 256
 
 const (
 	// memoryOfGone is how long the (Epoch, Seq) of a member that is gone is
@@ -28,8 +27,9 @@ const (
 	// maxSuperseded bounds how many epochs are remembered of a member whose clock
 	// was put back.
 	maxSuperseded = 8
-	// maxGone bounds how many gone members are remembered.
-	maxGone = 4 * MaxMembers
+	// goneShare is how many gone members are remembered for each alive one that
+	// there may be.
+	goneShare = 4
 	// addressTrust is how long a verified address stays good while the direct
 	// connection that proved it is down.
 	addressTrust = 5 * time.Minute
@@ -41,7 +41,7 @@ const (
 	ReasonReplay     = "replay"     // (Epoch, Seq) did not grow: repeated, reordered, or replayed
 	ReasonUnverified = "unverified" // no direct connection to check the address against
 	ReasonAddress    = "address"    // address is not the connection's, nor allowed
-	ReasonFull       = "full"       // MaxMembers are alive already
+	ReasonFull       = "full"       // as many as there may be are alive already
 	ReasonTLS        = "tls"        // one of both wants TLS between HAProxies, the other does not
 )
 
@@ -80,60 +80,71 @@ type record struct {
 	gone       time.Time // when it left or expired; zero while alive
 }
 
+// Options is what a node wants of its members.
+type Options struct {
+	Self string // own peer id
+	// TLS refuses members that are not reached in TLS, or if it is false those
+	// that are: neither side could serve the other.
+	TLS bool
+	// Allowed are networks whose addresses are accepted although no connection
+	// proves them.
+	Allowed    []netip.Prefix
+	MaxMembers int // alive at a time; 0: DefaultMaxMembers
+}
+
+// Counts is what Members has counted since it was made.
+type Counts struct {
+	Alive   int               // members now
+	Refused map[string]uint64 // well-formed announcements not accepted, by Reason constant
+}
+
 // Members is the state machine of who is alive in the federation. It has no
 // clock of its own and does no I/O. It is owned by one goroutine.
 type Members struct {
-	self    string
-	tls     bool
-	allowed []netip.Prefix
+	o       Options
 	records map[string]*record
 	alive   int
 	expired []string // ids that Expire has yet to report
 	log     Refusals
-
-	aliveGauge prometheus.Gauge
-	refused    *prometheus.CounterVec
+	refused map[string]uint64 // by reason
 }
 
-// NewMembers returns an empty federation as seen by self. Addresses within
-// allowed are accepted although no connection proves them. The metrics are
-// registered with reg unless it is nil.
-func NewMembers(self string, allowed []netip.Prefix, reg prometheus.Registerer) *Members {
-	m := &Members{
-		self:    self,
-		allowed: allowed,
-		records: make(map[string]*record),
-		aliveGauge: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "dfaas_members_alive", Help: "Peers whose announcements are current.",
-		}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dfaas_announcements_refused_total", Help: "Well-formed announcements not accepted, by reason.",
-		}, []string{"reason"}),
+// New returns an empty federation.
+func New(o Options) *Members {
+	if o.MaxMembers == 0 {
+		o.MaxMembers = DefaultMaxMembers
 	}
-	if reg != nil {
-		reg.MustRegister(m.aliveGauge, m.refused)
-	}
-	return m
+	return &Members{o: o, records: make(map[string]*record), refused: make(map[string]uint64)}
 }
 
-// RequireTLS makes m refuse members that are not reached in TLS, or if it is
-// false those that are: neither side could serve the other.
-func (m *Members) RequireTLS(required bool) { m.tls = required }
+// Counts returns a copy of the counters.
+func (m *Members) Counts() Counts { return Counts{Alive: m.alive, Refused: maps.Clone(m.refused)} }
 
-// Apply takes in an announcement that from has signed. remoteIPs are the far
-// ends of this node's direct connections to from, none if there is none.
-// changed tells that something other than the time changed: a member came, left,
+// Via is how an announcement reached this node.
+type Via struct {
+	// RemoteIPs are the far ends of this node's direct connections to the
+	// author, none if there is none.
+	RemoteIPs []netip.Addr
+	// Direct is true if the author itself, over its own connection, handed it
+	// over: nobody replays it.
+	Direct bool
+}
+
+// Apply takes in an announcement that from has signed. changed tells that something other than the time changed: a member came, left,
 // moved, or offers something else. An error is always a *RefusedError, and then
 // nothing has changed.
-func (m *Members) Apply(now time.Time, from string, a wire.Announcement, remoteIPs []netip.Addr) (changed bool, err error) {
+func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via) (changed bool, err error) {
 	r := m.records[from]
+	if via.Direct {
+		r.speaks(now, a.Epoch)
+	}
 	if refusal := m.checkOrder(from, a, r); refusal != nil {
 		return false, m.refuse(now, from, refusal)
 	}
 	if a.Leaving {
 		return m.leave(now, from, a, r), nil
 	}
-	http, verified, refusal := m.checkAddress(now, a, r, remoteIPs)
+	http, verified, refusal := m.checkAddress(now, a, r, via.RemoteIPs)
 	if refusal != nil {
 		return false, m.refuse(now, from, refusal)
 	}
@@ -150,13 +161,11 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, remoteI
 	return changed, nil
 }
 
-// Speaks notes that the member itself, over its own connection, hands over an
-// announcement of that epoch, which is to be applied next. So that is no replay,
-// and if the member was gone before, it has been started anew, by a clock that
-// may have been put right since and so with a smaller epoch. From then on,
-// announcements of the epoch before are what is replayed.
-func (m *Members) Speaks(now time.Time, id string, epoch int64) {
-	r := m.records[id]
+// speaks notes that the member itself hands over an announcement of that epoch. So
+// that is no replay, and if the member was gone before, it has been started anew,
+// by a clock that may have been put right since and so with a smaller epoch. From
+// then on, announcements of the epoch before are what is replayed.
+func (r *record) speaks(now time.Time, epoch int64) {
 	if r == nil || r.gone.IsZero() || now.Sub(r.gone) < lateness || epoch >= r.epoch || slices.Contains(r.superseded, epoch) {
 		return
 	}
@@ -191,13 +200,13 @@ func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 
 func (m *Members) checkOrder(from string, a wire.Announcement, r *record) *RefusedError {
 	switch {
-	case from == m.self:
+	case from == m.o.Self:
 		return &RefusedError{ReasonSelf, SharedIdentity}
 	case r != nil && (slices.Contains(r.superseded, a.Epoch) || !a.Follows(r.epoch, r.seq)):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
-	case a.TLS && !m.tls && !a.Leaving:
+	case a.TLS && !m.o.TLS && !a.Leaving:
 		return &RefusedError{ReasonTLS, "wants TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
-	case !a.TLS && m.tls && !a.Leaving:
+	case !a.TLS && m.o.TLS && !a.Leaving:
 		return &RefusedError{ReasonTLS, "does without TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
 	}
 	return nil
@@ -211,7 +220,7 @@ func (m *Members) checkAddress(now time.Time, a wire.Announcement, r *record, re
 	if err != nil {
 		return http, now, &RefusedError{ReasonAddress, err.Error()}
 	}
-	err = CheckAddress(http, remoteIPs, m.allowed)
+	err = CheckAddress(http, remoteIPs, m.o.Allowed)
 	switch {
 	case err == nil:
 		return http, now, nil
@@ -226,18 +235,18 @@ func (m *Members) checkAddress(now time.Time, a wire.Announcement, r *record, re
 // admit makes room for one more member alive and returns its record: r if there
 // is one, else a new one.
 func (m *Members) admit(now time.Time, id string, r *record) (*record, *RefusedError) {
-	if m.alive >= MaxMembers {
+	if m.alive >= m.o.MaxMembers {
 		m.sweep(now)
 	}
-	if m.alive >= MaxMembers {
-		return nil, &RefusedError{ReasonFull, fmt.Sprintf("the federation has %d members, which is the limit", MaxMembers)}
+	if m.alive >= m.o.MaxMembers {
+		return nil, &RefusedError{ReasonFull, fmt.Sprintf("the federation has %d members, which is the limit", m.o.MaxMembers)}
 	}
 	if r == nil {
 		r = &record{Member: Member{ID: id}}
 		m.records[id] = r
 	}
 	r.Since, r.Left, r.gone = now, false, time.Time{}
-	m.setAlive(m.alive + 1)
+	m.alive++
 	return r, nil
 }
 
@@ -258,7 +267,7 @@ func (m *Members) leave(now time.Time, id string, a wire.Announcement, r *record
 func (m *Members) bury(now time.Time, r *record) bool {
 	wasAlive := r.gone.IsZero() && r.HTTP.IsValid()
 	if wasAlive {
-		m.setAlive(m.alive - 1)
+		m.alive--
 	}
 	r.gone, r.Offers = now, nil
 	return wasAlive
@@ -283,6 +292,7 @@ func (m *Members) sweep(now time.Time) {
 
 // boundGone forgets those gone longest when there are too many.
 func (m *Members) boundGone() {
+	maxGone := goneShare * m.o.MaxMembers
 	if len(m.records)-m.alive <= maxGone {
 		return
 	}
@@ -299,7 +309,7 @@ func (m *Members) boundGone() {
 }
 
 func (m *Members) refuse(now time.Time, from string, refusal *RefusedError) error {
-	m.refused.WithLabelValues(refusal.Reason).Inc()
+	m.refused[refusal.Reason]++
 	if refusal.Reason != ReasonReplay {
 		m.log.Add(now, from, refusal.Detail)
 	}
@@ -309,11 +319,6 @@ func (m *Members) refuse(now time.Time, from string, refusal *RefusedError) erro
 func (m *Members) isAlive(id string) bool {
 	r := m.records[id]
 	return r != nil && r.gone.IsZero()
-}
-
-func (m *Members) setAlive(n int) {
-	m.alive = n
-	m.aliveGauge.Set(float64(n))
 }
 
 func (m *Members) list(want func(*record) bool) []Member {

@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 )
@@ -20,7 +17,8 @@ import (
 var (
 	start    = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	peerIP   = netip.MustParseAddr("192.0.2.1")
-	directly = []netip.Addr{peerIP}
+	directly = Via{RemoteIPs: []netip.Addr{peerIP}}
+	itself   = Via{RemoteIPs: []netip.Addr{peerIP}, Direct: true}
 )
 
 // announce returns a valid announcement of a node at peerIP with a period of 1 s.
@@ -33,7 +31,7 @@ func announce(epoch time.Time, seq uint64) wire.Announcement {
 	return a
 }
 
-func newMembers() *Members { return NewMembers("self", nil, nil) }
+func newMembers() *Members { return New(Options{Self: "self"}) }
 
 func aliveIDs(m *Members) []string {
 	ids := []string{}
@@ -45,9 +43,9 @@ func aliveIDs(m *Members) []string {
 
 // apply applies an announcement of node p and checks the outcome: the reason
 // for which it is refused, or else "changed" or "same".
-func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, remote []netip.Addr, want string) {
+func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, via Via, want string) {
 	t.Helper()
-	changed, err := m.Apply(now, "p", a, remote)
+	changed, err := m.Apply(now, "p", a, via)
 	got := "same"
 	var refused *RefusedError
 	switch {
@@ -65,8 +63,7 @@ func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, remote 
 
 func TestBothOrNeitherWantTLS(t *testing.T) {
 	for _, required := range []bool{false, true} {
-		m := newMembers()
-		m.RequireTLS(required)
+		m := New(Options{Self: "self", TLS: required})
 		a := announce(start, 1)
 		a.TLS = !required
 		apply(t, m, start, a, directly, ReasonTLS)
@@ -143,7 +140,7 @@ func TestLeaving(t *testing.T) {
 	apply(t, m, start, announce(start, 1), directly, "changed")
 	farewell := announce(start, 3)
 	farewell.Leaving = true
-	apply(t, m, start, farewell, nil, "changed")
+	apply(t, m, start, farewell, Via{}, "changed")
 	if len(m.Alive()) != 0 || !m.Gone()[0].Left {
 		t.Errorf("alive %v, gone %+v", m.Alive(), m.Gone())
 	}
@@ -161,7 +158,7 @@ func TestFarewellOfAStranger(t *testing.T) {
 	m := newMembers()
 	farewell := announce(start, 3)
 	farewell.Leaving = true
-	apply(t, m, start, farewell, nil, "same")
+	apply(t, m, start, farewell, Via{}, "same")
 	apply(t, m, start, announce(start, 2), directly, ReasonReplay)
 	if len(m.Gone()) != 0 {
 		t.Errorf("shown although it was never there: %+v", m.Gone())
@@ -174,30 +171,24 @@ func TestBrokenClockHeals(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Second, time.Hour, 100 * 365 * 24 * time.Hour} {
 		m := newMembers()
 		apply(t, m, start, announce(start.Add(ahead), 7), directly, "changed")
-		m.Speaks(start, "p", start.UnixMilli())
-		apply(t, m, start, announce(start, 1), directly, ReasonReplay)
+		apply(t, m, start, announce(start, 1), itself, ReasonReplay)
 		gone := start.Add(3 * time.Second)
 		m.Expire(gone)
 		apply(t, m, gone.Add(time.Minute), announce(start, 1), directly, ReasonReplay)
-		m.Speaks(gone.Add(lateness-1), "p", start.UnixMilli())
-		apply(t, m, gone.Add(lateness-1), announce(start, 1), directly, ReasonReplay)
+		apply(t, m, gone.Add(lateness-1), announce(start, 1), itself, ReasonReplay)
 		back := gone.Add(lateness)
-		m.Speaks(back, "p", start.UnixMilli())
-		apply(t, m, back, announce(start, 1), directly, "changed")
-		m.Speaks(back, "p", start.UnixMilli())
-		apply(t, m, back, announce(start, 1), directly, ReasonReplay)
+		apply(t, m, back, announce(start, 1), itself, "changed")
+		apply(t, m, back, announce(start, 1), itself, ReasonReplay)
 		// What the broken clock announced is the replay now, whoever hands it over.
-		m.Speaks(back, "p", start.Add(ahead).UnixMilli())
-		apply(t, m, back, announce(start.Add(ahead), 8), directly, ReasonReplay)
+		apply(t, m, back, announce(start.Add(ahead), 8), itself, ReasonReplay)
 		apply(t, m, back, announce(start.Add(ahead/2), 1), directly, "same")
-		m.Speaks(gone, "nobody", 1)
 	}
 }
 
 func TestAddresses(t *testing.T) {
 	m := newMembers()
-	elsewhere := []netip.Addr{netip.MustParseAddr("198.51.100.7")}
-	apply(t, m, start, announce(start, 1), nil, ReasonUnverified)
+	elsewhere := Via{RemoteIPs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+	apply(t, m, start, announce(start, 1), Via{}, ReasonUnverified)
 	apply(t, m, start, announce(start, 1), elsewhere, ReasonAddress)
 	if list := m.Refused(start); len(list) != 1 || list[0].Peer != "p" || list[0].Count != 2 {
 		t.Errorf("refusals: %+v", list)
@@ -207,27 +198,27 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("still shown as refused once accepted: %+v", list)
 	}
 	// Verified before, and the connection is lost: good for a while.
-	apply(t, m, start.Add(addressTrust), announce(start, 2), nil, "same")
-	apply(t, m, start.Add(addressTrust+1), announce(start, 3), nil, ReasonUnverified)
+	apply(t, m, start.Add(addressTrust), announce(start, 2), Via{}, "same")
+	apply(t, m, start.Add(addressTrust+1), announce(start, 3), Via{}, ReasonUnverified)
 	// A new address must be verified anew.
 	moved := announce(start, 4)
 	moved.HTTP = "192.0.2.1:1234"
-	apply(t, m, start.Add(time.Minute), moved, nil, ReasonUnverified)
+	apply(t, m, start.Add(time.Minute), moved, Via{}, ReasonUnverified)
 	// The same address, but its connection says otherwise.
 	apply(t, m, start.Add(time.Minute), announce(start, 5), elsewhere, ReasonAddress)
 
-	allowing := NewMembers("self", []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, nil)
-	apply(t, allowing, start, announce(start, 1), nil, "changed")
+	allowing := New(Options{Self: "self", Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	apply(t, allowing, start, announce(start, 1), Via{}, "changed")
 }
 
 func TestOwnIdentityIsRefused(t *testing.T) {
-	m := NewMembers("p", nil, nil)
+	m := New(Options{Self: "p"})
 	apply(t, m, start, announce(start, 1), directly, ReasonSelf)
 }
 
 func TestFullFederation(t *testing.T) {
 	m := newMembers()
-	for i := range MaxMembers {
+	for i := range DefaultMaxMembers {
 		if _, err := m.Apply(start, fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
 			t.Fatal(err)
 		}
@@ -242,15 +233,15 @@ func TestFullFederation(t *testing.T) {
 	if ids := aliveIDs(m); !slices.Equal(ids, []string{"m000", "p"}) {
 		t.Errorf("alive: %v", ids)
 	}
-	if gone := m.Expire(later); len(gone) != MaxMembers-1 {
-		t.Errorf("%d expired, want %d", len(gone), MaxMembers-1)
+	if gone := m.Expire(later); len(gone) != DefaultMaxMembers-1 {
+		t.Errorf("%d expired, want %d", len(gone), DefaultMaxMembers-1)
 	}
 }
 
 func TestExpiredAndBackIsNotReported(t *testing.T) {
 	m := newMembers()
 	apply(t, m, start, announce(start, 1), directly, "changed")
-	for i := range MaxMembers - 1 {
+	for i := range DefaultMaxMembers - 1 {
 		if _, err := m.Apply(start.Add(time.Minute), fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
 			t.Fatal(err)
 		}
@@ -270,23 +261,18 @@ func TestExpiredAndBackIsNotReported(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
-	reg := prometheus.NewPedanticRegistry()
-	m := NewMembers("self", nil, reg)
+func TestCounts(t *testing.T) {
+	m := newMembers()
 	apply(t, m, start, announce(start, 1), directly, "changed")
 	apply(t, m, start, announce(start, 1), directly, ReasonReplay)
-	if got := testutil.ToFloat64(m.aliveGauge); got != 1 {
-		t.Errorf("alive: %v", got)
+	got := m.Counts()
+	if got.Alive != 1 || got.Refused[ReasonReplay] != 1 {
+		t.Errorf("counted %+v", got)
 	}
-	if got := testutil.ToFloat64(m.refused.WithLabelValues(ReasonReplay)); got != 1 {
-		t.Errorf("refused: %v", got)
-	}
+	got.Refused[ReasonReplay] = 9 // a copy
 	m.Expire(start.Add(time.Hour))
-	if n, err := testutil.GatherAndCount(reg); err != nil || n != 2 {
-		t.Errorf("%d metrics, %v", n, err)
-	}
-	if got := testutil.ToFloat64(m.aliveGauge); got != 0 {
-		t.Errorf("alive after expiry: %v", got)
+	if got := m.Counts(); got.Alive != 0 || got.Refused[ReasonReplay] != 1 {
+		t.Errorf("counted %+v", got)
 	}
 }
 
@@ -309,11 +295,10 @@ func TestMembersAlwaysHold(t *testing.T) {
 			id := fmt.Sprintf("n%03d", random.IntN(400))
 			a := announce(start.Add(time.Duration(random.IntN(3))*time.Second), random.Uint64N(50)+1)
 			a.Leaving = random.IntN(20) == 0
-			remote := directly
 			if random.IntN(10) == 0 {
-				a.HTTP, remote = "198.51.100.9:80", directly
+				a.HTTP = "198.51.100.9:80"
 			}
-			if _, err := m.Apply(now, id, a, remote); err == nil {
+			if _, err := m.Apply(now, id, a, directly); err == nil {
 				next := order{a.Epoch, a.Seq}
 				if last, ok := accepted[id]; ok && (next.epoch < last.epoch || next.epoch == last.epoch && next.seq <= last.seq) {
 					t.Fatalf("accepted %v after %v", next, last)
@@ -327,7 +312,7 @@ func TestMembersAlwaysHold(t *testing.T) {
 			if random.IntN(50) == 0 {
 				m.Expire(now)
 			}
-			if m.alive > MaxMembers || len(m.records)-m.alive > maxGone {
+			if m.alive > DefaultMaxMembers || len(m.records)-m.alive > goneShare*DefaultMaxMembers {
 				t.Fatalf("%d alive of %d records", m.alive, len(m.records))
 			}
 		}
@@ -354,12 +339,12 @@ func TestMemoryOfTheGoneIsBounded(t *testing.T) {
 	m := newMembers()
 	farewell := announce(start, 1)
 	farewell.Leaving = true
-	for i := range 2 * maxGone {
-		if _, err := m.Apply(start.Add(time.Duration(i)), fmt.Sprintf("n%05d", i), farewell, nil); err != nil {
+	for i := range 2 * goneShare * DefaultMaxMembers {
+		if _, err := m.Apply(start.Add(time.Duration(i)), fmt.Sprintf("n%05d", i), farewell, Via{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(m.records) != maxGone {
+	if len(m.records) != goneShare*DefaultMaxMembers {
 		t.Errorf("%d records", len(m.records))
 	}
 	m.Expire(start.Add(time.Hour))

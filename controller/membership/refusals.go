@@ -3,7 +3,6 @@ package membership
 import (
 	"cmp"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -22,17 +21,12 @@ type Refusal struct {
 
 // Refusals remembers whom this node refused lately, for the operator to see.
 // Memory is bounded: the oldest entries give way, and entries older than ten
-// minutes are not shown. Safe for concurrent use; the zero value is ready.
-type Refusals struct {
-	mu     sync.Mutex
-	byPeer map[string]Refusal
-}
+// minutes are not shown. The zero value is ready. Not safe for concurrent use.
+type Refusals struct{ byPeer map[string]Refusal }
 
 // Add records one more refusal of the peer, and reports whether it is news: the
 // peer's first, or for another reason than the last.
 func (r *Refusals) Add(now time.Time, peer, reason string) (news bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.byPeer == nil {
 		r.byPeer = make(map[string]Refusal)
 	}
@@ -45,16 +39,10 @@ func (r *Refusals) Add(now time.Time, peer, reason string) (news bool) {
 }
 
 // Forget removes the peer's entry, because it has been accepted since.
-func (r *Refusals) Forget(peer string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.byPeer, peer)
-}
+func (r *Refusals) Forget(peer string) { delete(r.byPeer, peer) }
 
 // List returns the refusals of the last ten minutes, sorted by peer.
 func (r *Refusals) List(now time.Time) []Refusal {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	list := make([]Refusal, 0, len(r.byPeer))
 	for peer, entry := range r.byPeer {
 		if now.Sub(entry.Last) > refusalAge {

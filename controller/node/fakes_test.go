@@ -452,7 +452,7 @@ func startNode(t *testing.T, net *fakeNet, n int, change ...func(*Options, *test
 	o := Options{
 		Self: id, Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
 		HTTP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(8000+n)), DefaultNamespace: "openfaas-fn",
-		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.NewMembers(id, nil, nil),
+		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.New(membership.Options{Self: id}),
 		Minter: fakeMinter{}, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}
 	for _, c := range change {

@@ -23,10 +23,10 @@ func FuzzAnnouncement(f *testing.F) {
 		[]byte(`{"v":1,"epoch":9,"seq":1,"http":"10.0.0.1:1","strategy":"x","period_ms":50,"leaving":true,"f":null}`))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		now := time.Now()
-		members := membership.NewMembers(peerID(0), []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil)
+		members := membership.New(membership.Options{Self: peerID(0), Allowed: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}})
 		for n, data := range [][]byte{one, two} {
 			if a, err := wire.Decode(data); err == nil {
-				_, _ = members.Apply(now, peerID(1+n), a, nil) // refusing it is fine
+				_, _ = members.Apply(now, peerID(1+n), a, membership.Via{}) // refusing it is fine
 			}
 		}
 		o := strategy.Observation{Self: peerID(0), Functions: []strategy.Function{

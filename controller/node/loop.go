@@ -330,10 +330,7 @@ func (l *loop) local() []function {
 
 func (l *loop) onMessage(m overlay.Message, now time.Time) {
 	l.awake(now)
-	if m.Direct {
-		l.o.Members.Speaks(now, m.From, m.Announcement.Epoch)
-	}
-	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, m.RemoteIPs)
+	changed, err := l.o.Members.Apply(now, m.From, m.Announcement, membership.Via{RemoteIPs: m.RemoteIPs, Direct: m.Direct})
 	if err != nil {
 		l.log.Debug().Str("peer", m.From).Err(err).Msg("announcement refused")
 		return

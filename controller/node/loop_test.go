@@ -145,7 +145,7 @@ func TestStandingStill(t *testing.T) {
 		net, now := newFakeNet(), time.Now()
 		n := New(Options{
 			Self: peerID(1), Strategy: headroom(t), Period: time.Second, Overlay: net.join(peerID(1)),
-			Members: membership.NewMembers(peerID(1), nil, nil), Minter: fakeMinter{},
+			Members: membership.New(membership.Options{Self: peerID(1)}), Minter: fakeMinter{},
 		})
 		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[wire.Announcement](), now)
 		tick := func(after time.Duration) int {

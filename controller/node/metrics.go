@@ -1,12 +1,15 @@
 package node
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dfaas/dfaas/controller/membership"
 )
 
-// metrics are the loop's own; members and gossip count for themselves.
+// metrics are the loop's own, and those of the members; gossip counts for itself.
 type metrics struct {
 	functions     prometheus.Gauge
 	planSeconds   prometheus.Histogram
@@ -14,6 +17,41 @@ type metrics struct {
 	putsFailed    prometheus.Counter
 	announcements prometheus.Counter
 	componentUp   *prometheus.GaugeVec
+	members       members
+}
+
+// members collects what membership counted, which the loop alone may ask.
+type members struct {
+	alive, refused *prometheus.Desc
+	counts         *atomic.Pointer[membership.Counts]
+}
+
+var _ prometheus.Collector = members{}
+
+func newMembers() members {
+	return members{
+		alive:   prometheus.NewDesc("dfaas_members_alive", "Peers whose announcements are current.", nil, nil),
+		refused: prometheus.NewDesc("dfaas_announcements_refused_total", "Well-formed announcements not accepted, by reason.", []string{"reason"}, nil),
+		counts:  new(atomic.Pointer[membership.Counts]),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m members) Describe(out chan<- *prometheus.Desc) {
+	out <- m.alive
+	out <- m.refused
+}
+
+// Collect implements prometheus.Collector.
+func (m members) Collect(out chan<- prometheus.Metric) {
+	counts := m.counts.Load()
+	if counts == nil {
+		counts = &membership.Counts{}
+	}
+	out <- prometheus.MustNewConstMetric(m.alive, prometheus.GaugeValue, float64(counts.Alive))
+	for reason, n := range counts.Refused {
+		out <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n), reason)
+	}
 }
 
 // newMetrics registers the metrics with reg unless it is nil.
@@ -38,6 +76,7 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 		componentUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "dfaas_component_up", Help: "Whether a part that this node depends on works: 1 or 0.",
 		}, []string{"component"}),
+		members: newMembers(),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dfaas_node_info", Help: "Always 1; the labels say which node this is.",
@@ -47,7 +86,7 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 	})
 	info.Set(1)
 	if reg != nil {
-		reg.MustRegister(info, m.functions, m.planSeconds, m.tableVersion, m.putsFailed, m.announcements, m.componentUp)
+		reg.MustRegister(info, m.functions, m.planSeconds, m.tableVersion, m.putsFailed, m.announcements, m.componentUp, m.members)
 	}
 	return m
 }

@@ -36,6 +36,8 @@ type snapshot struct {
 
 // publish makes the loop's present state the one that readers see.
 func (l *loop) publish(now time.Time) {
+	counts := l.o.Members.Counts()
+	l.node.metrics.members.counts.Store(&counts)
 	l.node.snapshot.Store(&snapshot{
 		at:           now,
 		components:   []api.Component{l.spoa.status(), l.haproxy.status(), l.gatewayUp.status(), l.overlay.status()},

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
 )
@@ -41,7 +42,7 @@ func overTLS(change func(*fakeCertificates)) func(*Options, *testNode) {
 			change(c)
 		}
 		o.Certificates = c
-		o.Members.RequireTLS(true)
+		o.Members = membership.New(membership.Options{Self: o.Self, TLS: true})
 	}
 }
 

@@ -3,7 +3,6 @@ package overlay
 import (
 	"slices"
 	"testing"
-	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
@@ -69,7 +68,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 		tw := &duplicates{self: self, key: key.GetPublic(), refused: &refusals{log: zerolog.Nop()}}
 		tw.epoch.Store(1000)
 		tracer{newMetrics(nil, func() int { return 0 }), tw}.RejectMessage(&pubsub.Message{Message: c.msg}, pubsub.RejectSelfOrigin)
-		if n := len(tw.refused.List(time.Now())); n != c.want {
+		if n := len(tw.refused.recent()); n != c.want {
 			t.Errorf("%s: %d refusals, want %d", name, n, c.want)
 		}
 	}

@@ -23,9 +23,9 @@ import (
 // Limits of connections. Every member is connected to every other, because only
 // a direct connection proves an address.
 const (
-	connsLow  = membership.MaxMembers + 32 // down to which idle connections are closed
-	connsHigh = membership.MaxMembers + 96 // when that begins
-	connsMax  = membership.MaxMembers + 256
+	connsLow  = membership.DefaultMaxMembers + 32 // down to which idle connections are closed
+	connsHigh = membership.DefaultMaxMembers + 96 // when that begins
+	connsMax  = membership.DefaultMaxMembers + 256
 	// connsPerIP leaves room for many nodes behind one address.
 	connsPerIP = 64
 	// dialsPerIP is how many connections a second may begin from or to one

@@ -14,7 +14,7 @@ const (
 	// long, up to muteAtMost.
 	muteAfter  = 10 * time.Second
 	muteAtMost = 10 * time.Minute
-	maxMutes   = 4 * membership.MaxMembers
+	maxMutes   = 4 * membership.DefaultMaxMembers
 )
 
 // mutes finds connections without gossip: those of peers whose subscription

@@ -244,7 +244,7 @@ func since(conns []network.Conn) time.Time {
 
 // Refused returns who was turned away in the last ten minutes, and why: by peer
 // id where it is known, else by IP address.
-func (o *Overlay) Refused() []membership.Refusal { return o.refused.List(time.Now()) }
+func (o *Overlay) Refused() []membership.Refusal { return o.refused.recent() }
 
 func (o *Overlay) connected(id peer.ID) bool {
 	return o.host.Network().Connectedness(id) == network.Connected

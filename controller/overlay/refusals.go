@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,13 +12,32 @@ import (
 // refusals remembers who was turned away, and logs it the first time. Safe for
 // concurrent use.
 type refusals struct {
-	membership.Refusals
 	log zerolog.Logger
+
+	mu   sync.Mutex
+	list membership.Refusals
 }
 
 // add records one more refusal of the peer, a peer id or an IP address.
 func (r *refusals) add(peer, reason string) {
-	if r.Add(time.Now(), peer, reason) {
+	r.mu.Lock()
+	news := r.list.Add(time.Now(), peer, reason)
+	r.mu.Unlock()
+	if news {
 		r.log.Warn().Str("peer", peer).Str("reason", reason).Msg("peer refused")
 	}
+}
+
+// forget removes what is kept of a peer that has been accepted since.
+func (r *refusals) forget(peer string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list.Forget(peer)
+}
+
+// recent returns the refusals of the last ten minutes, sorted by peer.
+func (r *refusals) recent() []membership.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list.List(time.Now())
 }

@@ -35,11 +35,11 @@ const (
 	// authorBurst is how many at once, as when a network hang dissolves.
 	authorRate  = 40
 	authorBurst = 200
-	maxAuthors  = 4 * membership.MaxMembers
+	maxAuthors  = 4 * membership.DefaultMaxMembers
 	// introduceRate is how many authors a second, not heard of before, one peer
 	// may relay. A node that joins is told of a whole federation at once.
 	introduceRate  = 1
-	introduceBurst = membership.MaxMembers
+	introduceBurst = membership.DefaultMaxMembers
 	// authorIdle is after how long a silent author is no longer followed.
 	authorIdle = time.Minute
 )
@@ -103,7 +103,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		return v.drop(reason, pubsub.ValidationIgnore)
 	}
 	if relay == from {
-		v.refused.Forget(from.String())
+		v.refused.forget(from.String())
 	}
 	msg.ValidatorData = announcement
 	return pubsub.ValidationAccept

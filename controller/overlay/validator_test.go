@@ -91,7 +91,7 @@ func TestOnlyEd25519(t *testing.T) {
 			t.Errorf("key type %d: want %v", keyType, want)
 		}
 	}
-	if n := len(refused.List(time.Now())); n != 3 {
+	if n := len(refused.recent()); n != 3 {
 		t.Errorf("%d refusals are shown, want 3", n)
 	}
 }
@@ -125,7 +125,7 @@ func TestValidate(t *testing.T) {
 			if test.reason != "" && testutil.ToFloat64(v.metrics.refused.WithLabelValues(test.reason)) != 1 {
 				t.Errorf("not counted as %s", test.reason)
 			}
-			if refused := len(v.refused.List(time.Now())); (refused > 0) != (test.reason != "") {
+			if refused := len(v.refused.recent()); (refused > 0) != (test.reason != "") {
 				t.Errorf("%d refusals", refused)
 			}
 		})
@@ -136,11 +136,11 @@ func TestAcceptedAnnouncementClearsRefusals(t *testing.T) {
 	v := newValidator(nil)
 	v.validate(t.Context(), "a", message("a", "bad"))
 	v.validate(t.Context(), "b", message("a", goodAnnouncement))
-	if len(v.refused.List(time.Now())) != 1 {
+	if len(v.refused.recent()) != 1 {
 		t.Error("cleared by what another relayed")
 	}
 	v.validate(t.Context(), "a", message("a", goodAnnouncement))
-	if list := v.refused.List(time.Now()); len(list) != 0 {
+	if list := v.refused.recent(); len(list) != 0 {
 		t.Errorf("not cleared: %+v", list)
 	}
 }
@@ -224,7 +224,7 @@ func TestMadeUpAuthorsKeepNobodyOut(t *testing.T) {
 		if len(v.authors) < maxAuthors {
 			t.Fatalf("the table is not full: %d", len(v.authors))
 		}
-		for i := range membership.MaxMembers {
+		for i := range membership.DefaultMaxMembers {
 			if id := peer.ID(fmt.Sprint("newcomer-", i)); !accepts(id, id, 1) {
 				t.Fatalf("newcomer %d is not heard", i)
 			}
@@ -292,7 +292,7 @@ func FuzzValidate(f *testing.F) {
 				t.Fatalf("accepted out of bounds: %v", err)
 			}
 		}
-		if refused := v.refused.List(time.Now()); (len(refused) > 0) != (result != pubsub.ValidationAccept) {
+		if refused := v.refused.recent(); (len(refused) > 0) != (result != pubsub.ValidationAccept) {
 			t.Fatalf("%v, and %d refusals", result, len(refused))
 		} else if len(refused) > 0 && (len(refused[0].Reason) > 500 || strings.ContainsAny(refused[0].Reason, "\n\r\x1b")) {
 			t.Fatalf("refused with %q", refused[0].Reason)

@@ -94,8 +94,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		return explainListen("listen", err)
 	}
 	defer network.Close()
-	members := membership.NewMembers(id.String(), conf.AllowedNetworks(), registry)
-	members.RequireTLS(conf.PeerTLS)
+	members := membership.New(membership.Options{Self: id.String(), TLS: conf.PeerTLS, Allowed: conf.AllowedNetworks()})
 	proxy, certificates, err := newHAProxy(conf, id)
 	if err != nil {
 		return err
