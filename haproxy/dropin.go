@@ -60,16 +60,17 @@ const (
 // Environment variables that the drop-in reads when HAProxy starts. All have
 // defaults in dfaas.cfg.
 const (
-	EnvBind        = "DFAAS_BIND"         // address of FrontendUsers
-	EnvGateway     = "DFAAS_GATEWAY"      // HOST:PORT of the gateway
-	EnvNodeID      = "DFAAS_NODE_ID"      // this node's peer id
-	EnvStats       = "DFAAS_STATS"        // address of FrontendStats
-	EnvSPOA        = "DFAAS_SPOA"         // socket of dfaas-spoa as HAProxy sees it
-	EnvSPOEConf    = "DFAAS_SPOE_CONF"    // path of dfaas-spoe.conf
-	EnvPeerConnect = "DFAAS_PEER_CONNECT" // time limit for connecting to a peer
-	EnvProxies     = "DFAAS_PROXIES"      // addresses whose X-Forwarded-Proto is believed, or "off"
-	EnvInstance    = "DFAAS_INSTANCE"     // tells several HAProxies on one machine apart
-	EnvMaxHeaders  = "DFAAS_MAX_HEADERS"  // bytes that path and headers of a user's request may have
-	EnvTLSBind     = "DFAAS_TLS_BIND"     // address of FrontendUsers for peers with TLS, or "off"
-	EnvTLSDir      = "DFAAS_TLS_DIR"      // where CertificateFile and AnchorsFile are
+	EnvBind        = "DFAAS_BIND"              // address of FrontendUsers
+	EnvGateway     = "DFAAS_GATEWAY"           // HOST:PORT of the gateway
+	EnvNodeID      = "DFAAS_NODE_ID"           // this node's peer id
+	EnvStats       = "DFAAS_STATS"             // address of FrontendStats
+	EnvSPOA        = "DFAAS_SPOA"              // socket of dfaas-spoa as HAProxy sees it
+	EnvSPOEConf    = "DFAAS_SPOE_CONF"         // path of dfaas-spoe.conf
+	EnvPeerConnect = "DFAAS_PEER_CONNECT"      // time limit for connecting to a peer
+	EnvProxies     = "DFAAS_PROXIES"           // addresses whose X-Forwarded-Proto is believed, or "off"
+	EnvInstance    = "DFAAS_INSTANCE"          // tells several HAProxies on one machine apart
+	EnvMaxHeaders  = "DFAAS_MAX_HEADERS"       // bytes that path and headers of a user's request may have
+	EnvMaxFields   = "DFAAS_MAX_HEADER_FIELDS" // header fields that a user's request or a function's answer may have
+	EnvTLSBind     = "DFAAS_TLS_BIND"          // address of FrontendUsers for peers with TLS, or "off"
+	EnvTLSDir      = "DFAAS_TLS_DIR"           // where CertificateFile and AnchorsFile are
 )

@@ -62,7 +62,7 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{
 		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
-		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvPeerConnect, haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvMaxHeaders, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
+		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvPeerConnect, haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvMaxHeaders, haproxy.EnvMaxFields, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
 	} {
 		if !strings.Contains(haproxy.Config(), "presetenv "+env+" ") {
 			t.Errorf("%s has no default in dfaas.cfg", env)

@@ -316,7 +316,7 @@ func TestInstallPageNamesWhatExists(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		haproxy.EnvNodeID, haproxy.EnvGateway, haproxy.EnvStats, haproxy.EnvSPOA + "=unix@", haproxy.EnvBind, haproxy.EnvPeerConnect, haproxy.EnvMaxHeaders, haproxy.EnvProxies, haproxy.EnvInstance,
+		haproxy.EnvNodeID, haproxy.EnvGateway, haproxy.EnvStats, haproxy.EnvSPOA + "=unix@", haproxy.EnvBind, haproxy.EnvPeerConnect, haproxy.EnvMaxHeaders, haproxy.EnvMaxFields, haproxy.EnvProxies, haproxy.EnvInstance,
 		haproxy.EnvTLSBind, haproxy.EnvTLSDir, haproxy.CertificateFile, haproxy.AnchorsFile, haproxy.BackendLocal, haproxy.BackendPeers, haproxy.BackendSPOA, haproxy.FrontendUsers,
 		fmt.Sprintf("var(%s) -m str %s", haproxy.VarAction, haproxy.ActionPeer),
 	} {

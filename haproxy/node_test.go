@@ -77,6 +77,8 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n"+
 			"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nthrough the tunnel", r.Header.Get("Upgrade"))
 		return
+	case strings.HasPrefix(r.URL.Path, "/function/headers"):
+		writeHeaders(w, r)
 	case strings.HasPrefix(r.URL.Path, "/function/break"):
 		panic(http.ErrAbortHandler)
 	case strings.HasPrefix(r.URL.Path, "/function/spoof"):

@@ -567,7 +567,7 @@ func testSize(t *testing.T, a, b *node) {
 	lost, _ := a.server(t, idB)
 	const largest = 14000 // DFAAS_MAX_HEADERS
 	token := tokenOf(idA) + strings.Repeat("x", 400-len(tokenOf(idA)))
-	for _, fields := range []int{1, 90} {
+	for _, fields := range []int{1, 85} {
 		for _, uri := range []int{20, 5000} {
 			statuses := make(map[int]int)
 			for size := largest - 300; size < largest+1200; size += 50 {
