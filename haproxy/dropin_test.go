@@ -115,3 +115,16 @@ func TestConfigLeavesTheOperatorAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultPortsAreFree: HAProxy is started beside a gateway, and a port that is
+// taken keeps it from starting, with all of the operator's sites.
+func TestDefaultPortsAreFree(t *testing.T) {
+	t.Parallel()
+	const others = " 8080 8081 8082 9090 9093 " // faasd's gateway and provider, the gateway's metrics, Prometheus, Alertmanager
+	for _, name := range []string{haproxy.EnvBind, haproxy.EnvStats} {
+		found := regexp.MustCompile(`presetenv ` + name + ` "[^"]*:(\d+)"`).FindStringSubmatch(haproxy.Config())
+		if found == nil || strings.Contains(others, " "+found[1]+" ") {
+			t.Errorf("%s: %q", name, found)
+		}
+	}
+}

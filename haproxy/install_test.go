@@ -251,9 +251,9 @@ cmp /etc/default/haproxy $DIR/stock.default || fail "settings were written witho
 
 const checkDropIn = `
 [ "$(stat -c '%a %G' /run/haproxy/admin.sock)" = "660 haproxy" ] || fail "runtime socket"
-[ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "function call"
-[ "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8081/system/functions)" = 404 ] || fail "the gateway's API is open"
-curl -si http://127.0.0.1:8081/function/echo | grep -qi "^dfaas-node-id: $ID" || fail "DFaaS-Node-ID"
+[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
+[ "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8180/system/functions)" = 404 ] || fail "the gateway's API is open"
+curl -si http://127.0.0.1:8180/function/echo | grep -qi "^dfaas-node-id: $ID" || fail "DFaaS-Node-ID"
 curl -s http://127.0.0.1:8404/metrics | grep -q be_dfaas_peers || fail "metrics"
 # HAProxy finds the agent from inside its chroot, and the controller finds HAProxy.
 until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,UP,.*,L7OK'; do sleep 0.1; done
@@ -272,7 +272,7 @@ haproxy=$(cat /run/haproxy.pid)
 const checkNoTLS = `
 cmp /etc/default/haproxy $DIR/before.default || fail "HAProxy was given a port without certificates"
 [ "$(cat /run/haproxy.pid)" = $haproxy ] || fail "HAProxy was restarted without certificates"
-[ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "function call"
+[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
 `
 
 const checkTLS = `
@@ -280,8 +280,8 @@ const checkTLS = `
 (set -a; . /etc/default/haproxy; haproxy -W -c -f /etc/haproxy/haproxy.cfg $EXTRAOPTS 2>&1) | grep WARNING && fail "warnings with TLS"
 [ "$(curl -sk --cert $TLS/node.pem https://127.0.0.1:8443/healthz)" = ok ] || fail "TLS with this node's certificate"
 curl -sk -o /dev/null https://127.0.0.1:8443/healthz && fail "TLS without a certificate"
-[ "$(curl -s http://127.0.0.1:8081/function/echo)" = served ] || fail "users"
-[ "$(curl -s -o /dev/null -w '%{http_code}' -H "DFaaS-Node-ID: $ID" -H "DFaaS-Token: a.b.c" http://127.0.0.1:8081/function/echo)" = 403 ] ||
+[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "users"
+[ "$(curl -s -o /dev/null -w '%{http_code}' -H "DFaaS-Node-ID: $ID" -H "DFaaS-Token: a.b.c" http://127.0.0.1:8180/function/echo)" = 403 ] ||
 	fail "a peer on the port for users"
 `
 
@@ -293,12 +293,12 @@ haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q 
 [ "$(curl -s http://127.0.0.1/system/functions)" = the-site ] || fail "the gateway's API"
 curl -si http://127.0.0.1/function/echo | grep -qi "^x-server: 127.0.0.1:80" || fail "X-Server"
 [ "$(curl -s -H 'X-Forwarded-Proto: https' "http://127.0.0.1/function/echo?proto")" = http ] || fail "a user's X-Forwarded-Proto"
-curl -s -o /dev/null http://127.0.0.2:8081/healthz && fail "fe_dfaas is still on every address"
+curl -s -o /dev/null http://127.0.0.2:8180/healthz && fail "fe_dfaas is still on every address"
 `
 
 const checkRemoved = `
 cmp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
-curl -s -o /dev/null http://127.0.0.1:8081/healthz && fail "fe_dfaas is still there"
+curl -s -o /dev/null http://127.0.0.1:8180/healthz && fail "fe_dfaas is still there"
 grep -i dfaas /etc/default/haproxy && fail "traces in /etc/default/haproxy"
 find /etc/haproxy /etc/systemd /usr -xdev -name 'dfaas*' | grep . && fail "traces"
 pgrep -a dfaas && fail "still running"

@@ -109,7 +109,7 @@ func (c *Config) validateOverlay(f *faults) {
 		}
 	}
 	if why := badHTTPAddress(c.HTTPAddress); why != "" {
-		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
+		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8180", why)
 	}
 	if _, err := haproxy.NewTLS(c.HAProxySocket, c.TLSDir); err != nil {
 		f.add("tls_dir", c.TLSDir, "use a path from / of letters, digits and ./_- such as /var/lib/dfaas/tls")

@@ -33,7 +33,7 @@ a flag counts before a variable, a variable before the file. What the options me
 in full, as a table: dfaas-controller config --docs`,
 		Example: `  dfaas-controller --config /etc/dfaas/controller.yaml
   runuser -u dfaas -- dfaas-controller --check
-  dfaas-controller --http-address 192.0.2.10:8081 --federation-key /etc/dfaas/federation.key
+  dfaas-controller --http-address 192.0.2.10:8180 --federation-key /etc/dfaas/federation.key
   DFAAS_LOG_LEVEL=debug dfaas-controller --log-format console`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,

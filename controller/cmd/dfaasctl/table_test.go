@@ -25,9 +25,9 @@ const (
 )
 
 var peers = []api.Peer{
-	{ID: peerA, State: "alive", HTTP: "192.0.2.1:8081", Strategy: "headroom", AgeMillis: 412, RTTMicros: 1234, ClockSkewMillis: -2,
+	{ID: peerA, State: "alive", HTTP: "192.0.2.1:8180", Strategy: "headroom", AgeMillis: 412, RTTMicros: 1234, ClockSkewMillis: -2,
 		Functions: []string{"figlet", "ocr"}, Server: "up"},
-	{ID: peerB, State: "expired", HTTP: "[2001:db8::2]:8081", Strategy: "recalc", AgeMillis: 63_000, ClockSkewMillis: 14_500,
+	{ID: peerB, State: "expired", HTTP: "[2001:db8::2]:8180", Strategy: "recalc", AgeMillis: 63_000, ClockSkewMillis: 14_500,
 		Functions: []string{"resize-images-for-the-web", "figlet", "a-function-with-a-long-name.staging", "ocr"}, Server: "down"},
 	{ID: peerC, State: "refused", AgeMillis: -1, Server: "none", Reason: "not in allow_peers\x1b[2J"},
 }
@@ -38,7 +38,7 @@ var golden = []struct {
 }{
 	{"status", statusTable(api.Status{
 		NodeID: peerA, Version: "1.2.0", Federation: "lab", Strategy: "headroom", PeriodMillis: 1000, UptimeMillis: 93_784_000,
-		HTTPAddress: "192.0.2.1:8081", Peers: 2, Functions: 3, TableVersion: 4711,
+		HTTPAddress: "192.0.2.1:8180", Peers: 2, Functions: 3, TableVersion: 4711,
 		Addresses: []string{"/ip4/192.0.2.1/tcp/31600/p2p/" + peerA, "/ip6/2001:db8::1/tcp/31600/p2p/" + peerA},
 	})},
 	{"components", componentTable([]api.Component{
