@@ -153,6 +153,12 @@ func shutDown(web *http.Server, endCalls context.CancelCauseFunc) error {
 	return web.Close()
 }
 
+// Check reports what is wrong with the options: what it accepts, Run accepts.
+func (o *Options) Check() error {
+	_, err := o.check()
+	return err
+}
+
 // check checks the options and reads the credentials, nil if there are none.
 func (o *Options) check() (*auth.BasicAuthCredentials, error) {
 	switch {

@@ -3,78 +3,40 @@ package notify
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
-	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/internal/notify/notifytest"
 )
 
-// systemd plays systemd's part: it delivers what the program says. A watchdog of
-// 0 is none.
+// systemd starts this process as a service with that WatchdogSec.
 func systemd(t *testing.T, watchdog time.Duration) <-chan string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	said := make(chan string, 1000)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for buf := make([]byte, 256); ; {
-			n, err := conn.Read(buf)
-			if err != nil {
-				return
-			}
-			said <- string(buf[:n])
-		}
-	}()
-	t.Cleanup(func() { conn.Close(); <-done })
-	t.Setenv("NOTIFY_SOCKET", path)
+	environ, said := notifytest.Systemd(t, watchdog)
 	t.Setenv("WATCHDOG_USEC", "")
 	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
-	if watchdog > 0 {
-		t.Setenv("WATCHDOG_USEC", strconv.FormatInt(watchdog.Microseconds(), 10))
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		t.Setenv(name, value)
 	}
 	return said
-}
-
-func next(t *testing.T, said <-chan string, want string) {
-	t.Helper()
-	select {
-	case got := <-said:
-		if got != want {
-			t.Fatalf("systemd heard %q, want %q", got, want)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatalf("systemd did not hear %q", want)
-	}
-}
-
-func silent(t *testing.T, said <-chan string, d time.Duration) {
-	t.Helper()
-	select {
-	case got := <-said:
-		t.Fatalf("systemd heard %q, want nothing", got)
-	case <-time.After(d):
-	}
 }
 
 func TestReadyOnceAndStopping(t *testing.T) {
 	said := systemd(t, 0)
 	s := New(zerolog.Nop())
 	s.Ready()
-	next(t, said, "READY=1")
+	notifytest.Want(t, said, "READY=1")
 	s.Ready()
 	s.Alive() // nobody watches
 	s.Stopping()
-	next(t, said, "STOPPING=1")
-	silent(t, said, 50*time.Millisecond)
+	notifytest.Want(t, said, "STOPPING=1")
+	notifytest.Silent(t, said, 50*time.Millisecond)
 }
 
 // TestAlive: a loop that turns quickly says little, and often enough.
@@ -111,10 +73,10 @@ func TestNotReady(t *testing.T) {
 	said := systemd(t, 0)
 	s := New(zerolog.Nop())
 	s.Alive()
-	silent(t, said, 50*time.Millisecond)
+	notifytest.Silent(t, said, 50*time.Millisecond)
 	s.started = s.started.Add(-patience)
 	s.Alive()
-	next(t, said, "READY=1")
+	notifytest.Want(t, said, "READY=1")
 }
 
 // TestWatch: a check that fails or hangs is no sign of life.
@@ -149,14 +111,14 @@ func TestWatch(t *testing.T) {
 	}()
 	state <- well
 	<-checked
-	next(t, said, "WATCHDOG=1")
+	notifytest.Want(t, said, "WATCHDOG=1")
 	state <- failing
 	<-checked
 	state <- hanging
-	silent(t, said, 300*time.Millisecond)
+	notifytest.Silent(t, said, 300*time.Millisecond)
 	close(hung)
 	<-checked
-	next(t, said, "WATCHDOG=1")
+	notifytest.Want(t, said, "WATCHDOG=1")
 	cancel()
 	<-done
 }

@@ -3,24 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"runtime"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
-// failure is an error that is not the command line's or the configuration's.
-type failure struct{ error }
-
-func (f failure) Unwrap() error { return f.error }
-
-// newCommand builds the command line.
-func newCommand(environ []string, stdout, stderr io.Writer) *cobra.Command {
+func newCommand(system cli.System) *cobra.Command {
 	var check bool
 	root := &cobra.Command{
 		Use:   "dfaas-controller",
@@ -35,27 +28,23 @@ in full, as a table: dfaas-controller config --docs`,
   runuser -u dfaas -- dfaas-controller --check
   dfaas-controller --http-address 192.0.2.10:8180 --federation-key /etc/dfaas/federation.key
   DFAAS_LOG_LEVEL=debug dfaas-controller --log-format console`,
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			conf, err := load(c, environ)
+			conf, err := load(c, system.Environ)
 			if err != nil {
-				return err
+				return cli.Usage(err)
 			}
 			if check {
-				fmt.Fprintln(stdout, "the configuration is valid")
-				return nil
+				_, err := fmt.Fprintln(system.Out, "the configuration is valid")
+				return err
 			}
-			if err := Run(c.Context(), conf, newLogger(conf, stderr)); err != nil {
-				return failure{err}
-			}
-			return nil
+			return Run(c.Context(), conf, cli.NewLogger(system.Err, conf.LogLevel, conf.LogFormat))
 		},
 	}
 	config.AddFlags(root.PersistentFlags())
 	root.Flags().BoolVar(&check, "check", false, "check the configuration and the files that it names, and exit")
-	root.AddCommand(configCommand(environ, stdout), versionCommand(stdout))
+	root.AddCommand(configCommand(system))
+	cli.AddVersion(root, cli.Version(version))
 	return root
 }
 
@@ -83,7 +72,7 @@ func checkFiles(conf config.Config) error {
 	return errors.Join(faults...)
 }
 
-func configCommand(environ []string, stdout io.Writer) *cobra.Command {
+func configCommand(system cli.System) *cobra.Command {
 	var docs bool
 	c := &cobra.Command{
 		Use:   "config",
@@ -94,31 +83,19 @@ func configCommand(environ []string, stdout io.Writer) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if docs {
-				fmt.Fprint(stdout, config.Docs())
-				return nil
-			}
-			conf, err := load(c, environ)
-			if err != nil {
+				_, err := fmt.Fprint(system.Out, config.Docs())
 				return err
 			}
-			if err := yaml.NewEncoder(stdout).Encode(conf); err != nil {
-				return failure{fmt.Errorf("printing the configuration: %w", err)}
+			conf, err := load(c, system.Environ)
+			if err != nil {
+				return cli.Usage(err)
+			}
+			if err := yaml.NewEncoder(system.Out).Encode(conf); err != nil {
+				return fmt.Errorf("printing the configuration: %w", err)
 			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&docs, "docs", false, "print a table of all options instead")
 	return c
-}
-
-func versionCommand(stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  dfaas-controller version",
-		Args:    cobra.NoArgs,
-		Run: func(*cobra.Command, []string) {
-			fmt.Fprintf(stdout, "dfaas-controller %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		},
-	}
 }

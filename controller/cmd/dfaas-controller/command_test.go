@@ -9,13 +9,15 @@ import (
 	"testing"
 
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 // run executes a command line that is expected to end by itself.
 func run(t *testing.T, environ []string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	status = execute(t.Context(), args, environ, &out, &errs)
+	system := cli.System{Args: args, Environ: environ, Out: &out, Err: &errs}
+	status = cli.Run(t.Context(), newCommand(system), system)
 	return status, out.String(), errs.String()
 }
 
@@ -49,20 +51,21 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"help", nil, []string{"--help"}, 0, "Examples:"},
 		{"version", nil, []string{"version"}, 0, "dfaas-controller unknown"},
+		{"--version", nil, []string{"--version"}, 0, "dfaas-controller unknown"},
 		{"completion", nil, []string{"completion", "bash"}, 0, "bash completion"},
 		{"documentation", nil, []string{"config", "--docs"}, 0, "| `http_address` |"},
 		{"effective configuration", env, []string{"config", "--period=2s"}, 0, "period: 2s"},
 		{"check", env, []string{"--check"}, 0, "the configuration is valid"},
-		{"unknown flag", env, []string{"--perod=1s"}, exitUsage, "unknown flag: --perod"},
-		{"unknown command", env, []string{"start"}, exitUsage, `unknown command "start"`},
-		{"bad value", env, []string{"--check", "--period=1"}, exitUsage, `--period: "1" is not a duration`},
-		{"bad file", env, []string{"--config", broken}, exitUsage, "broken.yaml:2: peroid: no such option: did you mean"},
-		{"nobody may join", env, []string{"--check", "--open-federation=false"}, exitUsage, "nobody said who may join"},
+		{"unknown flag", env, []string{"--perod=1s"}, cli.ExitUsage, "unknown flag: --perod"},
+		{"unknown command", env, []string{"start"}, cli.ExitUsage, `unknown command "start"`},
+		{"bad value", env, []string{"--check", "--period=1"}, cli.ExitUsage, `--period: "1" is not a duration`},
+		{"bad file", env, []string{"--config", broken}, cli.ExitUsage, "broken.yaml:2: peroid: no such option: did you mean"},
+		{"nobody may join", env, []string{"--check", "--open-federation=false"}, cli.ExitUsage, "nobody said who may join"},
 		{"key", env, []string{"--check", "--open-federation=false", "--federation-key", key}, 0, "valid"},
-		{"key missing", env, []string{"--check", "--open-federation=false", "--federation-key", key + "x"}, exitUsage, "federation_key: "},
+		{"key missing", env, []string{"--check", "--open-federation=false", "--federation-key", key + "x"}, cli.ExitUsage, "federation_key: "},
 		{
 			"password missing", env, []string{"--check", "--gateway-user=a", "--gateway-password-file=" + key + "x"},
-			exitUsage, "gateway: read the gateway's password",
+			cli.ExitUsage, "gateway: read the gateway's password",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -86,7 +89,7 @@ func TestPortInUse(t *testing.T) {
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	for _, flag := range []string{"--listen=/ip4/127.0.0.1/tcp/" + port, "--metrics=127.0.0.1:" + port} {
 		status, _, stderr := run(t, minimal(t.TempDir()), flag)
-		if status != exitFailure || !strings.Contains(stderr, "has that port; stop it or set another") {
+		if status != cli.ExitFailure || !strings.Contains(stderr, "has that port; stop it or set another") {
 			t.Errorf("%s: status %d: %s", flag, status, stderr)
 		}
 	}
@@ -100,7 +103,7 @@ func TestSocketInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	status, _, stderr := run(t, minimal(dir))
-	if status != exitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
+	if status != cli.ExitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }

@@ -4,31 +4,19 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"syscall"
+
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
-// version is set when a release is built.
-var version = "unknown"
-
-// Exit statuses.
-const (
-	exitFailure = 1 // it could not start or go on
-	exitUsage   = 2 // the command line or the configuration is wrong
-)
+// version is set when the program is linked.
+var version string
 
 func main() {
 	tune(os.Getenv)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(execute(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	cli.Main(newCommand)
 }
 
 const (
@@ -48,23 +36,5 @@ func tune(getenv func(string) string) {
 	}
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-	}
-}
-
-// execute runs the command line and returns the exit status.
-func execute(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	root := newCommand(environ, stdout, stderr)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	switch err := root.ExecuteContext(ctx); err.(type) {
-	case nil:
-		return 0
-	case failure:
-		fmt.Fprintf(stderr, "Error: %v\n", err)
-		return exitFailure
-	default:
-		fmt.Fprintf(stderr, "Error: %v\n", err)
-		return exitUsage
 	}
 }

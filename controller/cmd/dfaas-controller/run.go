@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -27,8 +26,14 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/httpserve"
+	"github.com/dfaas/dfaas/internal/notify"
 	"github.com/dfaas/dfaas/spoa/control"
 )
+
+// shutdownTimeout bounds how long requests under way hold up the end.
+const shutdownTimeout = time.Second
 
 // Run runs a controller with a valid configuration until the context ends, and
 // takes it down in the reverse order of its start. The error is nil when the
@@ -55,6 +60,8 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		log.Warn().Msg("open_federation: anybody who reaches this node may become a member and have requests forwarded to it")
 	}
 
+	systemd := notify.New(log)
+	defer context.AfterFunc(ctx, systemd.Stopping)()
 	// The services below end with serving, after the node has left; should one
 	// of them fail, everything ends.
 	ctx, stop := context.WithCancelCause(ctx)
@@ -78,7 +85,11 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		if err != nil {
 			return explainListen("metrics", err)
 		}
-		serve(func(ctx context.Context) error { return serveMetrics(ctx, listener, metrics) })
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", metrics)
+		serve(func(ctx context.Context) error {
+			return httpserve.Run(ctx, listener, httpserve.New(mux), shutdownTimeout)
+		})
 	}
 	admin, err := api.Listen(conf.AdminSocket)
 	if err != nil {
@@ -103,7 +114,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 	defer spoa.Close()
 
 	n := node.New(node.Options{
-		Self: id.String(), Version: version, Federation: conf.Federation, Strategy: rule,
+		Self: id.String(), Version: cli.Version(version), Federation: conf.Federation, Strategy: rule,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddrPort(),
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
@@ -111,7 +122,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		Log: log, Registerer: registry,
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
-	log.Info().Str("version", version).Stringer("node_id", id).Str("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
+	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Str("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
 		Str("federation", conf.Federation).Str("strategy", conf.Strategy).Msg("dfaas-controller runs")
 	n.Run(ctx)
 	log.Info().Msg("dfaas-controller has left the federation")
@@ -162,30 +173,4 @@ func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
-}
-
-const metricsTimeout = 10 * time.Second
-
-// serveMetrics serves /metrics until the context ends.
-func serveMetrics(ctx context.Context, listener net.Listener, metrics http.Handler) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics)
-	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout, MaxHeaderBytes: 8 << 10}
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
-	}
-	return nil
-}
-
-// newLogger logs to w as the configuration says.
-func newLogger(conf config.Config, w io.Writer) zerolog.Logger {
-	if conf.LogFormat == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
-	}
-	level, err := zerolog.ParseLevel(conf.LogLevel)
-	if err != nil {
-		level = zerolog.InfoLevel
-	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
 }

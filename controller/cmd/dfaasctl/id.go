@@ -9,6 +9,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 const envIdentity = "DFAAS_IDENTITY"
@@ -44,8 +45,8 @@ The controller makes the file at its first start. With --create this command doe
 			return err
 		},
 	}
-	c.Flags().StringVar(&path, "identity", a.getenv(envIdentity, config.Default().Identity),
-		"identity file, the same as in the controller's configuration (env "+envIdentity+")")
+	c.Flags().StringVar(&path, "identity", config.Default().Identity, "identity file, the same as in the controller's configuration")
+	cli.FromVariable(c.Flags(), "identity", envIdentity)
 	c.Flags().BoolVar(&create, "create", false, "make the file if there is none")
 	return c
 }

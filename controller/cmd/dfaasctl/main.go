@@ -3,37 +3,25 @@
 package main
 
 import (
-	"context"
-	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 // version is set when the program is linked.
-var version = "unknown"
+var version string
 
-func main() { os.Exit(run()) }
-
-func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	return Run(ctx, System{
-		Args:    os.Args[1:],
-		Environ: os.Environ(),
-		Out:     os.Stdout,
-		Err:     os.Stderr,
-		Now:     time.Now,
-		Version: version,
+func main() {
+	cli.Main(func(system cli.System) *cobra.Command {
+		return newCommand(System{System: system, Now: time.Now, Version: cli.Version(version)})
 	})
 }
 
 // System is what the program has from its surroundings.
 type System struct {
-	Args     []string // without the program's name
-	Environ  []string // KEY=VALUE
-	Out, Err io.Writer
-	Now      func() time.Time
-	Version  string
+	cli.System
+	Now     func() time.Time
+	Version string
 }

@@ -14,11 +14,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"dfaasctl": func() { os.Exit(run()) },
+		"dfaasctl": main,
 	})
 }
 
@@ -104,5 +105,5 @@ func (s state) Join(context.Context, string) error {
 // appWith is a program that writes to out, on the day that the golden files
 // were made for.
 func appWith(out io.Writer) *app {
-	return &app{format: formatTable, System: System{Out: out, Err: out, Now: func() time.Time { return time.UnixMilli(1_800_000_000_000) }}}
+	return &app{format: formatTable, System: System{System: cli.System{Out: out, Err: out}, Now: func() time.Time { return time.UnixMilli(1_800_000_000_000) }}}
 }

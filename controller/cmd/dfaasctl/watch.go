@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 const minInterval = 100 * time.Millisecond
@@ -47,16 +48,7 @@ func (w *watch) run(ctx context.Context, a *app, show func(context.Context) erro
 // clearScreen starts a terminal at its top. Tables in a file follow each other,
 // and JSON documents need nothing between them.
 func (a *app) clearScreen() {
-	if a.format == formatTable && isTerminal(a.Out) {
+	if a.format == formatTable && cli.IsTerminal(a.Out) {
 		fmt.Fprint(a.Out, "\x1b[H\x1b[2J")
 	}
-}
-
-func isTerminal(w any) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
+	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"text/tabwriter"
-	"time"
 
 	"github.com/openfaas/faas-provider/types"
 	"github.com/rs/zerolog"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/dfaas/dfaas/faasd/functions"
 	"github.com/dfaas/dfaas/faasd/provider"
+	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/notify"
 )
 
 const examples = `  # Functions of the catalogue, on 127.0.0.1:8080, kept in ./state:
@@ -30,26 +34,28 @@ const examples = `  # Functions of the catalogue, on 127.0.0.1:8080, kept in ./s
   # A second provider on the same machine:
   dfaas-provider --listen 127.0.0.1:8090 --state-dir /var/lib/dfaas-provider-2`
 
-// command is the whole command line.
-func command(version string) *cobra.Command {
+func newCommand(system cli.System) *cobra.Command {
 	o := provider.DefaultOptions()
-	o.Version = types.VersionInfo{Release: version}
-	var level, format string
+	o.Version = types.VersionInfo{Release: cli.Version(version)}
+	var log cli.LogFlags
 	root := &cobra.Command{
 		Use:   "dfaas-provider",
-		Short: "Provide OpenFaaS functions as local processes",
-		Long: "dfaas-provider answers the REST API of OpenFaaS and runs functions as processes of this machine.\n" +
-			"It runs the commands of its catalogue (see dfaas-provider catalogue), or any with --allow-processes.",
-		Example:       examples,
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Short: "Run OpenFaaS functions as local processes",
+		Long: `dfaas-provider speaks the REST API of OpenFaaS and runs functions as processes of this machine.
+It runs the commands of its catalogue (see dfaas-provider catalogue); with --allow-processes, any.
+
+Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
+		Example: examples,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := newLogger(cmd.ErrOrStderr(), level, format)
+			logger, err := log.Logger(system.Err)
 			if err != nil {
 				return err
 			}
-			return provider.Run(cmd.Context(), o, logger)
+			if err := o.Check(); err != nil {
+				return cli.Usage(err)
+			}
+			return run(cmd.Context(), o, logger)
 		},
 	}
 	flags := root.Flags()
@@ -57,53 +63,53 @@ func command(version string) *cobra.Command {
 	flags.StringVar(&o.StateDir, "state-dir", o.StateDir, "directory for functions and secrets, owned by this provider alone")
 	flags.StringVar(&o.BasicAuthDir, "basic-auth-dir", "",
 		"directory with the files basic-auth-user and basic-auth-password that guard the REST API")
-	flags.BoolVar(&o.Insecure, "insecure", false, "allow to listen beyond loop-back without --basic-auth-dir")
+	flags.BoolVar(&o.Insecure, "insecure", false, "allow to listen beyond loopback without --basic-auth-dir")
 	flags.BoolVar(&o.AllowProcesses, "allow-processes", false,
 		"let deployments name any command and set any variable: whoever may deploy may run anything")
-	flags.DurationVar(&o.ExecTimeout, "exec-timeout", o.ExecTimeout, "time of a call, for functions that do not set exec_timeout")
-	flags.Int64Var(&o.MaxInflight, "max-inflight", o.MaxInflight, "calls at once, for functions that do not set max_inflight")
+	flags.DurationVar(&o.ExecTimeout, "exec-timeout", o.ExecTimeout, "time limit of a call, for functions without exec_timeout")
+	flags.Int64Var(&o.MaxInflight, "max-inflight", o.MaxInflight, "calls at once, for functions without max_inflight")
 	flags.Int64Var(&o.MaxBody, "max-body", o.MaxBody, "largest request body of a call, bytes")
 	flags.Int64Var(&o.MaxOutput, "max-output", o.MaxOutput, "largest response body of a call, bytes")
-	flags.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	flags.StringVar(&format, "log-format", "json", "json or console")
-	root.AddCommand(versionCommand(version), catalogueCommand(), echoCommand())
+	log.Add(flags)
+	cli.FromVariables(flags, "DFAAS_PROVIDER_")
+	root.AddCommand(catalogueCommand(), echoCommand())
+	cli.AddVersion(root, cli.Version(version))
 	return root
 }
 
-func newLogger(w io.Writer, level, format string) (zerolog.Logger, error) {
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil || level == "" {
-		return zerolog.Logger{}, fmt.Errorf("--log-level %q: use debug, info, warn or error", level)
+// run provides functions until the context ends, and tells systemd.
+func run(ctx context.Context, o provider.Options, log zerolog.Logger) error {
+	systemd := notify.New(log)
+	watched, end := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer end()
+	o.OnListen = func(address net.Addr) {
+		systemd.Ready()
+		watch.Go(func() {
+			systemd.Watch(watched, func(ctx context.Context) error { return probe(ctx, address) })
+		})
 	}
-	switch format {
-	case "json":
-	case "console":
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w)}
-	default:
-		return zerolog.Logger{}, fmt.Errorf("--log-format %q: use json or console", format)
-	}
-	return zerolog.New(w).Level(parsed).With().Timestamp().Logger(), nil
+	defer context.AfterFunc(ctx, systemd.Stopping)()
+	return provider.Run(ctx, o, log)
 }
 
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
+// probe asks the provider over the network, as its callers do.
+func probe(ctx context.Context, address net.Addr) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address.String()+"/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
 	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-func versionCommand(version string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "dfaas-provider", version)
-			return err
-		},
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
 	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("probe: %s", response.Status)
+	}
+	return nil
 }
 
 func catalogueCommand() *cobra.Command {

@@ -1,22 +1,9 @@
 // Command dfaas-provider provides OpenFaaS functions as local processes.
 package main
 
-import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
-)
+import "github.com/dfaas/dfaas/internal/cli"
 
-// version is set by the linker.
-var version = "unknown"
+// version is set when the program is linked.
+var version string
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command(version).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "dfaas-provider:", err)
-		os.Exit(1)
-	}
-}
+func main() { cli.Main(newCommand) }

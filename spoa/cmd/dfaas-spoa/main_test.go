@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/notify/notifytest"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/control"
 )
@@ -119,6 +121,40 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestSystemd: systemd hears when the agent serves, that it is alive for as long
+// as it answers, and when it ends.
+func TestSystemd(t *testing.T) {
+	const watchdog = 300 * time.Millisecond
+	environ, said := notifytest.Systemd(t, watchdog)
+	dir := t.TempDir()
+	cmd, out := program(t, environ, "--listen", filepath.Join(dir, "s"), "--control", filepath.Join(dir, "c"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	notifytest.Want(t, said, "READY=1")
+	for range 3 {
+		notifytest.Want(t, said, "WATCHDOG=1")
+	}
+	signal := func(s syscall.Signal) {
+		t.Helper()
+		if err := cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	time.Sleep(50 * time.Millisecond) // what was said before
+	notifytest.Drain(said)
+	notifytest.Silent(t, said, 2*watchdog)
+	signal(syscall.SIGCONT)
+	notifytest.Want(t, said, "WATCHDOG=1")
+	signal(syscall.SIGTERM)
+	notifytest.Want(t, said, "STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v: %s", err, out)
+	}
+}
+
 func TestMetricsAddress(t *testing.T) {
 	_, out := startSPOA(t, t.TempDir(), "--metrics", "127.0.0.1:0")
 	var ready struct{ Metrics string }
@@ -152,7 +188,7 @@ func TestCrash(t *testing.T) {
 	}
 	startSPOA(t, dir)
 	third, out := program(t, nil, "--listen", filepath.Join(dir, "spoa.sock"), "--control", filepath.Join(dir, "ctl.sock"))
-	if err := third.Run(); exitCode(err) != exitFailed || !strings.Contains(out.String(), "in use by another process") {
+	if err := third.Run(); exitCode(err) != cli.ExitFailure || !strings.Contains(out.String(), "in use by another process") {
 		t.Errorf("the third: %v: %s", err, out)
 	}
 	if _, err := control.New(filepath.Join(dir, "ctl.sock")).Health(context.Background()); err != nil {
@@ -178,22 +214,22 @@ func TestCommandLine(t *testing.T) {
 		code      int
 		text      string
 	}{
-		{"version", "", []string{"version"}, 0, "dev\n"},
-		{"--version", "", []string{"--version"}, 0, "dev"},
+		{"version", "", []string{"version"}, 0, "dfaas-spoa unknown (go"},
+		{"--version", "", []string{"--version"}, 0, "dfaas-spoa unknown (go"},
 		{"help", "", []string{"--help"}, 0, "DFAAS_SPOA_LOG_LEVEL"},
 		{"completion", "", []string{"completion", "bash"}, 0, "bash completion"},
-		{"unknown flag", "", []string{"--nope"}, exitUsage, "unknown flag"},
-		{"argument", "", []string{"nope"}, exitUsage, "nope"},
-		{"bad mode", "", []string{"--socket-mode", "rw"}, exitUsage, "octal"},
-		{"mode too large", "", []string{"--socket-mode", "7777"}, exitUsage, "octal"},
-		{"bad level", "", []string{"--log-level", "loud"}, exitUsage, "debug, info"},
-		{"bad format", "", []string{"--log-format", "xml"}, exitUsage, "json or console"},
-		{"by environment", "DFAAS_SPOA_LOG_FORMAT=xml", nil, exitUsage, `--log-format "xml"`},
-		{"flag over environment", "DFAAS_SPOA_LOG_FORMAT=xml", []string{"--log-format", "yaml"}, exitUsage, `--log-format "yaml"`},
-		{"no directory", "", sockets("/none/s", "/c"), exitFailed, "there is no directory " + dir + "/none"},
-		{"no control", "", sockets("/s", "/none/c"), exitFailed, "(--control)"},
-		{"bad address", "", sockets("/s", "/c", "--metrics", "x"), exitFailed, "(--metrics)"},
-		{"no group", "", sockets("/s", "/c", "--socket-group", "no-such-group"), exitFailed, "no-such-group"},
+		{"unknown flag", "", []string{"--nope"}, cli.ExitUsage, "unknown flag"},
+		{"argument", "", []string{"nope"}, cli.ExitUsage, "nope"},
+		{"bad mode", "", []string{"--socket-mode", "rw"}, cli.ExitUsage, "octal"},
+		{"mode too large", "", []string{"--socket-mode", "7777"}, cli.ExitUsage, "octal"},
+		{"bad level", "", []string{"--log-level", "loud"}, cli.ExitUsage, "debug, info"},
+		{"bad format", "", []string{"--log-format", "xml"}, cli.ExitUsage, "json or console"},
+		{"by environment", "DFAAS_SPOA_LOG_FORMAT=xml", nil, cli.ExitUsage, `--log-format "xml"`},
+		{"flag over environment", "DFAAS_SPOA_LOG_FORMAT=xml", []string{"--log-format", "yaml"}, cli.ExitUsage, `--log-format "yaml"`},
+		{"no directory", "", sockets("/none/s", "/c"), cli.ExitFailure, "there is no directory " + dir + "/none"},
+		{"no control", "", sockets("/s", "/none/c"), cli.ExitFailure, "(--control)"},
+		{"bad address", "", sockets("/s", "/c", "--metrics", "x"), cli.ExitFailure, "(--metrics)"},
+		{"no group", "", sockets("/s", "/c", "--socket-group", "no-such-group"), cli.ExitFailure, "no-such-group"},
 	} {
 		cmd, out := program(t, []string{test.env}, test.args...)
 		if err := cmd.Run(); exitCode(err) != test.code || !strings.Contains(out.String(), test.text) {

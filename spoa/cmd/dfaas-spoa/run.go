@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dfaas/dfaas/internal/httpserve"
+	"github.com/dfaas/dfaas/internal/notify"
 	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
@@ -71,15 +73,22 @@ func Run(ctx context.Context, o Options) (err error) {
 	server := control.NewServer(router, spoa, o.Version, start, o.Log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return spoa.Serve(ctx, spop) })
-	group.Go(func() error { return serveHTTP(ctx, ctl, server.Handler()) })
+	group.Go(func() error { return httpserve.Run(ctx, ctl, httpserve.New(server.Handler()), shutdownTimeout) })
 	ready := o.Log.Info().Str("version", o.Version).Str("listen", o.Listen).Str("control", o.Control)
 	if metrics != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", server.Metrics())
-		group.Go(func() error { return serveHTTP(ctx, metrics, mux) })
+		group.Go(func() error { return httpserve.Run(ctx, metrics, httpserve.New(mux), shutdownTimeout) })
 		ready = ready.Stringer("metrics", metrics.Addr())
 	}
 	ready.Msg("ready")
+	systemd := notify.New(o.Log)
+	systemd.Ready()
+	group.Go(func() error {
+		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, o.Listen) })
+		return nil
+	})
+	defer context.AfterFunc(ctx, systemd.Stopping)()
 	err = group.Wait()
 	o.Log.Info().Err(err).Msg("stopped")
 	return err
@@ -101,29 +110,4 @@ func closeListener(l net.Listener) error {
 		return err
 	}
 	return nil
-}
-
-// serveHTTP serves until the context ends, finishes what it is doing and
-// returns nil.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-	stopped := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		// The context is done: what is still answered needs one of its own.
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		stopped <- srv.Shutdown(grace)
-	})
-	err := srv.Serve(l)
-	if stop() || !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
-	}
-	return <-stopped
 }

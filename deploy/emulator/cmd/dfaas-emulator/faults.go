@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 // faultsLimit bounds the whole matrix.
@@ -36,11 +37,11 @@ normal, and holds that against the targets. The whole matrix takes about twelve 
 
 It fails (exit code 1) when the matrix could not be run, not when a target was missed: that is in the report.`,
 		Example: "  dfaas-emulator faults -o docs/reliability.md\n  dfaas-emulator faults --only spoa-kill,haproxy-reload",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cases, err := faults.Select(only)
 			if err != nil {
-				return usageError{err}
+				return cli.Usage(err)
 			}
 			if list {
 				for _, testCase := range cases {
@@ -99,7 +100,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 }
 
 func faultSetting(ctx context.Context, binaries federation.Binaries) faults.Setting {
-	s := faults.Setting{Date: time.Now(), Commit: version, HAProxy: "of an unknown version"}
+	s := faults.Setting{Date: time.Now(), Commit: cli.Version(version), HAProxy: "of an unknown version"}
 	cpu := "an unknown CPU"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {

@@ -3,22 +3,12 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
 	"syscall"
+
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
-// version is set by the build.
-var version = "unknown"
+// version is set when the program is linked.
+var version string
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := newCommand(os.Stdout, os.Stderr).ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "dfaas-emulator:", err)
-	}
-	os.Exit(exitCode(err))
-}
+func main() { cli.Main(newCommand, syscall.SIGHUP) }

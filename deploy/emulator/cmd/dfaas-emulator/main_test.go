@@ -70,9 +70,9 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--help"}, 0, "dfaas-emulator demo", ""},
 		{[]string{}, 0, "Available Commands", ""},
-		{[]string{"--version"}, 0, "dfaas-emulator version", ""},
+		{[]string{"--version"}, 0, "dfaas-emulator unknown", ""},
 		{[]string{"bash"}, 2, "", "unknown command"},
-		{[]string{"run"}, 2, "", "see dfaas-emulator run --help"},
+		{[]string{"run"}, 2, "", "See 'dfaas-emulator run --help'"},
 		{[]string{"run", "--fast"}, 2, "", "unknown flag: --fast"},
 		{[]string{"run", "missing.yaml"}, 2, "", "missing.yaml"},
 		{[]string{"run", bad}, 2, "", "bad.yaml:3: unknown key \"perod\""},

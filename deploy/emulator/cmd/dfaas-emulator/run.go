@@ -15,6 +15,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/live"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -30,7 +31,7 @@ try "vegeta report" and "vegeta plot" on them) and a log file for every part of 
 It fails (exit code 1) when something that the scenario expects did not hold, when a part ended by itself, or when an
 HAProxy was reloaded without a fault asking for it. A scenario that is not valid is refused (exit code 2).`,
 		Example:           "  dfaas-emulator run deploy/emulator/scenarios/headroom-50-0-0.yaml -o out/headroom --live",
-		Args:              arguments(cobra.ExactArgs(1)),
+		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.run(c.Context(), args[0], out, draw)
@@ -47,7 +48,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:               "check FILE...",
 		Short:             "report whether scenarios are valid, without running them",
 		Example:           "  dfaas-emulator check deploy/emulator/scenarios/*.yaml",
-		Args:              arguments(cobra.MinimumNArgs(1)),
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var problems scenario.Problems
@@ -63,7 +64,7 @@ func (a *app) checkCommand() *cobra.Command {
 				}
 			}
 			if len(problems) > 0 {
-				return fmt.Errorf("not valid:\n%w", problems)
+				return cli.Usage(fmt.Errorf("not valid:\n%w", problems))
 			}
 			return nil
 		},
@@ -79,7 +80,7 @@ func (a *app) demoCommand() *cobra.Command {
 it can serve, and draws who serves them. Meanwhile a caller with a forged node id is refused. It takes about a minute
 and fails (exit code 1) when anything did not hold.`,
 		Example: "  dfaas-emulator demo -o out/demo",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			binaries, err := findBinaries()
 			if err != nil {
@@ -94,7 +95,7 @@ and fails (exit code 1) when anything did not hold.`,
 				return err
 			}
 			return demo.Run(c.Context(), demo.Options{
-				Out: out, Binaries: binaries, Dfaasctl: dfaasctl, Screen: a.out, Color: isTerminal(a.out), Log: a.logger(),
+				Out: out, Binaries: binaries, Dfaasctl: dfaasctl, Screen: a.out, Color: cli.IsColor(a.out), Log: a.logger(),
 			})
 		},
 	}
@@ -106,10 +107,10 @@ and fails (exit code 1) when anything did not hold.`,
 func readScenario(path string) (*scenario.Scenario, []byte, error) {
 	text, err := scenario.ReadFile(path)
 	if err != nil {
-		return nil, nil, usageError{err}
+		return nil, nil, cli.Usage(err)
 	}
 	s, err := scenario.Parse(path, text)
-	return s, text, err
+	return s, text, cli.Usage(err)
 }
 
 // run runs the experiment of a file. Everything that can be refused is, before
@@ -120,7 +121,7 @@ func (a *app) run(ctx context.Context, path, out string, draw bool) error {
 		return err
 	}
 	if len(s.Loads) == 0 {
-		return usageError{fmt.Errorf("%s has no load to apply: `dfaas-emulator up %s` starts its nodes only", path, path)}
+		return cli.Usage(fmt.Errorf("%s has no load to apply: `dfaas-emulator up %s` starts its nodes only", path, path))
 	}
 	if out == "" {
 		out = filepath.Join("out", s.Name)
@@ -130,7 +131,7 @@ func (a *app) run(ctx context.Context, path, out string, draw bool) error {
 		return err
 	}
 	if err := experiment.PrepareOut(out, text); err != nil {
-		return usageError{err}
+		return cli.Usage(err)
 	}
 	fmt.Fprintf(a.out, "%s: %d nodes, strategy %s, %s\n", s.Name, len(s.Nodes), s.Strategy, s.End())
 	options := experiment.Options{Scenario: s, Out: out, Binaries: binaries, Log: a.logger()}
@@ -155,7 +156,7 @@ func (a *app) run(ctx context.Context, path, out string, draw bool) error {
 
 // draw adds a live drawing to the experiment; what it returns waits for it.
 func (a *app) draw(ctx context.Context, s *scenario.Scenario, o *experiment.Options) (wait func()) {
-	style := live.Style{Color: isTerminal(a.out)}
+	style := live.Style{Color: cli.IsColor(a.out)}
 	for _, n := range s.Nodes {
 		style.Nodes = append(style.Nodes, n.Name)
 	}

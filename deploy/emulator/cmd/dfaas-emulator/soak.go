@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/deploy/emulator/soak"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 func (a *app) soakCommand() *cobra.Command {
@@ -29,10 +30,10 @@ What happens follows from the seed, which is printed. Data races are found only 
 
 It fails (exit code 1) when something asked for was not met.`,
 		Example: "  dfaas-emulator soak --for 10m -o docs/soak.md\n  dfaas-emulator soak --for 1m --seed 7",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.Duration < soak.MinDuration || o.Duration > soak.MaxDuration {
-				return usageError{fmt.Errorf("--for %v: use %v to %v", o.Duration, soak.MinDuration, soak.MaxDuration)}
+				return cli.Usage(fmt.Errorf("--for %v: use %v to %v", o.Duration, soak.MinDuration, soak.MaxDuration))
 			}
 			if o.Seed == 0 {
 				o.Seed = uint64(rand.Uint32())

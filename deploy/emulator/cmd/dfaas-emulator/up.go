@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 // bases are the ports that the federation that stays up counts from: node i,
@@ -31,7 +32,7 @@ func (b *bases) flags(c *cobra.Command) {
 // ports gives n nodes their ports.
 func (b *bases) ports(n int) ([]federation.Ports, error) {
 	if b.http < 1 || b.stats < 1 || max(b.http, b.stats)+n > 65535 {
-		return nil, usageError{fmt.Errorf("the ports of %d nodes from %d and %d on are not all between 1 and 65535", n, b.http, b.stats)}
+		return nil, cli.Usage(fmt.Errorf("the ports of %d nodes from %d and %d on are not all between 1 and 65535", n, b.http, b.stats))
 	}
 	ports := make([]federation.Ports, n)
 	for i := range ports {
@@ -60,7 +61,7 @@ and --base-stats say otherwise.`,
   curl -d hello http://127.0.0.1:8081/function/figlet
   dfaasctl --socket .run/node-1/admin.sock peers
   dfaas-emulator down`,
-		Args:              arguments(cobra.MaximumNArgs(1)),
+		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := upScenario(args)
@@ -99,7 +100,7 @@ func (a *app) superviseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:    "supervise [FILE]",
 		Short:  "keep a federation running, in the foreground",
-		Args:   arguments(cobra.MaximumNArgs(1)),
+		Args:   cobra.MaximumNArgs(1),
 		Hidden: true,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := upScenario(args)
@@ -164,10 +165,10 @@ func (a *app) psCommand() *cobra.Command {
 		Use:     "ps",
 		Short:   "show the nodes of the federation that is up, and their parts",
 		Example: "  dfaas-emulator ps\n  dfaas-emulator ps -o json",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if format != "text" && format != "json" {
-				return usageError{fmt.Errorf("unknown output format %q: use text or json", format)}
+				return cli.Usage(fmt.Errorf("unknown output format %q: use text or json", format))
 			}
 			state, err := supervisor.NewClient(dir).State(c.Context())
 			if err != nil {
@@ -241,18 +242,18 @@ func (a *app) faultCommand() *cobra.Command {
   restart   end it if it runs, then start it
   reload    haproxy only: reload it, as an operator would`,
 		Example: "  dfaas-emulator fault kill node-2 spoa\n  dfaas-emulator fault restart node-2 all",
-		Args:    arguments(cobra.ExactArgs(3)),
+		Args:    cobra.ExactArgs(3),
 		RunE: func(c *cobra.Command, args []string) error {
 			action, err := scenario.ParseAction(args[0])
 			if err != nil {
-				return usageError{err}
+				return cli.Usage(err)
 			}
 			part, err := scenario.ParsePart(args[2])
 			if err != nil {
-				return usageError{err}
+				return cli.Usage(err)
 			}
 			if err := scenario.CheckFault(action, part); err != nil {
-				return usageError{err}
+				return cli.Usage(err)
 			}
 			return supervisor.NewClient(dir).Do(c.Context(), supervisor.Fault{Do: action, Node: args[1], Part: part})
 		},
@@ -284,7 +285,7 @@ func (a *app) downCommand() *cobra.Command {
 		Use:     "down",
 		Short:   "stop the federation that is up",
 		Example: "  dfaas-emulator down",
-		Args:    arguments(cobra.NoArgs),
+		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), 2*federation.EndTimeout)
 			defer cancel()

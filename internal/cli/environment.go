@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// annotation is where a flag keeps the name of its variable.
+const annotation = "dfaas-environment"
+
+// Getenv returns the variable's value. One that is empty counts as not set.
+func (s System) Getenv(name string) string {
+	value := ""
+	for _, line := range s.Environ {
+		if v, ok := strings.CutPrefix(line, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// FromVariable makes a flag take its value from the variable when it is not on
+// the command line, and says so in its help text. There must be such a flag.
+func FromVariable(flags *pflag.FlagSet, flag, variable string) {
+	f := flags.Lookup(flag)
+	bind(f, variable)
+	f.Usage += " (env " + variable + ")"
+}
+
+// FromVariables does so for all flags there are, by the prefix and the flag's
+// name: --log-level has PREFIX_LOG_LEVEL. It leaves it to the program's help
+// text to say so, once for all.
+func FromVariables(flags *pflag.FlagSet, prefix string) {
+	flags.VisitAll(func(f *pflag.Flag) { bind(f, prefix+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))) })
+}
+
+func bind(f *pflag.Flag, variable string) {
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[annotation] = []string{variable}
+}
+
+// fromEnvironment sets the flags that are not on the command line.
+func fromEnvironment(flags *pflag.FlagSet, system System) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || failed != nil {
+			return
+		}
+		for _, name := range f.Annotations[annotation] {
+			value := system.Getenv(name)
+			if value == "" {
+				continue
+			}
+			if err := flags.Set(f.Name, value); err != nil {
+				failed = fmt.Errorf("%s=%q: %w", name, value, err)
+			}
+		}
+	})
+	return failed
+}

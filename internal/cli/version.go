@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Version returns the program's version: what it was linked with or, of one that
+// `go install` made, that of its module.
+func Version(linked string) string {
+	if linked != "" {
+		return linked
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// AddVersion gives a program --version, and the command version unless it has
+// its own.
+func AddVersion(root *cobra.Command, version string) {
+	text := fmt.Sprintf("%s (%s %s/%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	root.Version = text
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	for _, c := range root.Commands() {
+		if c.Name() == "version" {
+			return
+		}
+	}
+	root.AddCommand(&cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(c.OutOrStdout(), root.Name(), text)
+			return err
+		},
+	})
+}
