@@ -5,7 +5,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // TestDiscovery has controllers find each other through those that they were

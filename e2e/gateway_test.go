@@ -9,8 +9,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // TestForeignGateway has a node whose gateway was there before and asks for

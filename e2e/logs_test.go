@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // shownLines bounds what a failed test shows of one log.

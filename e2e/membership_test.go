@@ -11,8 +11,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // TestMembership has nodes leave, die and come back under load.

@@ -10,7 +10,7 @@ import (
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // needNamespaces skips the test where nodes cannot have networks of their own.

@@ -13,10 +13,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/deploy/emulator/experiment"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/e2e/machine"
+	"github.com/dfaas/dfaas/internal/experiment"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // scenarioDir has the scenarios that come with the emulator.
@@ -145,10 +146,8 @@ func (r *experimentRun) once(t *testing.T, alone bool) (missed []string) {
 	if alone {
 		showLogs(t, filepath.Join(out, experiment.LogsDir))
 	}
-	sum, err := experiment.Run(t.Context(), experiment.Options{
-		Scenario: r.scenario, Out: out, Binaries: built.binaries,
-		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel),
-	})
+	world := &emulate.World{Binaries: built.binaries, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)}
+	sum, err := experiment.Run(t.Context(), world, r.scenario, out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // TestRefusedSetUps starts programs in ways in which they cannot work. Each ends

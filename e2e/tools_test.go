@@ -10,7 +10,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // TestDfaasctl looks at a live federation with the operator's tool: while all is

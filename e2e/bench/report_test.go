@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // sample has numbers that meet every aim.

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // Options say what to measure.

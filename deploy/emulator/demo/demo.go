@@ -17,12 +17,14 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/deploy/emulator/experiment"
+	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/live"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/experiment"
+	"github.com/dfaas/dfaas/internal/experiment/report"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 //go:embed demo.yaml
@@ -87,8 +89,8 @@ func (d *show) run(ctx context.Context) error {
 	d.say("Three nodes, each with its own HAProxy, SPOA, controller and functions (logs in %s) ...",
 		filepath.Join(d.Out, experiment.LogsDir))
 	var running *federation.Federation
-	sum, err := experiment.Run(ctx, experiment.Options{
-		Scenario: d.scenario, Out: d.Out, Binaries: d.Binaries, Log: d.Log,
+	world := &emulate.World{
+		Binaries: d.Binaries, Log: d.Log,
 		Ready: func(ctx context.Context, f *federation.Federation) error {
 			running = f
 			return d.callAll(ctx, f)
@@ -108,7 +110,8 @@ func (d *show) run(ctx context.Context) error {
 				d.board.Observe(s)
 			}
 		},
-	})
+	}
+	sum, err := experiment.Run(ctx, world, d.scenario, d.Out)
 	if err != nil {
 		return err
 	}
@@ -212,7 +215,7 @@ func (d *show) conclude(sum summary.Summary, v views) error {
 	}
 	d.say("\n$ %s\n%s", v.call, v.refusal)
 	d.say("\nWhile the load was on, on node-1:\n\n$ dfaasctl peers\n%s\n\n$ dfaasctl routes\n%s\n", v.peers, v.routes)
-	if err := summary.WriteTable(d.Screen, sum); err != nil {
+	if err := report.Table(d.Screen, sum); err != nil {
 		return err
 	}
 	reloads := 0

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // The demo's own results: 50 requests/s served by three nodes, 2/s refused.

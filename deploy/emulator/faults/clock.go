@@ -11,7 +11,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/clock"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // ownClock builds the two programs that look at the clock into dir.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 const diskSize = "1m"

@@ -14,9 +14,9 @@ import (
 	"github.com/openfaas/faas-provider/types"
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/faasd/provider"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // mode is how a gate treats what comes.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // window says when a fault was, after t = 0 of the load.

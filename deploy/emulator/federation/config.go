@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/config"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // maxDir bounds the path of a federation's directory: sockets' paths have at

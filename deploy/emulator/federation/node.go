@@ -11,7 +11,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/identity"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // Node is one running node. What is exported does not change while the

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // place is where a node lives.

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // EndTimeout is how long a process may take to end by itself before it is killed.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // holderEnv makes the test program start a process and wait to be killed.

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dfaas/dfaas/controller/api"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // readyTimeout is how long a federation may take to form, on a busy machine.

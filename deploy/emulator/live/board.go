@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // patience is how long after its end a second is drawn; later results of it

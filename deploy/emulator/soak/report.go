@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 //go:embed explanation.md

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // A script is an endless list of what happens to one node, or of one load, that

@@ -29,10 +29,10 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/churn"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/load"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/load"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // Bounds of how long a soak may last.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // A seed decides what happens, and each script is another.

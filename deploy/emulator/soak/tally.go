@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // incident is a fault that happened. Times are those since the soak's begin.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // SocketFile and LogFile are in the federation's directory.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // faultsLimit bounds the whole matrix.

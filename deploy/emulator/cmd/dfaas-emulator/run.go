@@ -10,12 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/deploy/emulator/demo"
-	"github.com/dfaas/dfaas/deploy/emulator/experiment"
+	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/live"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment"
+	"github.com/dfaas/dfaas/internal/experiment/report"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -134,28 +136,28 @@ func (a *app) run(ctx context.Context, path, out string, draw bool) error {
 		return cli.Usage(err)
 	}
 	fmt.Fprintf(a.out, "%s: %d nodes, strategy %s, %s\n", s.Name, len(s.Nodes), s.Strategy, s.End())
-	options := experiment.Options{Scenario: s, Out: out, Binaries: binaries, Log: a.logger()}
+	world := &emulate.World{Binaries: binaries, Log: a.logger()}
 	drawn := func() {}
 	if draw {
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
 		defer end()
-		drawn = a.draw(ctx, s, &options)
+		drawn = a.draw(ctx, s, world)
 	}
-	sum, err := experiment.Run(ctx, options)
+	sum, err := experiment.Run(ctx, world, s, out)
 	if err != nil {
 		return err
 	}
 	drawn()
-	if err := summary.WriteTable(a.out, sum); err != nil {
+	if err := report.Table(a.out, sum); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.out, "results: %s, plot: %s\n", filepath.Join(out, experiment.SummaryFile), filepath.Join(out, experiment.PlotFile))
-	return verdict(path, summary.Check(s.Expect, sum))
+	return report.Unmet(path, summary.Check(s.Expect, sum))
 }
 
 // draw adds a live drawing to the experiment; what it returns waits for it.
-func (a *app) draw(ctx context.Context, s *scenario.Scenario, o *experiment.Options) (wait func()) {
+func (a *app) draw(ctx context.Context, s *scenario.Scenario, world *emulate.World) (wait func()) {
 	style := live.Style{Color: cli.IsColor(a.out)}
 	for _, n := range s.Nodes {
 		style.Nodes = append(style.Nodes, n.Name)
@@ -163,26 +165,12 @@ func (a *app) draw(ctx context.Context, s *scenario.Scenario, o *experiment.Opti
 	style.Full = s.PeakRate()
 	board := live.NewBoard(a.out, style)
 	done := make(chan struct{})
-	o.Began = func(zero time.Time) {
+	world.Began = func(zero time.Time) {
 		go func() {
 			board.Run(ctx, zero, s.End())
 			close(done)
 		}()
 	}
-	o.Observe = func(_ int, sample summary.Sample) { board.Observe(sample) }
+	world.Observe = func(_ int, sample summary.Sample) { board.Observe(sample) }
 	return func() { <-done }
-}
-
-func verdict(path string, violations []summary.Violation) error {
-	if len(violations) == 0 {
-		return nil
-	}
-	errs := make([]error, len(violations))
-	for i, v := range violations {
-		errs[i] = errors.New(v.Reason)
-		if v.Line != 0 {
-			errs[i] = fmt.Errorf("%s:%d: %s", path, v.Line, v.Reason)
-		}
-	}
-	return fmt.Errorf("not as expected:\n%w", errors.Join(errs...))
 }

@@ -15,9 +15,9 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/demo"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // bases are the ports that the federation that stays up counts from: node i,

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // Summary is what OUT/summary.json holds.

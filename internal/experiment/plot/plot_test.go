@@ -13,7 +13,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	_ "gonum.org/v1/plot/vg/vgimg" // to look at what is drawn
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 func example() summary.Summary {

@@ -262,7 +262,7 @@ func TestParseRefusesHugeFiles(t *testing.T) {
 
 // The scenarios that come with the emulator are valid.
 func TestShippedScenarios(t *testing.T) {
-	files, err := filepath.Glob("../scenarios/*.yaml")
+	files, err := filepath.Glob("../../../deploy/emulator/scenarios/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
 	}
@@ -291,7 +291,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: &a [*a]\nnodes: *a\n"))
 	f.Add([]byte("---\n---\n"))
 	f.Add([]byte("? [a]\n: b\n"))
-	if files, err := filepath.Glob("../scenarios/*.yaml"); err == nil {
+	if files, err := filepath.Glob("../../../deploy/emulator/scenarios/*.yaml"); err == nil {
 		for _, file := range files {
 			if data, err := os.ReadFile(file); err == nil {
 				f.Add(data)

@@ -20,7 +20,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	_ "gonum.org/v1/plot/vg/vgsvg" // the format of Save
 
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // Size of the drawing.

@@ -14,8 +14,8 @@ import (
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 func nodeOf(h http.Header) string { return h.Get("DFaaS-Node-ID") }

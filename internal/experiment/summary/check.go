@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // Violation is an expectation that did not hold.

@@ -1,4 +1,4 @@
-package experiment
+package emulate
 
 import (
 	"bytes"
@@ -15,8 +15,9 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
-	"github.com/dfaas/dfaas/deploy/emulator/scenario"
-	"github.com/dfaas/dfaas/deploy/emulator/summary"
+	"github.com/dfaas/dfaas/internal/experiment"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 const small = `name: small
@@ -33,32 +34,33 @@ faults:
   - {at: 2s, do: reload, node: node-1, part: haproxy}
 `
 
-func options(t *testing.T, text string) Options {
+// world returns a world, a scenario for it and a directory for the results.
+func world(t *testing.T, text string) (*World, *scenario.Scenario, string) {
 	t.Helper()
 	s, err := scenario.Parse("small.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	if err := PrepareOut(out, []byte(text)); err != nil {
+	if err := experiment.PrepareOut(out, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	return Options{Scenario: s, Out: out, Binaries: federationtest.Binaries(t), Log: zerolog.Nop()}
+	return &World{Binaries: federationtest.Binaries(t), Log: zerolog.Nop()}, s, out
 }
 
 // A scenario gives a summary, a plot, vegeta's results and logs, and they agree.
 func TestRun(t *testing.T) {
-	o := options(t, small)
+	w, s, out := world(t, small)
 	observed := make([]int, 2)
-	o.Observe = func(load int, _ summary.Sample) { observed[load]++ }
+	w.Observe = func(load int, _ summary.Sample) { observed[load]++ }
 	began := false
-	o.Began = func(time.Time) { began = true }
+	w.Began = func(time.Time) { began = true }
 	readied := ""
-	o.Ready = func(_ context.Context, f *federation.Federation) error {
+	w.Ready = func(_ context.Context, f *federation.Federation) error {
 		readied = f.Nodes()[0].Name
 		return nil
 	}
-	sum, err := Run(t.Context(), o)
+	sum, err := experiment.Run(t.Context(), w, s, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +80,12 @@ func TestRun(t *testing.T) {
 	if n := sum.Nodes[1]; n.HAProxyReloads != 0 || n.Restarts != 1 {
 		t.Errorf("node-2: %+v", n)
 	}
-	checkFiles(t, o.Out, sum)
+	checkFiles(t, out, sum)
 }
 
 func checkFiles(t *testing.T, out string, sum summary.Summary) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(out, SummaryFile))
+	text, err := os.ReadFile(filepath.Join(out, experiment.SummaryFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func checkFiles(t *testing.T, out string, sum summary.Summary) {
 			t.Errorf("%s has %d lines, %v", file, bytes.Count(results, []byte("\n")), err)
 		}
 	}
-	for _, file := range []string{PlotFile, "scenario.yaml", "logs/node-1/haproxy.log", "logs/node-2/controller.log"} {
+	for _, file := range []string{experiment.PlotFile, "scenario.yaml", "logs/node-1/haproxy.log", "logs/node-2/controller.log"} {
 		if info, err := os.Stat(filepath.Join(out, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
 		}
@@ -105,55 +107,15 @@ func checkFiles(t *testing.T, out string, sum summary.Summary) {
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
-	o := options(t, strings.Replace(small, "duration: 3s", "duration: 1h", 1))
+	w, s, out := world(t, strings.Replace(small, "duration: 3s", "duration: 1h", 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	o.Observe = func(int, summary.Sample) { cancel() }
-	_, err := Run(ctx, o)
+	w.Observe = func(int, summary.Sample) { cancel() }
+	_, err := experiment.Run(ctx, w, s, out)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(o.Out, SummaryFile)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(out, experiment.SummaryFile)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("half an experiment has a summary: %v", err)
-	}
-}
-
-func TestPrepareOut(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "a", "b")
-	if err := PrepareOut(out, []byte("first")); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{SummaryFile, "load-1.json", "mine.txt", "load-me.txt"} {
-		if err := os.WriteFile(filepath.Join(out, name), []byte("old"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(out, LogsDir, "node-1"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := PrepareOut(out, []byte("second")); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, entry := range entries {
-		names = append(names, entry.Name())
-	}
-	if got := strings.Join(names, " "); got != "load-me.txt mine.txt scenario.yaml" {
-		t.Errorf("left are %s", got)
-	}
-
-	foreign := t.TempDir()
-	if err := os.WriteFile(filepath.Join(foreign, SummaryFile), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := PrepareOut(foreign, nil); err == nil || !strings.Contains(err.Error(), "holds other things") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(foreign, SummaryFile)); err != nil {
-		t.Errorf("a foreign file is gone: %v", err)
 	}
 }
