@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openfaas/faas-provider/auth"
@@ -53,6 +56,8 @@ func (p *server) handler(credentials *auth.BasicAuthCredentials) http.Handler {
 	system := bounded(api.ServeHTTP)
 	if credentials != nil {
 		system = auth.DecorateWithBasicAuth(system, credentials)
+	} else {
+		system = byAddress(system)
 	}
 	all := http.NewServeMux()
 	// A page in somebody's browser must not deploy to this machine's loop-back.
@@ -72,9 +77,39 @@ func (p *server) route(others http.Handler) http.Handler {
 		case len(path) >= len(asyncPrefix) && path[:len(asyncPrefix)] == asyncPrefix:
 			p.invokeAsync(w, r)
 		default:
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(apiTimeout)) // for a body that nobody asked for
 			others.ServeHTTP(w, r)
 		}
 	})
+}
+
+// byAddress answers only to clients that call the API by an IP address or as
+// localhost. A web page cannot: to the browser it is of the same origin as a name
+// of its author's choice, which may lead to this machine as well as to his.
+func byAddress(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !addressHost(r.Host) {
+			http.Error(w, fmt.Sprintf("without credentials the REST API answers to IP addresses and localhost only, not to %q: "+
+				"call it by its address, or start dfaas-provider with --basic-auth-dir", clip(r.Host)), http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// addressHost reports whether the Host of a request is an IP address or
+// localhost, with or without a port, or missing, as it may be in HTTP/1.0.
+func addressHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	if host == "" || strings.EqualFold(host, "localhost") {
+		return true
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 // bounded limits the time and the size of requests to the REST API.

@@ -21,6 +21,7 @@ type function struct {
 	upstream *upstream // in HTTP mode, unless scaled to zero
 	calls    *atomic.Uint64
 
+	uploads  uploads // bodies that calls under way still wait for
 	inflight atomic.Int64
 	retired  atomic.Bool
 	drained  chan struct{} // gets a value when a retired function loses a call
@@ -39,6 +40,12 @@ func (f *function) enter() (ok, retired bool) {
 		return false, false
 	}
 	return true, false
+}
+
+// full reports whether enter would refuse a call now, and no other call could
+// give way to it.
+func (f *function) full() bool {
+	return f.inflight.Load() >= f.spec.maxInflight && !f.uploads.anySlow()
 }
 
 // leave ends a call, also one that enter refused.
@@ -65,11 +72,7 @@ func (f *function) retire(stop <-chan struct{}) {
 // awaitCalls waits until no call is under way, for as long as one may take or
 // until stop is closed.
 func (f *function) awaitCalls(stop <-chan struct{}) {
-	longest := f.spec.timeout
-	if f.upstream == nil {
-		longest *= 2 // a process starts when the request is there, which may take as long
-	}
-	enough := time.After(longest + killGrace)
+	enough := time.After(f.spec.timeout + killGrace)
 	for f.inflight.Load() > 0 {
 		select {
 		case <-f.drained:

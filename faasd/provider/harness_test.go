@@ -73,6 +73,14 @@ func runFunctionRole() {
 			os.Exit(3)
 		case "/hang":
 			<-r.Context().Done()
+		case "/early": // an answer, and the connection closed, with the request unread
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nearly")
+				conn.Close()
+			}
+		case "/redirect":
+			http.Redirect(w, r, "http://example.com/elsewhere", http.StatusFound)
 		case "/huge":
 			_, _ = w.Write(make([]byte, 16<<20))
 		default:

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +23,7 @@ const (
 	holdBack = 64 << 10
 	// spoolInMemory is the largest request body that is kept in memory; larger
 	// ones, and those of unknown length, go to an unlinked file.
-	spoolInMemory = 1 << 20
+	spoolInMemory = 256 << 10
 	// killGrace is how long a killed process group may take to end before its
 	// leader, which may have left it, is killed by itself.
 	killGrace = 250 * time.Millisecond
@@ -38,6 +37,7 @@ var (
 	errTimeout  = errors.New("it took longer than its exec_timeout")
 	errTooMuch  = errors.New("it wrote more than the provider's --max-output")
 	errStopping = errors.New("the provider stops")
+	errUploads  = errors.New("as many request bodies are on their way as may be (--max-uploads): try again")
 )
 
 // launcher starts the processes of calls. Safe for concurrent use.
@@ -46,9 +46,10 @@ type launcher struct {
 	spoolDir           string
 	devNull            *os.File
 	buffers            *sync.Pool // of *[]byte with capacity holdBack
+	uploads            uploads    // bodies that are read before their process starts
 }
 
-func newLauncher(maxBody, maxOutput int64, spoolDir string) (*launcher, error) {
+func newLauncher(maxBody, maxOutput int64, maxUploads int, spoolDir string) (*launcher, error) {
 	devNull, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, fmt.Errorf("open the empty input: %w", err)
@@ -59,57 +60,54 @@ func newLauncher(maxBody, maxOutput int64, spoolDir string) (*launcher, error) {
 	}
 	return &launcher{
 		maxBody: maxBody, maxOutput: maxOutput, spoolDir: spoolDir, devNull: devNull,
-		buffers: &sync.Pool{New: newBuffer},
+		buffers: &sync.Pool{New: newBuffer}, uploads: uploads{most: maxUploads},
 	}, nil
 }
 
 func (l *launcher) close() { l.devNull.Close() }
 
 // serve answers one call by one process of f.
-func (l *launcher) serve(w *recorder, r *http.Request, f *function, path string) {
+func (l *launcher) serve(c *call, f *function) {
 	buffer := l.buffers.Get().(*[]byte)
 	defer l.buffers.Put(buffer)
-	out := &output{w: w, buffer: (*buffer)[:0], left: l.maxOutput, streaming: f.spec.mode == modeStreaming}
-	out.contentType = answerType(f.spec, r)
+	out := &output{w: c.w, begun: c.begun, buffer: (*buffer)[:0], left: l.maxOutput, streaming: f.spec.mode == modeStreaming}
+	out.contentType = answerType(f.spec, c.r)
 	if out.streaming {
 		defer drain(out)
-		finish(w, f, out, l.stream(out, r, f, path))
+		finish(c.w, f, out, l.stream(out, c, f))
 		return
 	}
-	finish(w, f, out, l.serialize(out, r, f, path))
+	finish(c.w, f, out, l.serialize(out, c, f))
 }
 
-// serialize reads the request body to its end before it starts the process.
-func (l *launcher) serialize(out *output, r *http.Request, f *function, path string) error {
-	stdin := l.devNull
-	if r.ContentLength != 0 {
-		spooled, err := l.spool(out, r, f.spec.timeout)
-		if err != nil {
-			return err
-		}
-		defer spooled.Close()
-		stdin = spooled
-	}
-	ctx, cancel := out.limit(r.Context(), f.spec.timeout)
+// serialize gives the whole request body to a process.
+func (l *launcher) serialize(out *output, c *call, f *function) error {
+	ctx, cancel := out.limit(c.r.Context(), f.spec.timeout)
 	defer cancel()
 	cmd := f.spec.processCommand(ctx, f.book.writer)
-	cmd.Env = requestEnvironment(cmd.Env, r, path)
-	cmd.Stdin = stdin
+	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
+	cmd.Stdin = l.devNull
+	if c.body != nil {
+		cmd.Stdin = c.body
+	}
 	return whyEnded(ctx, run(cmd, out))
 }
 
-// spool reads the request body to its end, for as long as the function may take,
-// and returns it as a file.
-func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*os.File, error) {
-	control := http.NewResponseController(out.w)
-	if err := control.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, fmt.Errorf("limit the time for the request body: %w", err)
+// spool reads the request body to its end, within timeout, and returns it as a
+// file.
+func (l *launcher) spool(w http.ResponseWriter, r *http.Request, timeout time.Duration) (*os.File, error) {
+	body := newUpload(http.NewResponseController(w), r.Body)
+	body.latest = body.begun.Add(timeout)
+	if !l.uploads.join(body) {
+		return nil, errUploads
 	}
-	buffer := out.buffer[:cap(out.buffer)]
-	body := &watchedReader{r: r.Body}
+	defer l.uploads.leave(body)
+	pooled := l.buffers.Get().(*[]byte)
+	defer l.buffers.Put(pooled)
+	buffer := (*pooled)[:holdBack]
 	n, _ := io.ReadFull(body, buffer) // which would take a body that broke off for a short one
-	if body.err != nil {
-		return nil, &clientError{"read the request body", body.err}
+	if err := body.failure(); err != nil {
+		return nil, err
 	}
 	whole := body.ended.Load()
 	file, err := l.spoolFile(whole || r.ContentLength > 0 && r.ContentLength <= spoolInMemory)
@@ -121,18 +119,18 @@ func (l *launcher) spool(out *output, r *http.Request, timeout time.Duration) (*
 		return nil, err
 	}
 	// The server goes on watching the connection, to see the client leave.
-	return file, control.SetReadDeadline(time.Time{})
+	return file, body.control.SetReadDeadline(time.Time{})
 }
 
 // fill writes the first n bytes of buffer and the rest of body, if there is one,
 // to file, and rewinds it.
-func fill(file *os.File, buffer []byte, n int, body *watchedReader) error {
+func fill(file *os.File, buffer []byte, n int, body *upload) error {
 	_, err := file.Write(buffer[:n])
 	if err == nil && !body.ended.Load() {
 		// struct{io.Writer} keeps io.CopyBuffer from choosing a buffer of its own.
 		_, err = io.CopyBuffer(struct{ io.Writer }{file}, body, buffer)
-		if body.err != nil {
-			return &clientError{"read the request body", body.err}
+		if failure := body.failure(); failure != nil {
+			return failure
 		}
 	}
 	if err == nil {
@@ -164,28 +162,35 @@ func (l *launcher) spoolFile(inMemory bool) (*os.File, error) {
 }
 
 // stream starts the process while the request body still comes in.
-func (l *launcher) stream(out *output, r *http.Request, f *function, path string) error {
+func (l *launcher) stream(out *output, c *call, f *function) error {
 	control := http.NewResponseController(out.w)
 	if err := control.EnableFullDuplex(); err != nil {
 		return fmt.Errorf("stream in both directions: %w", err)
 	}
-	ctx, cancel := out.limit(r.Context(), f.spec.timeout)
+	ctx, cancel := out.limit(c.r.Context(), f.spec.timeout)
 	defer cancel()
 	cmd := f.spec.processCommand(ctx, f.book.writer)
-	cmd.Env = requestEnvironment(cmd.Env, r, path)
-	if r.ContentLength == 0 {
+	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
+	if c.upload == nil {
 		cmd.Stdin = l.devNull
+		if c.body != nil {
+			cmd.Stdin = c.body
+		}
 		return whyEnded(ctx, run(cmd, out))
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe to the process: %w", err)
 	}
-	out.body = &watchedReader{r: r.Body, done: make(chan struct{})}
+	out.body = c.upload
 	go out.body.copyTo(stdin, out.stop)
 	err = whyEnded(ctx, run(cmd, out))
 	if !out.body.ended.Load() {
 		out.w.Header().Set("Connection", "close") // as in send, should nothing be sent yet
+	}
+	// A read that fails ends the request's context, too, which is not why.
+	if failure := out.body.failure(); failure != nil && err != nil {
+		return failure
 	}
 	return err
 }
@@ -222,41 +227,6 @@ func whyEnded(ctx context.Context, err error) error {
 		return cause
 	}
 	return err
-}
-
-// watchedReader remembers how reading ended. ended may be asked at any time, err
-// when reading is over.
-type watchedReader struct {
-	r     io.Reader
-	ended atomic.Bool
-	err   error         // io.EOF aside
-	done  chan struct{} // closed by copyTo
-}
-
-// copyTo gives the whole to a process and what that does not take to nobody.
-// When reading fails it stops the process, which must be killed before it sees
-// the end of its input: half a body is no body.
-func (w *watchedReader) copyTo(stdin io.WriteCloser, stop context.CancelCauseFunc) {
-	defer close(w.done)
-	if _, err := io.Copy(stdin, w); err != nil && w.err == nil {
-		_, _ = io.Copy(io.Discard, w)
-	}
-	if w.err != nil {
-		stop(&clientError{"read the request body", w.err})
-		return
-	}
-	stdin.Close()
-}
-
-func (w *watchedReader) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	if err != nil {
-		if err != io.EOF {
-			w.err = err
-		}
-		w.ended.Store(true)
-	}
-	return n, err
 }
 
 // clientError is a failure to get the request from the client or to give it the
@@ -321,10 +291,11 @@ type output struct {
 	w           *recorder
 	contentType string
 	streaming   bool
-	buffer      []byte         // held back
-	left        int64          // bytes that may still come
-	body        *watchedReader // the request body that is read meanwhile, or nil
-	started     bool           // the response's header is sent
+	buffer      []byte    // held back
+	left        int64     // bytes that may still come
+	begun       time.Time // of the call
+	body        *upload   // the request body that is read meanwhile, or nil
+	started     bool      // the response's header is sent
 	stop        context.CancelCauseFunc
 }
 
@@ -406,7 +377,7 @@ func failureStatus(err error) int {
 		return http.StatusGatewayTimeout
 	case errors.Is(err, errTooMuch):
 		return http.StatusBadGateway
-	case errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), errors.Is(err, errUploads):
 		return http.StatusServiceUnavailable
 	case errors.As(err, &exit):
 		return http.StatusInternalServerError
@@ -414,7 +385,7 @@ func failureStatus(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case diskFull(err):
 		return http.StatusInsufficientStorage
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case slow(err):
 		return http.StatusRequestTimeout
 	case errors.Is(err, context.Canceled), errors.As(err, &client):
 		return statusClientGone

@@ -325,7 +325,7 @@ func TestSlowClient(t *testing.T) {
 			}
 			f := testFunction(t, mode, fmt.Sprintf("echo $$ >%s; head -c %d /dev/zero; read open <%s; head -c %d /dev/zero",
 				pidFile, first, gate, rest))
-			l, err := newLauncher(1<<20, 1<<20, t.TempDir())
+			l, err := newLauncher(1<<20, 1<<20, 100, t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -333,7 +333,7 @@ func TestSlowClient(t *testing.T) {
 			client := &stuckClient{asked: make(chan struct{}, 1), taking: make(chan struct{})}
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				client.ResponseWriter = w
-				l.serve(&recorder{ResponseWriter: client}, r, f, "/")
+				l.serve(&call{w: &recorder{ResponseWriter: client}, r: r, path: "/"}, f)
 			}))
 			defer server.Close()
 			p := &testProvider{t: t, url: server.URL}
@@ -412,7 +412,7 @@ func TestBrokenUpload(t *testing.T) {
 // That the connection's end cancels the call must not be all that keeps half a
 // body of unknown length from a process.
 func TestHalfABodyIsNotSpooled(t *testing.T) {
-	l, err := newLauncher(1<<20, 1<<20, t.TempDir())
+	l, err := newLauncher(1<<20, 1<<20, 100, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,8 +425,7 @@ func TestHalfABodyIsNotSpooled(t *testing.T) {
 					body = io.MultiReader(body, iotest.ErrReader(io.ErrUnexpectedEOF)) // as of a chunked body
 				}
 				r.Body, r.ContentLength = io.NopCloser(body), -1
-				out := &output{w: &recorder{ResponseWriter: w}, buffer: make([]byte, 0, holdBack)}
-				file, err := l.spool(out, r, time.Minute)
+				file, err := l.spool(w, r, time.Minute)
 				if err == nil {
 					file.Close()
 				}

@@ -48,6 +48,7 @@ type Options struct {
 	MaxInflight int64         // calls at once of functions that set none; 1 to 10,000
 	MaxBody     int64         // bytes of one call's request
 	MaxOutput   int64         // bytes of one call's response
+	MaxUploads  int           // request bodies at once that are read before their process starts; 1 to 10,000
 
 	Version types.VersionInfo // of this program
 	// OnListen, if set, is told the address once the provider serves.
@@ -63,6 +64,7 @@ func DefaultOptions() Options {
 		MaxInflight: 128,
 		MaxBody:     64 << 20,
 		MaxOutput:   256 << 20,
+		MaxUploads:  256,
 	}
 }
 
@@ -82,7 +84,7 @@ func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
 		return err
 	}
 	defer dir.close()
-	launcher, err := newLauncher(o.MaxBody, o.MaxOutput, dir.path)
+	launcher, err := newLauncher(o.MaxBody, o.MaxOutput, o.MaxUploads, dir.path)
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,8 @@ func (o *Options) check() (*auth.BasicAuthCredentials, error) {
 		return nil, fmt.Errorf("--exec-timeout %s: use more than 0 and at most %s", o.ExecTimeout, maxExecTimeout)
 	case o.MaxInflight < 1 || o.MaxInflight > maxInflight:
 		return nil, fmt.Errorf("--max-inflight %d: use 1 to %d", o.MaxInflight, maxInflight)
+	case o.MaxUploads < 1 || o.MaxUploads > maxInflight:
+		return nil, fmt.Errorf("--max-uploads %d: use 1 to %d", o.MaxUploads, maxInflight)
 	case o.MaxBody < 1 || o.MaxOutput < 1:
 		return nil, errors.New("--max-body and --max-output must be above 0")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -293,6 +294,15 @@ func TestBasicAuth(t *testing.T) {
 	p := start(t, o)
 	p.want(401, "", "GET", "/system/functions", nil)
 	p.want(401, "", "POST", "/system/functions", object{"service": "x", "image": "cat"})
+	byName, err := http.NewRequest("GET", p.url+"/system/functions", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName.Host = "edge.example:8080" // whoever knows the password may use a name
+	byName.SetBasicAuth("admin", "open sesame")
+	if response, err := http.DefaultClient.Do(byName); err != nil || response.StatusCode != 200 {
+		t.Errorf("by name: %v, %v", response, err)
+	}
 	p.want(200, "OK", "GET", "/healthz", nil)
 
 	client, err := faasd.New(faasd.Options{URL: p.url, User: "admin", PasswordFile: filepath.Join(dir, "basic-auth-password")})
@@ -323,6 +333,47 @@ func TestOtherOriginsAreRefused(t *testing.T) {
 		t.Errorf("%d, want 403", status)
 	}
 	p.want(200, "[]", "GET", "/system/functions", nil)
+}
+
+// Nor may one whose author's name leads to this machine: to its browser the API is
+// of the same origin then.
+func TestOtherHostsAreRefused(t *testing.T) {
+	p := startNew(t)
+	ask := func(host string, header http.Header) (int, string) {
+		t.Helper()
+		request, err := http.NewRequest("POST", p.url+"/system/functions", reader(t, object{"service": "x", "image": "cat"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Host, request.Header = host, header
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(text)
+	}
+	for _, host := range []string{"evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example:80", "127.1", "0x7f.1", "a]"} {
+		status, text := ask(host, http.Header{"Origin": {"http://" + host}, "Sec-Fetch-Site": {"same-origin"}})
+		if status != http.StatusForbidden || !strings.Contains(text, "--basic-auth-dir") {
+			t.Errorf("%s: %d %s", host, status, text)
+		}
+	}
+	p.want(200, "[]", "GET", "/system/functions", nil)
+	for _, host := range []string{"localhost", "LocalHost:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080", "192.0.2.1:80"} {
+		if status, text := ask(host, http.Header{}); status != http.StatusAccepted && status != http.StatusConflict {
+			t.Errorf("%s: %d %s", host, status, text)
+		}
+	}
+	// Functions are called by any name: HAProxy passes on what its users wrote.
+	request, _ := http.NewRequest("POST", p.url+"/function/x", strings.NewReader("y"))
+	request.Host = "edge.example"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode != 200 {
+		t.Errorf("%v %v", response, err)
+	}
+	response.Body.Close()
 }
 
 func TestOptionsAreChecked(t *testing.T) {

@@ -56,8 +56,9 @@ type spec struct {
 	name, namespace string
 	argv            []string // argv[0] is an absolute path
 	mode            mode
-	env             []string // of every process of the function
-	contentType     string   // of every answer; empty: the request's
+	env             []string        // of every process of the function
+	variables       map[string]bool // the variables of env, by variableKey
+	contentType     string          // of every answer; empty: the request's
 	timeout         time.Duration
 	maxInflight     int64
 }
@@ -138,6 +139,11 @@ func (r *resolver) resolve(d types.FunctionDeployment) (*spec, error) {
 		return nil, err
 	}
 	s.env = r.environment(d)
+	s.variables = make(map[string]bool, len(s.env))
+	for _, variable := range s.env {
+		name, _, _ := strings.Cut(variable, "=")
+		s.variables[variableKey(name)] = true
+	}
 	return s, nil
 }
 

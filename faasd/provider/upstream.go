@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func startUpstream(s *spec, book *logBook, maxOutput int64, logger zerolog.Logge
 	ctx, stop := context.WithCancel(context.Background())
 	u := &upstream{spec: s, book: book, port: port, stop: stop, ended: make(chan struct{})}
 	u.transport = &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
+		DialContext:         dialProcess,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     30 * time.Second,
 		DisableCompression:  true,
@@ -69,6 +70,29 @@ func startUpstream(s *spec, book *logBook, maxOutput int64, logger zerolog.Logge
 	u.enter(phase{starting: true})
 	go u.supervise(ctx)
 	return u, nil
+}
+
+// dialProcess connects to a process.
+func dialProcess(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return processConn{conn}, nil
+}
+
+// processConn is a connection to a process that may answer, and close, before it
+// has read the request: what it does not take goes to nobody, so that the answer
+// is still read. http.Transport would give up at the first write that fails; that
+// the process has closed it learns by reading.
+type processConn struct{ net.Conn }
+
+func (c processConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return len(p), nil
+	}
+	return n, err
 }
 
 // close ends the process, by force after stopGrace, and gives the port free.
@@ -209,18 +233,55 @@ func (u *upstream) await(ctx context.Context) error {
 }
 
 // serve answers one call through the process.
-func (u *upstream) serve(w *recorder, r *http.Request, f *function, path string) {
-	ctx, cancel := context.WithTimeoutCause(r.Context(), u.spec.timeout, errTimeout)
+func (u *upstream) serve(c *call, f *function) {
+	ctx, cancel := context.WithTimeoutCause(c.r.Context(), u.spec.timeout, errTimeout)
 	defer cancel()
 	if err := u.await(ctx); err != nil {
-		u.fail(w, f, err)
+		u.fail(c.w, f, err)
 		return
 	}
-	rest := *r.URL
-	rest.Path, rest.RawPath = path, rawRest(r.URL.RawPath, path)
-	r = r.WithContext(ctx)
+	rest := *c.r.URL
+	rest.Path, rest.RawPath = c.path, rawRest(c.r.URL.RawPath, c.path)
+	r := c.r.WithContext(context.WithValue(ctx, uploadKey{}, c.upload))
 	r.URL = &rest
-	u.proxy.ServeHTTP(w, r)
+	switch {
+	case c.upload != nil:
+		if err := http.NewResponseController(c.w).EnableFullDuplex(); err != nil {
+			answerProxyError(c.w, fmt.Errorf("stream in both directions: %w", err))
+			return
+		}
+		r.Body = io.NopCloser(c.upload)
+		drainRest := c.upload.endWith(ctx)
+		defer func() {
+			_ = http.NewResponseController(c.w).Flush()
+			drainRest()
+		}()
+	case c.body != nil:
+		if err := bodyFrom(r, c.body); err != nil {
+			answerProxyError(c.w, err)
+			return
+		}
+	}
+	u.proxy.ServeHTTP(c.w, r)
+}
+
+// uploadKey finds the body of a request, an *upload that may be nil, in its
+// context.
+type uploadKey struct{}
+
+func uploadOf(r *http.Request) *upload {
+	u, _ := r.Context().Value(uploadKey{}).(*upload)
+	return u
+}
+
+// bodyFrom lets r have the body that was read already.
+func bodyFrom(r *http.Request, body *os.File) error {
+	info, err := body.Stat()
+	if err != nil {
+		return fmt.Errorf("look at the request body: %w", err)
+	}
+	r.Body, r.ContentLength, r.TransferEncoding = io.NopCloser(body), info.Size(), nil
+	return nil
 }
 
 func (u *upstream) fail(w *recorder, f *function, err error) {
@@ -259,8 +320,9 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
 			p.Out.Host = p.In.Host
-			p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
 			p.SetXForwarded()
+			p.Out.Header.Set("X-Forwarded-For", forwardedFor(p.In))
+			p.Out.Header.Del("Proxy") // or CGI within the function takes it for the proxy of its own requests
 			// Users speak to HAProxy, which alone knows whether they use TLS.
 			if proto, told := p.In.Header["X-Forwarded-Proto"]; told {
 				p.Out.Header["X-Forwarded-Proto"] = proto
@@ -272,11 +334,18 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 			if response.StatusCode != http.StatusSwitchingProtocols {
 				response.Body = &limitedBody{ReadCloser: response.Body, left: maxOutput}
 			}
+			if body := uploadOf(response.Request); body != nil && !body.ended.Load() {
+				response.Header.Set("Connection", "close") // it may never be read to its end
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if cause := context.Cause(r.Context()); cause != nil {
 				err = cause
+			}
+			// A read that fails ends the context, too, which is not why.
+			if errors.Is(err, context.Canceled) {
+				err = cmp.Or(uploadOf(r).failure(), err)
 			}
 			answerProxyError(w, err)
 		},
@@ -287,15 +356,18 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 // answerProxyError answers a call that the process did not answer.
 func answerProxyError(w http.ResponseWriter, err error) {
 	var tooLarge *http.MaxBytesError
+	var client *clientError
 	switch {
 	case errors.Is(err, errTimeout):
 		http.Error(w, "the function failed: "+errTimeout.Error(), http.StatusGatewayTimeout)
 	case errors.Is(err, errStopping):
 		http.Error(w, "the function failed: "+errStopping.Error(), http.StatusServiceUnavailable)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.As(err, &client) && !errors.As(err, &tooLarge) && !slow(err):
 		if r, ok := w.(*recorder); ok {
 			r.status = statusClientGone
 		}
+	case slow(err):
+		http.Error(w, "the function failed: "+err.Error(), http.StatusRequestTimeout)
 	case errors.As(err, &tooLarge):
 		http.Error(w, tooLarge.Error(), http.StatusRequestEntityTooLarge)
 	default:

@@ -62,6 +62,38 @@ func TestHTTPMode(t *testing.T) {
 	p.want(200, `"availableReplicas":1`, "GET", "/system/function/web", nil)
 }
 
+// A function that answers before it has read the body keeps its answer.
+func TestHTTPModeEarlyAnswer(t *testing.T) {
+	t.Parallel()
+	p := startNew(t)
+	p.startHTTP("web", nil)
+	p.upstreamPid("web")
+	body := make([]byte, 4<<20)
+	for range 30 {
+		p.want(200, "early", "POST", "/function/web/early", bytes.NewReader(body))
+		p.want(200, "early", "POST", "/function/web/early", io.MultiReader(bytes.NewReader(body)))
+	}
+}
+
+// A redirect goes to the caller as it is.
+func TestHTTPModeRedirect(t *testing.T) {
+	t.Parallel()
+	p := startNew(t)
+	p.startHTTP("web", nil)
+	request, err := http.NewRequest("GET", p.url+"/function/web/redirect", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusFound || response.Header.Get("Location") != "http://example.com/elsewhere" {
+		t.Errorf("%d %v", response.StatusCode, response.Header)
+	}
+}
+
 func TestHTTPModeRestarts(t *testing.T) {
 	t.Parallel()
 	p := startNew(t)

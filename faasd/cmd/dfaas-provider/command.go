@@ -69,6 +69,8 @@ Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
 	flags.DurationVar(&o.ExecTimeout, "exec-timeout", o.ExecTimeout, "time limit of a call, for functions without exec_timeout")
 	flags.Int64Var(&o.MaxInflight, "max-inflight", o.MaxInflight, "calls at once, for functions without max_inflight")
 	flags.Int64Var(&o.MaxBody, "max-body", o.MaxBody, "largest request body of a call, bytes")
+	flags.IntVar(&o.MaxUploads, "max-uploads", o.MaxUploads,
+		"request bodies at once that are read before their process starts; one that comes too slowly gives way")
 	flags.Int64Var(&o.MaxOutput, "max-output", o.MaxOutput, "largest response body of a call, bytes")
 	log.Add(flags)
 	cli.FromVariables(flags, "DFAAS_PROVIDER_")
