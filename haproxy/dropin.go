@@ -74,3 +74,6 @@ const (
 	EnvTLSBind     = "DFAAS_TLS_BIND"          // address of FrontendUsers for peers with TLS, or "off"
 	EnvTLSDir      = "DFAAS_TLS_DIR"           // where CertificateFile and AnchorsFile are
 )
+
+// FallbackAddress is what FrontendFallback binds, for the value of EnvInstance.
+func FallbackAddress(instance string) string { return "abns@dfaas-fallback-" + instance }

@@ -47,6 +47,14 @@ func (v *flagValue) Set(s string) error {
 // that before the file, that before the default. The error, if any, names
 // every fault found, one a line; the Config is then of no use.
 func Load(fs *pflag.FlagSet, environ []string) (Config, error) {
+	c, err := Read(fs, environ)
+	return c, errors.Join(err, c.Validate())
+}
+
+// Read is Load for programs that need only some of the options: it does not ask
+// whether a controller could run with them. The Config holds what could be read,
+// the error names what could not.
+func Read(fs *pflag.FlagSet, environ []string) (Config, error) {
 	c := Default()
 	env := variables(environ)
 	var faults []error
@@ -67,9 +75,11 @@ func Load(fs *pflag.FlagSet, environ []string) (Config, error) {
 			}
 		}
 	}
-	faults = append(faults, c.Validate())
 	return c, errors.Join(faults...)
 }
+
+// File returns the path of the configuration file that Load reads, "" for none.
+func File(fs *pflag.FlagSet, environ []string) (string, error) { return file(fs, variables(environ)) }
 
 // file tells which configuration file to read, "" for none.
 func file(fs *pflag.FlagSet, env map[string]string) (string, error) {

@@ -35,6 +35,9 @@ in full, as a table: dfaas-controller config --docs`,
 				return cli.Usage(err)
 			}
 			if check {
+				for _, warning := range conf.Warnings() {
+					fmt.Fprintln(system.Err, "Warning:", warning)
+				}
 				_, err := fmt.Fprintln(system.Out, "the configuration is valid")
 				return err
 			}

@@ -60,6 +60,10 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		log.Warn().Msg("open_federation: anybody who reaches this node may become a member and have requests forwarded to it")
 	}
 
+	for _, warning := range conf.Warnings() {
+		log.Warn().Msg(warning)
+	}
+
 	systemd := notify.New(log)
 	defer context.AfterFunc(ctx, systemd.Stopping)()
 	// The services below end with serving, after the node has left; should one

@@ -1,20 +1,24 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/internal/cli"
 )
 
-const envSocket = "DFAAS_ADMIN_SOCKET"
+const envConfig = "DFAAS_CONFIG"
 
-// app is one run of the program: its surroundings and the flags that all
-// commands share.
+// app is one run of the program: its surroundings and the flags that commands
+// share.
 type app struct {
 	System
-	socket string
-	format format
+	socket     string // "": where the configuration says
+	configFile string // "": as the controller finds it
+	format     format
 }
 
 func newCommand(system System) *cobra.Command {
@@ -22,24 +26,69 @@ func newCommand(system System) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dfaasctl",
 		Short: "Look at and control the DFaaS node of this machine",
-		Long:  "dfaasctl talks to the dfaas-controller of this machine over its admin socket.",
+		Long: `dfaasctl talks to the dfaas-controller of this machine over its admin socket.
+
+The exit code is 0 when it was done, 1 when it failed, 2 when it was called the wrong way.`,
 		Example: `  dfaasctl status            is this node well?
   dfaasctl peers -w          who is in the federation, refreshed every second
   dfaasctl routes figlet     where calls of figlet go
   dfaasctl doctor            what is wrong, and how to fix it`,
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.socket, "socket", api.DefaultSocket, "admin socket of dfaas-controller")
-	cli.FromVariable(flags, "socket", envSocket)
-	flags.VarP(&a.format, "output", "o", "table or json")
-	root.AddCommand(a.statusCommand(), a.peersCommand(), a.functionsCommand(), a.routesCommand(), a.joinCommand(),
-		a.idCommand(), a.keygenCommand(), a.doctorCommand(), a.versionCommand())
+	flags.StringVar(&a.socket, flagSocket, "", "admin socket of dfaas-controller (env DFAAS_ADMIN_SOCKET; default: admin_socket of its\nconfiguration, "+
+		api.DefaultSocket+")")
+	flags.StringVar(&a.configFile, flagConfig, "", "configuration of dfaas-controller, which says where its files and sockets are\n(env "+envConfig+
+		"; default: "+config.DefaultFile+" if it exists)")
+	flags.VarP(&a.format, flagOutput, "o", "table or json")
+	for _, c := range []*cobra.Command{a.statusCommand(), a.peersCommand(), a.functionsCommand(), a.routesCommand(), a.joinCommand(),
+		a.doctorCommand(), a.versionCommand()} {
+		root.AddCommand(uses(c, flagSocket, flagConfig, flagOutput))
+	}
+	for _, c := range []*cobra.Command{a.idCommand(), a.keygenCommand(), a.checkHAProxyCommand()} {
+		root.AddCommand(uses(c, flagConfig, flagOutput))
+	}
 	cli.AddVersion(root, a.Version)
-	completeWith(root, "output", string(formatTable), string(formatJSON))
+	completeWith(root, flagOutput, string(formatTable), string(formatJSON))
+	// Here, not when it is run, so that it is looked through as well.
+	root.InitDefaultCompletionCmd()
+	refuseUnused(root)
 	return root
 }
 
-func (a *app) client() *api.Client { return api.NewClient(a.socket) }
+// The flags that may stand before or behind any command.
+const (
+	flagSocket = "socket"
+	flagConfig = "config"
+	flagOutput = "output"
+)
+
+// uses notes which of these flags mean something to the command.
+func uses(c *cobra.Command, flags ...string) *cobra.Command {
+	c.Annotations = map[string]string{}
+	for _, flag := range flags {
+		c.Annotations[flag] = ""
+	}
+	return c
+}
+
+// refuseUnused keeps commands from ignoring a flag.
+func refuseUnused(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		refuseUnused(sub)
+	}
+	check := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		for _, flag := range []string{flagSocket, flagConfig, flagOutput} {
+			if _, used := c.Annotations[flag]; !used && c.Flags().Changed(flag) {
+				return cli.Usage(fmt.Errorf("--%s means nothing to this command", flag))
+			}
+		}
+		if check == nil {
+			return nil
+		}
+		return check(c, args)
+	}
+}
 
 // completeWith makes shells offer these values for a flag.
 func completeWith(c *cobra.Command, flag string, values ...string) {

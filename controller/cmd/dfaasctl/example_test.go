@@ -6,7 +6,8 @@ import (
 
 // The example that packages install must be a valid configuration as it is.
 func TestExampleConfiguration(t *testing.T) {
-	s := new(app).settings("../../../deploy/systemd/controller.yaml", false)
+	a := app{configFile: "../../../deploy/systemd/controller.yaml"}
+	s := a.settings()
 	if s.ConfigError != nil {
 		t.Fatal(s.ConfigError)
 	}

@@ -30,7 +30,11 @@ PEERS     how many of them have it`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return w.run(c.Context(), a, func(ctx context.Context) error {
-				functions, err := a.client().Functions(ctx)
+				client, err := a.client()
+				if err != nil {
+					return err
+				}
+				functions, err := client.Functions(ctx)
 				if err != nil {
 					return err
 				}

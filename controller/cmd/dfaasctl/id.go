@@ -9,10 +9,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
-	"github.com/dfaas/dfaas/internal/cli"
 )
-
-const envIdentity = "DFAAS_IDENTITY"
 
 // nodeIdentity is the output of id.
 type nodeIdentity struct {
@@ -29,11 +26,20 @@ func (a *app) idCommand() *cobra.Command {
 		Long: `Print this node's peer id. It is read from the identity file, so nothing needs to run; usually only the
 controller's user and root may read that file.
 
-The controller makes the file at its first start. With --create this command does, so that the id is known before.`,
+Which file that is, --identity says, else DFAAS_IDENTITY, else the controller's configuration. The controller makes it at
+its first start. With --create this command does, so that the id is known before.`,
 		Example: `  sudo dfaasctl id
+  dfaasctl id --config ./controller.yaml
   id=$(sudo dfaasctl id --create) && echo DFAAS_NODE_ID=$id | sudo tee -a /etc/default/haproxy`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if path == "" {
+				c, err := a.configuration()
+				if err != nil {
+					return fmt.Errorf("which identity, the configuration does not say: %w", withSudo(err))
+				}
+				path = c.Identity
+			}
 			id, err := loadIdentity(path, create)
 			if err != nil {
 				return err
@@ -45,8 +51,8 @@ The controller makes the file at its first start. With --create this command doe
 			return err
 		},
 	}
-	c.Flags().StringVar(&path, "identity", config.Default().Identity, "identity file, the same as in the controller's configuration")
-	cli.FromVariable(c.Flags(), "identity", envIdentity)
+	c.Flags().StringVar(&path, "identity", "", "identity file (env DFAAS_IDENTITY; default: identity of the controller's configuration,\n"+
+		config.Default().Identity+")")
 	c.Flags().BoolVar(&create, "create", false, "make the file if there is none")
 	return c
 }

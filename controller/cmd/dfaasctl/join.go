@@ -23,13 +23,17 @@ list the address under bootstrap in its configuration to keep it.`,
 		Example: `  dfaasctl join /ip4/192.0.2.7/tcp/31600/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := a.client().Join(c.Context(), args[0]); err != nil {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if err := client.Join(c.Context(), args[0]); err != nil {
 				return err
 			}
 			if a.format == formatJSON {
 				return printJSON(a.Out, joined{args[0]})
 			}
-			_, err := fmt.Fprintln(a.Out, "joined", args[0])
+			_, err = fmt.Fprintln(a.Out, "joined", args[0])
 			return err
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/controller/identity"
+	"github.com/dfaas/dfaas/internal/cli"
 )
 
 const defaultFederationKey = "/etc/dfaas/federation.key"
@@ -25,15 +27,16 @@ func (a *app) keygenCommand() *cobra.Command {
 		Short: "Make a federation key, which all members must have",
 		Long: `Make a federation key, which all members must have: whoever lacks it cannot connect to any of them.
 
-The file (default ` + defaultFederationKey + `) gets mode 0600; an existing one is never overwritten. Copy it to the
-other nodes by a safe way and name it as federation_key in every controller's configuration.`,
+Without FILE it is federation_key of the controller's configuration, or ` + defaultFederationKey + ` if that names none. It
+gets mode 0600; an existing file is never overwritten. Copy it to the other nodes by a safe way and name it as
+federation_key in every controller's configuration.`,
 		Example: `  sudo dfaasctl keygen
   dfaasctl keygen ./federation.key`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			path := defaultFederationKey
-			if len(args) == 1 {
-				path = args[0]
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := a.keyFile(args, c.Flags().Changed(flagConfig))
+			if err != nil {
+				return err
 			}
 			if err := identity.CreateFederationKey(path); err != nil {
 				return withSudo(err)
@@ -44,10 +47,25 @@ other nodes by a safe way and name it as federation_key in every controller's co
 			if a.format == formatJSON {
 				return printJSON(a.Out, generated{path})
 			}
-			_, err := fmt.Fprintf(a.Out, "wrote %s: copy it to the other nodes, and name it as federation_key\n", path)
+			_, err = fmt.Fprintf(a.Out, "wrote %s: copy it to the other nodes, and name it as federation_key\n", path)
 			return err
 		},
 	}
+}
+
+// keyFile is where the key goes.
+func (a *app) keyFile(args []string, named bool) (string, error) {
+	if len(args) == 1 && named {
+		return "", cli.Usage(errors.New("--config means nothing with FILE"))
+	}
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	c, err := a.configuration()
+	if err != nil {
+		return "", fmt.Errorf("which file, the configuration does not say: %w", withSudo(err))
+	}
+	return cmp.Or(c.FederationKey, defaultFederationKey), nil
 }
 
 // handOver gives a secret that root made to the owner of its directory:

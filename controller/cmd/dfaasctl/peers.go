@@ -38,7 +38,11 @@ A peer that is down is a row like any other, not a failure of the command.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return w.run(c.Context(), a, func(ctx context.Context) error {
-				peers, err := a.client().Peers(ctx)
+				client, err := a.client()
+				if err != nil {
+					return err
+				}
+				peers, err := client.Peers(ctx)
 				if err != nil {
 					return err
 				}

@@ -39,7 +39,11 @@ MEASURED  requests/s over the last period`,
 				function = args[0]
 			}
 			return w.run(c.Context(), a, func(ctx context.Context) error {
-				routes, err := a.client().Routes(ctx, function)
+				client, err := a.client()
+				if err != nil {
+					return err
+				}
+				routes, err := client.Routes(ctx, function)
 				if err != nil {
 					return err
 				}
@@ -84,7 +88,11 @@ func (a *app) completeFunction(c *cobra.Command, args []string, _ string) ([]str
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
-	functions, err := a.client().Functions(ctx)
+	client, err := a.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	functions, err := client.Functions(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

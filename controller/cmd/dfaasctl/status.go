@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/config"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -17,12 +20,16 @@ func (a *app) statusCommand() *cobra.Command {
   dfaasctl status -o json | jq -r .node_id`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			status, err := a.client().Status(c.Context())
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(c.Context())
 			if err != nil {
 				return err
 			}
 			if a.format == formatJSON {
-				return printJSON(a.Out, status)
+				return printJSON(a.Out, shown{status, addressWarnings(status)})
 			}
 			if err := statusTable(status).write(a.Out); err != nil {
 				return err
@@ -31,6 +38,37 @@ func (a *app) statusCommand() *cobra.Command {
 			return componentTable(status.Components, a.Now()).write(a.Out)
 		},
 	}
+}
+
+// shown is the output of status.
+type shown struct {
+	api.Status
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// addressWarnings compares the address that peers are told with those that the
+// controller listens at for them.
+func addressWarnings(s api.Status) []string {
+	http, err := netip.ParseAddrPort(s.HTTPAddress)
+	if err != nil {
+		return nil
+	}
+	var own []netip.Addr
+	for _, address := range s.Addresses {
+		// /ip4/192.0.2.1/tcp/31600/p2p/12D3KooW...
+		if parts := strings.SplitN(address, "/", 4); len(parts) == 4 {
+			if ip, err := netip.ParseAddr(parts[2]); err == nil {
+				own = append(own, ip)
+			}
+		}
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	if warning := config.AddressWarning(http.Addr(), own); warning != "" {
+		return []string{"http_address: " + warning}
+	}
+	return nil
 }
 
 func statusTable(s api.Status) table {
@@ -44,6 +82,9 @@ func statusTable(s api.Status) table {
 	t.add("Peers", fmt.Sprintf("%d alive", s.Peers))
 	t.add("Functions", fmt.Sprintf("%d deployed here", s.Functions))
 	t.add("Table", fmt.Sprintf("version %d", s.TableVersion))
+	for _, warning := range addressWarnings(s) {
+		t.add("Warning", warning)
+	}
 	label := "Addresses"
 	for _, address := range s.Addresses {
 		t.add(label, address)

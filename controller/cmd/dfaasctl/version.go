@@ -20,7 +20,11 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := versions{Client: a.Version}
-			status, err := a.client().Status(c.Context())
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(c.Context())
 			if err != nil {
 				v.ControllerError = err.Error()
 			}

@@ -22,6 +22,15 @@ type watch struct {
 func (w *watch) addFlags(c *cobra.Command) {
 	c.Flags().BoolVarP(&w.on, "watch", "w", false, "print again and again until interrupted")
 	c.Flags().DurationVar(&w.interval, "interval", time.Second, "time between prints with --watch, 100ms at least")
+	c.PreRunE = func(c *cobra.Command, _ []string) error {
+		switch {
+		case w.interval < minInterval:
+			return cli.Usage(fmt.Errorf("--interval %s is shorter than %s", w.interval, minInterval))
+		case c.Flags().Changed("interval") && !w.on:
+			return cli.Usage(errors.New("--interval means nothing without --watch"))
+		}
+		return nil
+	}
 }
 
 // run shows once, or with --watch until the context ends. While watching, a
@@ -30,7 +39,7 @@ func (w *watch) run(ctx context.Context, a *app, show func(context.Context) erro
 	if !w.on {
 		return show(ctx)
 	}
-	ticker := time.NewTicker(max(w.interval, minInterval))
+	ticker := time.NewTicker(w.interval)
 	defer ticker.Stop()
 	for {
 		a.clearScreen()

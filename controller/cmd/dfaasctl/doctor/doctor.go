@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -43,6 +44,12 @@ type Settings struct {
 	Config config.Config
 	// ConfigError is why Config is not what dfaas-controller would accept.
 	ConfigError error
+	// ConfigFile is where Config is from, "" for no file; Named, whether somebody
+	// asked for that one.
+	ConfigFile string
+	Named      bool
+	// Running is the controller at Config.AdminSocket, as far as it was found.
+	Running Running
 }
 
 // Facts is what was found out, by part.
@@ -55,6 +62,12 @@ type Facts struct {
 	Gateway    gatewayFacts
 	Trust      trustFacts
 	Clock      clockFacts
+	// Own are the addresses of this machine.
+	Own []netip.Addr
+	// User is who the controller runs as, or would; nil if that is not known.
+	User *who
+	// ConfigAccess is why that user cannot read ConfigFile.
+	ConfigAccess error
 }
 
 // check is one line of the examination.
@@ -94,6 +107,17 @@ func gather(ctx context.Context, s Settings) Facts {
 	wait.Go(func() { f.Trust = gatherTrust(&s.Config) })
 	wait.Go(func() { f.Clock = gatherClock() })
 	wait.Wait()
+	f.Own, _ = config.InterfaceAddresses() // without them, less can be told
+	if w, found := findUser(s.Running, s.Config.Identity); found {
+		f.User = &w
+		f.Trust.access(w, &s.Config)
+		if s.ConfigFile != "" {
+			f.ConfigAccess = w.readable(s.ConfigFile)
+		}
+		if s.Config.GatewayPasswordFile != "" {
+			f.Gateway.access = w.readable(s.Config.GatewayPasswordFile)
+		}
+	}
 	return f
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/listeners"
 	"github.com/dfaas/dfaas/haproxy"
 )
 
@@ -20,6 +21,13 @@ type haproxyFacts struct {
 
 	tlsBind    string // DFAAS_TLS_BIND
 	tlsBindErr error
+	settings   map[string]string // others of its environment
+	level      string            // of the runtime socket; "" unknown
+
+	// processes are those of that name that this user may see.
+	processes []listeners.Process
+	// gateway is whether DFAAS_GATEWAY can be looked up.
+	gateway gatewayName
 }
 
 type backendFacts struct {
@@ -30,8 +38,18 @@ type backendFacts struct {
 func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
 	client := haproxy.New(socket)
 	var f haproxyFacts
+	// Only for the findings; without them they are less precise.
+	f.processes, _ = listeners.Named("haproxy")
 	if f.info, f.err = client.Info(ctx); f.err != nil {
 		return f
+	}
+	f.level, _ = client.Level(ctx)
+	f.settings = map[string]string{}
+	for _, name := range []string{haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvSPOA} {
+		f.settings[name], _ = client.Setting(ctx, name)
+	}
+	if gateway := f.settings[haproxy.EnvGateway]; gateway != "" {
+		f.gateway = lookUp(ctx, gateway)
 	}
 	backend := func(name string) backendFacts {
 		servers, err := client.Servers(ctx, name)
@@ -58,9 +76,32 @@ func judgeRuntimeSocket(f *Facts) Verdict {
 		if errors.Is(err, haproxy.ErrPermission) {
 			return warn("run dfaasctl doctor as root", "not checked: %s", oneLine(err))
 		}
-		return fail("haproxy.cfg, section global: stats socket "+f.Config.HAProxySocket+" mode 660 level admin", "%s", oneLine(err))
+		return f.judgeNoHAProxy(err)
+	}
+	if level := f.HAProxy.level; level != "" && level != haproxy.LevelAdmin {
+		return fail("haproxy.cfg, section global: stats socket "+f.Config.HAProxySocket+" mode 660 level admin",
+			"%s has level %s: no peer can be added", f.Config.HAProxySocket, level)
 	}
 	return ok("answers at %s, process %d", f.Config.HAProxySocket, f.HAProxy.info.PID)
+}
+
+// judgeNoHAProxy tells an HAProxy that does not run from one whose socket is
+// elsewhere.
+func (f *Facts) judgeNoHAProxy(err error) Verdict {
+	socket := f.Config.HAProxySocket
+	runs := len(f.HAProxy.processes) > 0
+	switch {
+	case errors.Is(err, haproxy.ErrNotRunning), errors.Is(err, haproxy.ErrNoSocket) && !runs:
+		return fail("systemctl start haproxy; if it does not start: dfaasctl check-haproxy, journalctl -u haproxy",
+			"HAProxy is not running, or not the one with the runtime socket %s", socket)
+	case errors.Is(err, haproxy.ErrNoSocket):
+		return fail("haproxy.cfg, section global: stats socket "+socket+" mode 660 level admin; or set haproxy_socket to the one that it has",
+			"HAProxy runs (%s), but there is no runtime socket %s", processes(f.HAProxy.processes), socket)
+	case errors.Is(err, haproxy.ErrTimeout):
+		return fail("systemctl restart haproxy; its log may say why it hangs", "%s", oneLine(err))
+	default:
+		return fail("haproxy_socket must be HAProxy's runtime socket: stats socket "+socket+" mode 660 level admin", "%s", oneLine(err))
+	}
 }
 
 // Versions of HAProxy.
@@ -133,6 +174,16 @@ func judgeDropIn(f *Facts) Verdict {
 	return ok("loaded, with %s of peers", count(len(f.HAProxy.peers.servers)-1, "server"))
 }
 
+// check is what the health check of a server said last.
+func (b backendFacts) check(name string) string {
+	for _, s := range b.servers {
+		if s.Name == name {
+			return s.Check
+		}
+	}
+	return ""
+}
+
 func (b backendFacts) has(name string) bool {
 	for _, s := range b.servers {
 		if s.Name == name {
@@ -181,9 +232,12 @@ func judgeSPOE(f *Facts) Verdict {
 		return skip()
 	}
 	if up, said := f.HAProxy.spoa.up(); !up {
-		return fail("start dfaas-spoa; its SPOP socket must be the one that DFAAS_SPOA names, as seen inside HAProxy's chroot, "+
-			"and HAProxy's user must be allowed to open it",
-			"%s; every call is served here, none is forwarded", said)
+		hint := "systemctl start dfaas-spoa"
+		if f.SPOA.err == nil {
+			hint = fmt.Sprintf("it runs: DFAAS_SPOA (%s) must be its socket for HAProxy (dfaas-spoa --listen), as seen inside HAProxy's chroot, "+
+				"and HAProxy's user must be allowed to open it (group haproxy)", f.HAProxy.settings[haproxy.EnvSPOA])
+		}
+		return fail(hint, "%s; every call is served here, none is forwarded", said)
 	}
 	return ok("%s is up", haproxy.BackendSPOA)
 }
@@ -192,8 +246,19 @@ func judgeGatewayServer(f *Facts) Verdict {
 	if f.HAProxy.err != nil || f.HAProxy.local.err != nil {
 		return skip()
 	}
+	setting := f.HAProxy.settings[haproxy.EnvGateway]
+	if v := f.HAProxy.gateway.judge("DFAAS_GATEWAY in /etc/default/haproxy"); v.Level == Fail {
+		return v
+	}
 	if up, said := f.HAProxy.local.up(); !up {
-		return fail("start the gateway, or set DFAAS_GATEWAY in /etc/default/haproxy to its HOST:PORT and restart HAProxy", "%s", said)
+		own := strings.TrimPrefix(f.Config.GatewayURL(), "http://")
+		hint := "start the gateway, or set DFAAS_GATEWAY in /etc/default/haproxy to its HOST:PORT and restart HAProxy"
+		if f.Gateway.err == nil && setting != own {
+			hint = fmt.Sprintf("the controller's gateway answers at %s: set DFAAS_GATEWAY=%s in /etc/default/haproxy and restart HAProxy", f.Config.Gateway, own)
+		} else if f.Gateway.err == nil {
+			hint = "it answers this program: its /healthz must answer 200"
+		}
+		return fail(hint, "HAProxy does not reach %s: %s", setting, said)
 	}
 	return ok("%s is up", haproxy.BackendLocal)
 }

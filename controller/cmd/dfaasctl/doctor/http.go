@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -169,18 +170,44 @@ func judgeHealthz(f *Facts) Verdict {
 	switch h := f.HTTP; {
 	case address == "":
 		return skip() // the configuration is not valid, which is said already
+	case h.err != nil && f.HAProxy.err != nil && !errors.Is(f.HAProxy.err, haproxy.ErrPermission):
+		return fail("see haproxy", "%s: %s", address, oneLine(h.err))
+	case h.err != nil && f.addressWarning() != "":
+		return fail("set http_address to where peers reach HAProxy, on an address of this machine, and restart dfaas-controller",
+			"%s (%s)", f.addressWarning(), oneLine(h.err))
 	case f.Config.PeerTLS && h.err != nil:
 		return unreachable(fmt.Errorf("%s: %w", address, h.err),
 			"with peer_tls, http_address must be where HAProxy's frontend listens with TLS (DFAAS_TLS_BIND); see docs/install.md")
 	case h.err != nil:
-		return fail("http_address must be where HAProxy's frontend listens (DFAAS_BIND), as peers reach it", "%s: %s", address, oneLine(h.err))
+		return fail("http_address must be where HAProxy's frontend listens (DFAAS_BIND"+f.said(haproxy.EnvBind)+"), as peers reach it",
+			"%s: %s", address, oneLine(h.err))
 	case h.status == http.StatusServiceUnavailable:
 		return fail("start the gateway: while it is down, peers send nothing here", "%s%s answers 503", address, pathHealth)
 	case h.status != http.StatusOK:
 		return fail("/healthz must go to "+haproxy.BackendLocal+": see docs/install.md", "%s%s answers %d", address, pathHealth, h.status)
+	case f.addressWarning() != "":
+		return warn("if peers reach it by NAT, list it in their allow_addresses; else correct http_address and restart dfaas-controller",
+			"%s", f.addressWarning())
 	default:
 		return ok("%s%s answers 200", address, pathHealth)
 	}
+}
+
+// said is a setting as HAProxy has it, to stand behind its name.
+func (f *Facts) said(setting string) string {
+	if value := f.HAProxy.settings[setting]; value != "" {
+		return "=" + value
+	}
+	return ""
+}
+
+// addressWarning says what speaks against http_address.
+func (f *Facts) addressWarning() string {
+	address, err := netip.ParseAddrPort(f.Config.HTTPAddress)
+	if err != nil || len(f.Own) == 0 || address.Addr().IsLoopback() {
+		return ""
+	}
+	return config.AddressWarning(address.Addr(), f.Own)
 }
 
 // judgeNodeID compares the id that HAProxy writes into answers with the node's.
@@ -195,6 +222,9 @@ func judgeNodeID(f *Facts) Verdict {
 	case got == "":
 		return fail("/healthz must go to "+haproxy.BackendLocal+": see docs/install.md",
 			"answers at %s have no header %s", f.Config.HTTPAddress, haproxy.HeaderNodeID)
+	case f.HAProxy.settings[haproxy.EnvNodeID] == own:
+		return fail("set http_address to this node's own HAProxy and restart dfaas-controller",
+			"what answers at %s is another node, %s", f.Config.HTTPAddress, got)
 	default:
 		return warn(hint, "HAProxy says %q, the node is %s", got, own)
 	}

@@ -36,13 +36,23 @@ func spoaChecks() []check {
 
 func judgeControlSocket(f *Facts) Verdict {
 	if f.SPOA.err != nil {
-		return unreachable(f.SPOA.err, "systemctl start dfaas-spoa; its control socket must be the controller's spoa_socket")
+		hint := "systemctl start dfaas-spoa; if it does not stay: journalctl -u dfaas-spoa"
+		if up, _ := f.HAProxy.spoa.up(); up {
+			hint = "it runs, for HAProxy reaches it: spoa_socket must be its control socket (dfaas-spoa --control)"
+		}
+		return unreachable(f.SPOA.err, hint)
 	}
 	return ok("%s, answers at %s", f.SPOA.health.Version, f.Config.SPOASocket)
 }
 
 func judgeTable(f *Facts) Verdict {
-	const hint = "the controller sends one every few seconds: see dfaasctl status and journalctl -u dfaas-controller"
+	hint := "the controller sends one every few seconds: journalctl -u dfaas-controller says why not"
+	switch c := f.component("spoa"); {
+	case f.Controller.err != nil:
+		hint = "the controller sends it, and does not answer: see there"
+	case c != nil && !c.OK:
+		hint = "the controller cannot send one: " + oneLine(errors.New(c.Error))
+	}
 	switch h := f.SPOA.health; {
 	case f.SPOA.err != nil:
 		return skip()

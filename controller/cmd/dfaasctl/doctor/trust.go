@@ -12,21 +12,29 @@ import (
 
 // trustFacts is what the secrets' files are like; never what is in them.
 type trustFacts struct {
-	identityErr   error
-	identityID    string
-	identityOwner int   // user id; -1 unknown
-	keyErr        error // of the federation key, if one is configured
-	keyOwner      int
+	identityErr error
+	identityID  string
+	keyErr      error // of the federation key, if one is configured
+	// Why the controller's user cannot read them.
+	identityAccess, keyAccess error
+}
+
+// access finds out what the controller's user may read: this program's may be
+// another.
+func (t *trustFacts) access(w who, c *config.Config) {
+	t.identityAccess = w.readable(c.Identity)
+	if c.FederationKey != "" {
+		t.keyAccess = w.readable(c.FederationKey)
+	}
 }
 
 func gatherTrust(c *config.Config) trustFacts {
-	f := trustFacts{identityOwner: owner(c.Identity), keyOwner: -1}
+	var f trustFacts
 	id, err := identity.Load(c.Identity)
 	if f.identityErr = err; err == nil {
 		f.identityID = id.String()
 	}
 	if c.FederationKey != "" {
-		f.keyOwner = owner(c.FederationKey)
 		_, f.keyErr = identity.LoadFederationKey(c.FederationKey)
 	}
 	return f
@@ -54,6 +62,7 @@ func trustChecks() []check {
 
 func judgeIdentity(f *Facts) Verdict {
 	path, running := f.Config.Identity, f.Controller.status.NodeID
+	block, shut := denied(f.Trust.identityAccess)
 	switch t := f.Trust; {
 	case errors.Is(t.identityErr, fs.ErrNotExist) && running != "":
 		return warn("if that is not where its identity is, name its configuration with --config; else restore the file: "+
@@ -65,6 +74,8 @@ func judgeIdentity(f *Facts) Verdict {
 	case running != "" && running != t.identityID:
 		return warn("name the controller's configuration with --config; if it is the right one, restart dfaas-controller",
 			"%s is %s, the controller runs as %s", path, t.identityID, running)
+	case shut:
+		return fail(block.hint(), "dfaas-controller will not start: %s", block)
 	default:
 		return ok("%s, mode 0600", path)
 	}
@@ -72,16 +83,17 @@ func judgeIdentity(f *Facts) Verdict {
 
 func judgeFederationKey(f *Facts) Verdict {
 	path := f.Config.FederationKey
+	block, shut := denied(f.Trust.keyAccess)
 	switch t := f.Trust; {
 	case path == "":
 		return skip()
 	case errors.Is(t.keyErr, fs.ErrNotExist):
-		return fail("copy it from another member; for a new federation: dfaasctl keygen "+path, "no %s", path)
+		return fail("copy it from another member; only the first node of a new federation makes one: dfaasctl keygen "+path,
+			"no %s: dfaas-controller will not start", path)
 	case t.keyErr != nil:
 		return unreachable(t.keyErr, "it must be a swarm key of mode 0600 that belongs to the controller's user")
-	case t.identityOwner >= 0 && t.keyOwner != t.identityOwner:
-		return warn("chown --reference="+f.Config.Identity+" "+path,
-			"%s and the identity have different owners: the controller may be unable to read one of them", path)
+	case shut:
+		return fail(block.hint(), "dfaas-controller will not start: %s", block)
 	default:
 		return ok("%s, mode 0600", path)
 	}
