@@ -9,6 +9,8 @@ import (
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/service"
 )
 
+const haproxyProgram = "haproxy"
+
 func (a *app) checkHAProxyCommand() *cobra.Command {
 	var file, program string
 	c := &cobra.Command{
@@ -23,7 +25,7 @@ there. Variables that begin with DFAAS_ count before those of the file, so a new
 
 Run it as root, to be told who listens. The exit code is 1 if HAProxy would not start.`,
 		Example: `  sudo dfaasctl check-haproxy && sudo systemctl restart haproxy
-  sudo DFAAS_BIND=:8088 dfaasctl check-haproxy
+  sudo DFAAS_BIND=:8181 dfaasctl check-haproxy
   sudo dfaasctl check-haproxy -o json | jq '.[] | select(.level == "FAIL")'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -31,7 +33,7 @@ Run it as root, to be told who listens. The exit code is 1 if HAProxy would not 
 			if err != nil {
 				return withSudo(err)
 			}
-			config, err := a.configuration()
+			config, err := a.lenient()
 			if err != nil {
 				return err
 			}
@@ -48,6 +50,6 @@ Run it as root, to be told who listens. The exit code is 1 if HAProxy would not 
 		},
 	}
 	c.Flags().StringVar(&file, "settings", service.DefaultFile, "environment file of HAProxy's service")
-	c.Flags().StringVar(&program, "haproxy", "haproxy", "the program")
+	c.Flags().StringVar(&program, "haproxy", haproxyProgram, "the program")
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/doctor"
+	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/service"
 	"github.com/dfaas/dfaas/controller/config"
 )
 
@@ -80,6 +82,22 @@ func (a *app) settings() doctor.Settings {
 	}
 	s.Config.AdminSocket = socket // as it was found
 	return s
+}
+
+// nextStart is how Debian's service would start HAProxy; nil if that is not the
+// one that the configuration is for, or this user may not read all of its files.
+func (a *app) nextStart(c config.Config) *doctor.Start {
+	if os.Geteuid() != 0 || c.HAProxySocket != config.Default().HAProxySocket {
+		return nil
+	}
+	if _, err := os.Stat(service.DefaultFile); err != nil {
+		return nil
+	}
+	settings, err := service.Load(service.DefaultFile, nil)
+	if err != nil {
+		return nil
+	}
+	return &doctor.Start{Settings: settings, RuntimeSocket: c.HAProxySocket, Program: haproxyProgram}
 }
 
 // runningFlags are the flags that a running controller was given.

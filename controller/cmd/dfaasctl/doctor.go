@@ -24,7 +24,9 @@ started: name its socket), else at the configuration that it would start with. R
   sudo dfaasctl doctor -o json | jq '.[] | select(.level != "OK")'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			results := doctor.Examine(c.Context(), a.settings())
+			settings := a.settings()
+			settings.Start = a.nextStart(settings.Config)
+			results := doctor.Examine(c.Context(), settings)
 			if err := a.printResults(results); err != nil {
 				return err
 			}

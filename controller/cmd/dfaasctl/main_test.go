@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"testing"
@@ -12,14 +13,17 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/internal/cli"
 )
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"dfaasctl": main,
+		"dfaas-controller": runController,
+		"dfaasctl":         main,
 	})
 }
 
@@ -36,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"controller": startController,
 			"mode":       checkMode,
+			"waitfor":    waitFor,
 		},
 	})
 }
@@ -57,6 +62,40 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 		cancel()
 		ts.Check(<-done)
 	})
+}
+
+// runController is a program with the name and the flags of dfaas-controller, and
+// its admin socket.
+func runController() {
+	flags := pflag.NewFlagSet("dfaas-controller", pflag.ExitOnError)
+	config.AddFlags(flags)
+	_ = flags.Parse(os.Args[1:])
+	ln, err := api.Listen(flags.Lookup("admin-socket").Value.String())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	src := state{Node: api.Status{NodeID: "12D3KooWself", Version: "from the test"}}
+	_ = api.Serve(context.Background(), ln, src, nil, zerolog.Nop())
+}
+
+// waitFor is the script command `waitfor SOCKET`.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor SOCKET")
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := net.Dial("unix", ts.MkAbs(args[0]))
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // checkMode is the script command `mode OCTAL FILE`.

@@ -41,6 +41,9 @@ var golden = []struct {
 		HTTPAddress: "192.0.2.1:8180", Peers: 2, Functions: 3, TableVersion: 4711,
 		Addresses: []string{"/ip4/192.0.2.1/tcp/31600/p2p/" + peerA, "/ip6/2001:db8::1/tcp/31600/p2p/" + peerA},
 	})},
+	{"status-placeholder", statusTable(api.Status{
+		NodeID: peerA, HTTPAddress: "192.0.2.10:8180", Addresses: []string{"/ip4/10.1.0.1/tcp/31600/p2p/" + peerA},
+	})},
 	{"components", componentTable([]api.Component{
 		{Name: "spoa", OK: true, Since: 1_799_999_995_000},
 		{Name: "haproxy", Error: "no permission to open /run/haproxy/admin.sock", Since: 1_799_996_400_000},

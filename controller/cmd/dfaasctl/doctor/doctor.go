@@ -48,6 +48,8 @@ type Settings struct {
 	// asked for that one.
 	ConfigFile string
 	Named      bool
+	// Start is how HAProxy's service starts it next; nil if it is not to be looked at.
+	Start *Start
 	// Running is the controller at Config.AdminSocket, as far as it was found.
 	Running Running
 }
@@ -62,6 +64,8 @@ type Facts struct {
 	Gateway    gatewayFacts
 	Trust      trustFacts
 	Clock      clockFacts
+	// NextStart is whether HAProxy would start.
+	NextStart []Result
 	// Own are the addresses of this machine.
 	Own []netip.Addr
 	// User is who the controller runs as, or would; nil if that is not known.
@@ -106,6 +110,9 @@ func gather(ctx context.Context, s Settings) Facts {
 	wait.Go(func() { f.Gateway = gatherGateway(ctx, &s.Config) })
 	wait.Go(func() { f.Trust = gatherTrust(&s.Config) })
 	wait.Go(func() { f.Clock = gatherClock() })
+	if s.Start != nil {
+		wait.Go(func() { f.NextStart = judgeStart(gatherStart(ctx, *s.Start)) })
+	}
 	wait.Wait()
 	f.Own, _ = config.InterfaceAddresses() // without them, less can be told
 	if w, found := findUser(s.Running, s.Config.Identity); found {

@@ -47,10 +47,11 @@ func healthy() *Facts {
 			local: up("gateway"), peers: up("local", peerA, peerB), spoa: up("spoa"), tlsBind: "off", level: "admin",
 			settings: map[string]string{haproxy.EnvBind: ":8081", haproxy.EnvNodeID: "unknown", haproxy.EnvGateway: "127.0.0.1:8080"},
 		},
-		HTTP:    httpFacts{status: 200, nodeID: self, forged: forgedFacts{status: 403, counted: true}},
-		Gateway: gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: "figlet", Labels: faasd.Labels{HasMaxRate: true}}}}},
-		Trust:   trustFacts{identityID: self},
-		Clock:   clockFacts{synchronised: true},
+		HTTP:      httpFacts{status: 200, nodeID: self, forged: forgedFacts{status: 403, counted: true}},
+		Gateway:   gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: "figlet", Labels: faasd.Labels{HasMaxRate: true}}}}},
+		Trust:     trustFacts{identityID: self},
+		NextStart: []Result{{"DFAAS_BIND", ok("free")}},
+		Clock:     clockFacts{synchronised: true},
 	}
 }
 
@@ -196,6 +197,11 @@ func TestVerdicts(t *testing.T) {
 			f.HAProxy.local, f.HAProxy.gateway = down, gatewayName{"faas.example:8080", "faas.example", noHost}
 		}},
 		{"haproxy reaches gateway", "", "", "", func(f *Facts) { f.HAProxy.local.err = broken }},
+
+		{"haproxy's next start", "", "", "", func(f *Facts) { f.NextStart = nil }},
+		{"haproxy's next start", Fail, "DFAAS_BIND: taken by faasd", "dfaasctl check-haproxy", func(f *Facts) {
+			f.NextStart = append(f.NextStart, Result{"DFAAS_BIND", fail("x", "taken by faasd")})
+		}},
 
 		{"http address", Fail, "10.1.0.1:8081: broken", "DFAAS_BIND", func(f *Facts) { f.HTTP = httpFacts{err: broken} }},
 		{"http address", Fail, "10.1.0.1:8081: broken", "DFAAS_TLS_BIND", func(f *Facts) { f.HTTP, f.Config.PeerTLS = httpFacts{err: broken}, true }},

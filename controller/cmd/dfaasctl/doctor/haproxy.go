@@ -68,6 +68,7 @@ func haproxyChecks() []check {
 		{"haproxy tls", judgeTLS},
 		{"haproxy asks spoa", judgeSPOE},
 		{"haproxy reaches gateway", judgeGatewayServer},
+		{"haproxy's next start", judgeNextStart},
 	}
 }
 
@@ -261,4 +262,22 @@ func judgeGatewayServer(f *Facts) Verdict {
 		return fail(hint, "HAProxy does not reach %s: %s", setting, said)
 	}
 	return ok("%s is up", haproxy.BackendLocal)
+}
+
+// judgeNextStart sums up what dfaasctl check-haproxy tells in full.
+func judgeNextStart(f *Facts) Verdict {
+	var failed []string
+	for _, r := range f.NextStart {
+		if r.Level == Fail {
+			failed = append(failed, r.Check+": "+r.Finding)
+		}
+	}
+	switch {
+	case len(f.NextStart) == 0:
+		return skip()
+	case len(failed) > 0:
+		return fail("dfaasctl check-haproxy says what to do; do not restart HAProxy before", "it will not start as it should: %s", few(failed))
+	default:
+		return ok("its service's files and settings are fine")
+	}
 }

@@ -83,6 +83,9 @@ func gatherStart(ctx context.Context, s Start) *startFacts {
 	}
 	f.binds = append(f.binds, gatherBind(ctx, haproxy.EnvInstance, haproxy.FallbackAddress(s.Settings.Get(haproxy.EnvInstance)), own, others))
 	f.gateway = lookUp(ctx, s.Settings.Get(haproxy.EnvGateway))
+	if !s.Settings.Loaded() {
+		return f
+	}
 	files := []string{s.Settings.Get(haproxy.EnvSPOEConf)}
 	if s.Settings.Get(haproxy.EnvTLSBind) != "off" {
 		dir := s.Settings.Get(haproxy.EnvTLSDir)

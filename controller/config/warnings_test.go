@@ -1,0 +1,46 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestAddressWarning(t *testing.T) {
+	own := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("2001:db8::5"), netip.MustParseAddr("fe80::1")}
+	alone := own[:1]
+	for _, c := range []struct {
+		address string
+		own     []netip.Addr
+		want    string
+	}{
+		{"10.1.0.1", own, ""},
+		{"::ffff:10.1.0.1", own, ""},
+		{"2001:db8::5", own, ""},
+		{"192.0.2.10", own, "192.0.2.10 is the placeholder of an example, no peer can reach it: set http_address to an address of this machine (10.1.0.1, 2001:db8::5)"},
+		{"10.1.0.2", own, "not an address of this machine (10.1.0.1, 2001:db8::5)"},
+		{"127.0.0.1", own, "no peer on another one"},
+		{"127.0.0.1", alone, ""},
+		{"192.0.2.10", alone, "set http_address to an address of this machine"},
+	} {
+		got := AddressWarning(netip.MustParseAddr(c.address), c.own)
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.address, got, c.want)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c := Default()
+	for address, want := range map[string]string{"": "", "192.0.2.10:8081": "http_address: 192.0.2.10 is the placeholder"} {
+		c.HTTPAddress = address
+		if got := strings.Join(c.Warnings(), "\n"); (got == "") != (want == "") || !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %q", address, got)
+		}
+	}
+	// Whoever listens on the loopback interface only has its peers there.
+	c.HTTPAddress, c.Listen = "127.0.0.1:8081", []string{"/ip4/127.0.0.1/tcp/0"}
+	if got := c.Warnings(); got != nil {
+		t.Errorf("%q", got)
+	}
+}
