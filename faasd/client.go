@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
@@ -51,6 +52,7 @@ type Client struct {
 	base           *url.URL
 	user, password string
 	http           *http.Client
+	runs           atomic.Pointer[orchestration] // nil before it was asked for
 }
 
 // Function is one deployed function.
@@ -58,6 +60,16 @@ type Function struct {
 	Name   string // NAME, or NAME.NAMESPACE outside of the default namespace
 	Labels Labels // what its labels ask of DFaaS
 	Status types.FunctionStatus
+	// Ready is how many replicas take calls now. Of a function with none, which is
+	// scaled to zero, starts or has died, a call waits or fails. It is
+	// Status.AvailableReplicas where the gateway reports that, and
+	// Status.Replicas with faasd, whose list counts the tasks that run and nothing
+	// else.
+	Ready uint64
+	// ReadyKnown reports whether Ready can be relied on. Otherwise the gateway is
+	// of an unknown kind and has said of no function how many are available:
+	// Ready is Status.Replicas then, and 0 says nothing.
+	ReadyKnown bool
 }
 
 // List is what a gateway has deployed.
@@ -171,7 +183,9 @@ func (c *Client) List(ctx context.Context) (List, error) {
 			return List{}, err
 		}
 	}
-	return collected.list(), nil
+	list := collected.list()
+	c.setReady(ctx, list.Functions)
+	return list, nil
 }
 
 // namespaces returns the gateway's namespaces, at least one.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/openfaas/faas-provider/types"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 )
 
 // function is one deployed function as it runs: replaced, never changed, by
@@ -121,6 +122,8 @@ func (f *function) available() uint64 {
 	case f.record.Replicas == 0 || f.spec == nil:
 		return 0
 	case f.upstream != nil && !f.upstream.ready():
+		return 0
+	case unix.Access(f.spec.argv[0], unix.X_OK) != nil: // it was there when the function was deployed
 		return 0
 	}
 	return 1

@@ -137,6 +137,9 @@ func TestVanishedProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.want(500, "could not be run", "POST", "/function/cat", "x")
+	if text := p.want(200, `"replicas":1`, "GET", "/system/function/cat", nil); strings.Contains(text, "availableReplicas") {
+		t.Errorf("available: %s", text)
+	}
 }
 
 func TestOutputLimitWithinHeldBack(t *testing.T) {

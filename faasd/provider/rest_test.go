@@ -457,7 +457,10 @@ func TestClientWatchesProvider(t *testing.T) {
 			got = nil
 			s := <-snapshots
 			for _, f := range s.Functions {
-				got = append(got, fmt.Sprintf("%s %g %d", f.Name, f.Labels.MaxRate, f.Status.AvailableReplicas))
+				got = append(got, fmt.Sprintf("%s %g %d", f.Name, f.Labels.MaxRate, f.Ready))
+				if !f.ReadyKnown {
+					t.Errorf("it is not known whether %s is ready", f.Name)
+				}
 			}
 			return s.Err == nil && strings.Join(got, ", ") == want
 		})
