@@ -6,16 +6,14 @@ package faasd
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // DefaultNamespace is where OpenFaaS and faasd keep functions deployed without
 // a namespace. It is the same in a whole federation: names mean the same at every
 // node.
 const DefaultNamespace = "openfaas-fn"
-
-// MaxLabelLen is the longest function name and the longest namespace, in bytes:
-// both are DNS labels.
-const MaxLabelLen = 63
 
 // Name is how DFaaS calls a function: the bare name when it lives in the
 // default namespace, NAME.NAMESPACE otherwise.
@@ -36,22 +34,11 @@ func SplitName(name, byDefault string) (function, namespace string) {
 	return function, namespace
 }
 
-// ValidLabel reports whether s can name a function or a namespace: a DNS label
-// of lower-case letters, digits and inner dashes.
-func ValidLabel(s string) bool {
-	if s == "" || len(s) > MaxLabelLen || s[0] == '-' || s[len(s)-1] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
-}
+// ValidLabel reports whether s can name a function or a namespace.
+func ValidLabel(s string) bool { return funcname.ValidLabel(s) }
 
-// CheckLabel is ValidLabel with an error that says what is wrong; what names the
-// thing ("function name", "namespace").
+// CheckLabel refuses what can name neither a function nor a namespace; what names
+// the thing ("function name", "namespace").
 func CheckLabel(what, s string) error {
 	if ValidLabel(s) {
 		return nil
@@ -60,5 +47,5 @@ func CheckLabel(what, s string) error {
 	if len(s) > most {
 		s = s[:most] + "..."
 	}
-	return fmt.Errorf("%s %q is not valid: use 1 to %d lower-case letters, digits and inner dashes", what, s, MaxLabelLen)
+	return fmt.Errorf("%s %q is not valid: use 1 to %d letters, digits, _ and inner dashes", what, s, funcname.MaxLabel)
 }

@@ -11,20 +11,32 @@ import (
 	"io"
 )
 
-// Unmarshal decodes one JSON document into v. It refuses unknown fields, a name
-// that occurs twice in one object, names with anything but a-z, 0-9, "_", "-"
-// and "." in them, and trailing data. Field names of v must be of those
-// characters.
+// Unmarshal decodes one JSON document into v. It refuses unknown fields and
+// whatever Lenient refuses.
 func Unmarshal(data []byte, v any) error {
+	ignored, err := Lenient(data, v)
+	if err == nil && ignored != "" {
+		err = fmt.Errorf("unknown field %q", ignored)
+	}
+	return err
+}
+
+// Lenient decodes one JSON document into v, as documents are read that a newer
+// program may have written: fields that v does not have are ignored, and the
+// first of them is returned, "" if there is none. It refuses a name that occurs
+// twice in one object, names with anything but letters, digits, "_", "-" and "."
+// in them, names that are a field's but for their case, and trailing data.
+func Lenient(data []byte, v any) (ignored string, err error) {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return readable(err)
+		return "", readable(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the end of the document")
+		return "", errors.New("data after the end of the document")
 	}
-	return CheckNames(data)
+	s := scanner{data: data, shapes: []*shape{shapeOf(v)}}
+	err = s.scan()
+	return s.ignored, err
 }
 
 func readable(err error) error {
@@ -38,23 +50,17 @@ func readable(err error) error {
 	return err
 }
 
-// CheckNames reports the first name in a JSON document that is not made of
-// a-z, 0-9, "_", "-" and "." or that occurs twice in one object. The document
-// must be valid JSON.
-func CheckNames(data []byte) error {
-	s := scanner{data: data}
-	return s.scan()
-}
-
 // scanner walks over the strings and brackets of a valid document. Two objects
 // of the same depth never overlap, so one map for each depth, from a name to
 // the object that had it last, finds what occurs twice.
 type scanner struct {
-	data   []byte
-	pos    int
-	open   []int            // enclosing values: number of the object, or 0 for an array
-	number int              // of objects so far
-	last   []map[string]int // by depth
+	data    []byte
+	pos     int
+	open    []int            // enclosing values: number of the object, or 0 for an array
+	number  int              // of objects so far
+	last    []map[string]int // by depth
+	shapes  []*shape         // of the document, the enclosing values, and the next value
+	ignored string           // the first unknown name
 }
 
 func (s *scanner) scan() error {
@@ -63,13 +69,14 @@ func (s *scanner) scan() error {
 		switch s.data[s.pos] {
 		case '{':
 			s.number++
-			s.open = append(s.open, s.number)
+			s.enter(s.number)
 			expectName = true
 		case '[':
-			s.open = append(s.open, 0)
+			s.enter(0)
 			expectName = false
 		case '}', ']':
 			s.open = s.open[:len(s.open)-1]
+			s.shapes = s.shapes[:len(s.open)+1]
 			expectName = false
 		case ':':
 			expectName = false
@@ -88,6 +95,14 @@ func (s *scanner) scan() error {
 	return nil
 }
 
+// enter goes into an object or, with number 0, an array. The shape of what is
+// directly inside an array or a map is known at once, that of a struct's field
+// when its name has been read.
+func (s *scanner) enter(number int) {
+	s.open = append(s.open, number)
+	s.shapes = append(s.shapes, s.shapes[len(s.shapes)-1].element())
+}
+
 // text moves to the closing quote and returns what is between.
 func (s *scanner) text() []byte {
 	start := s.pos + 1
@@ -100,9 +115,12 @@ func (s *scanner) text() []byte {
 }
 
 func (s *scanner) name(name []byte) error {
+	if len(name) == 0 {
+		return errors.New("a field has no name")
+	}
 	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.') {
-			return fmt.Errorf("field %.80q: names are made of a-z, 0-9, _, - and . only", name)
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.') {
+			return fmt.Errorf("field %.80q: names are made of letters, digits, _, - and . only", name)
 		}
 	}
 	depth := len(s.open)
@@ -114,5 +132,26 @@ func (s *scanner) name(name []byte) error {
 		return fmt.Errorf("field %.80q occurs twice in one object", name)
 	}
 	s.last[depth][string(name)] = object
+	return s.field(name)
+}
+
+// field finds the shape of the value that follows a name.
+func (s *scanner) field(name []byte) error {
+	in := s.shapes[len(s.shapes)-2]
+	if in == nil || in.fields == nil {
+		return nil
+	}
+	next, known := in.fields[string(name)]
+	if !known {
+		for field := range in.fields {
+			if len(field) == len(name) && bytes.EqualFold([]byte(field), name) {
+				return fmt.Errorf("field %.80q: it is written %q", name, field)
+			}
+		}
+		if s.ignored == "" {
+			s.ignored = string(name[:min(len(name), 80)])
+		}
+	}
+	s.shapes[len(s.shapes)-1] = next
 	return nil
 }

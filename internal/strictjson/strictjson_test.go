@@ -28,14 +28,15 @@ func TestUnmarshal(t *testing.T) {
 		`{"a":1} {}`:                       "after the end",
 		`{"a":1}]`:                         "after the end",
 		`{"x":1}`:                          "unknown field",
-		`{"A":1}`:                          "made of",
+		`{"A":1}`:                          "written",
+		`{"x":{"a":1,"a":2}}`:              "twice",
 		`{"\u0061":1}`:                     "made of",
 		`{"a":1,"a":1}`:                    "twice",
 		`{"a":1,"d":{"a":1},"a":2}`:        "twice",
 		`{"b":[{"a":1},{"a":1,"a":2}]}`:    "twice",
 		`{"d":{"a":1,"d":{"a":2},"a":3}}`:  "twice",
 		`{"c":{"x":1,"x":1}}`:              "twice",
-		`{"c":{"":1,"y":2,"":3}}`:          "twice",
+		`{"c":{"":1}}`:                     "no name",
 		`{"a":"x"}`:                        "is not a",
 		`{"a":1e999}`:                      "is not a",
 		`{"b":[{"c":{"q\"":1}}]}`:          "made of",
@@ -51,7 +52,28 @@ func TestUnmarshal(t *testing.T) {
 	}
 }
 
-// duplicates is CheckNames by means of the standard decoder.
+func TestLenientIgnoresWhatItDoesNotKnow(t *testing.T) {
+	for doc, want := range map[string]string{
+		`{"a":1}`:       "",
+		`{"a":1,"x":2}`: "x",
+		`{"y":{"a":1,"B":[{"Z":1}]},"x":2,"a":1}`:   "y",
+		`{"b":[{"a":1},{"d":{"a":1,"new":[]}}]}`:    "new",
+		`{"c":{"MyFunc":1,"myfunc":2,"my_func":3}}`: "",
+		`{"d":{"c":{"A":1}},"b":[{"c":{"A":1}}]}`:   "",
+	} {
+		var d document
+		ignored, err := Lenient([]byte(doc), &d)
+		if err != nil || ignored != want {
+			t.Errorf("%s: ignored %q, %v, want %q", doc, ignored, err, want)
+		}
+	}
+	var d document
+	if _, err := Lenient([]byte(`{"new":[{"a":5}],"a":1,"d":{"a":2,"more":true}}`), &d); err != nil || d.A != 1 || d.D.A != 2 {
+		t.Errorf("read %+v, %v", d, err)
+	}
+}
+
+// duplicates finds names that occur twice by means of the standard decoder.
 func duplicates(d *json.Decoder) (bool, error) {
 	tok, err := d.Token()
 	if err != nil {
@@ -81,7 +103,7 @@ func duplicates(d *json.Decoder) (bool, error) {
 	return found, err
 }
 
-func FuzzCheckNames(f *testing.F) {
+func FuzzLenient(f *testing.F) {
 	for _, s := range []string{`{"a":[{"b":{},"c":1},{"b":2}],"b":"\"}{,"}`, `{"a":1,"a":1}`, `[{"a":[1,{"a":2}],"a":3}]`, `"x"`} {
 		f.Add([]byte(s))
 	}
@@ -93,12 +115,28 @@ func FuzzCheckNames(f *testing.F) {
 		if err != nil {
 			return // deeper than the oracle goes
 		}
-		got := CheckNames(data)
+		var anything any
+		_, got := Lenient(data, &anything)
 		if want && got == nil {
 			t.Errorf("%s: duplicate not found", data)
 		}
 		if !want && got != nil && strings.Contains(got.Error(), "twice") {
 			t.Errorf("%s: %v", data, got)
 		}
+		checkIgnored(t, data)
 	})
+}
+
+// checkIgnored compares what is ignored with what the standard decoder does not
+// know.
+func checkIgnored(t *testing.T, data []byte) {
+	ignored, err := Lenient(data, new(document))
+	if err != nil {
+		return
+	}
+	d := json.NewDecoder(strings.NewReader(string(data)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(new(document)); (err != nil) != (ignored != "") {
+		t.Errorf("%s: ignored %q, the standard decoder says %v", data, ignored, err)
+	}
 }
