@@ -56,6 +56,7 @@ type spoaKeeper struct {
 	table    *table.Table // newest, nil before the first
 	looked   bool         // for a table of an earlier run
 	refusal  error        // why the SPOA does not want that table
+	spoaRun  int64        // of the SPOA, by its start; another may be of another release
 	answers  bool         // it did at the last look; else the table waits for the next
 	versions uint64       // given to tables so far
 	accepted uint64       // version of the last that was accepted
@@ -100,6 +101,9 @@ func (k *spoaKeeper) poll(ctx context.Context) spoaEvent {
 	}
 	if err != nil {
 		return spoaEvent{version: k.accepted, err: fmt.Errorf("reading the SPOA's counters: %w", err)}
+	}
+	if report.StartMillis != k.spoaRun {
+		k.spoaRun, k.refusal = report.StartMillis, nil
 	}
 	err = k.refusal
 	if k.table != nil && err == nil && (!report.TableFresh || report.TableVersion != k.accepted) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -98,7 +99,7 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 // default namespace must be named without it.
 func validName(name, defaultNamespace string) bool {
 	_, namespace, dotted := strings.Cut(name, ".")
-	return table.ValidName(name) && !(dotted && namespace == defaultNamespace)
+	return funcname.Valid(name) && !(dotted && namespace == defaultNamespace)
 }
 
 // builder keeps account of what has gone into a table.

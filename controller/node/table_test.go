@@ -51,7 +51,7 @@ func TestBuildTable(t *testing.T) {
 			},
 			{Name: "remote", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 			{Name: "alias.openfaas-fn", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
-			{Name: "BAD", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
+			{Name: "BAD!", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
 		}},
 		peers: []tablePeer{
 			{id: up, token: "t.o.k", usable: true}, {id: down, token: "t.o.k"},

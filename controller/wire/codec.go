@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -75,7 +76,7 @@ func Encode(a Announcement) (data []byte, dropped int, err error) {
 // fitting returns the most demanded of the offers, as many as fit into budget
 // bytes of JSON and into MaxOffers.
 func fitting(offers []strategy.Offer, budget int) ([]strategy.Offer, error) {
-	kept := slices.Clone(offers)
+	kept := slices.DeleteFunc(slices.Clone(offers), func(o strategy.Offer) bool { return funcname.Valid(o.Name) && !funcname.ValidFirst(o.Name) })
 	slices.SortFunc(kept, func(a, b strategy.Offer) int {
 		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), cmp.Compare(a.Name, b.Name))
 	})

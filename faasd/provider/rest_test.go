@@ -118,7 +118,7 @@ func TestRefusedDeployments(t *testing.T) {
 	}{
 		"no name":             {strict, object{"image": "figlet"}, "function name"},
 		"bad name":            {strict, object{"service": "../x", "image": "figlet"}, "function name"},
-		"upper case":          {strict, object{"service": "Figlet", "image": "figlet"}, "function name"},
+		"not ASCII":           {strict, object{"service": "fïglet", "image": "figlet"}, "function name"},
 		"dot in name":         {strict, object{"service": "a.b", "image": "figlet"}, "function name"},
 		"bad namespace":       {strict, object{"service": "x", "namespace": "a/b", "image": "figlet"}, "namespace"},
 		"no image":            {strict, object{"service": "x"}, "image"},

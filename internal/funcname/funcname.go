@@ -5,6 +5,8 @@ package funcname
 import (
 	"fmt"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/protocol"
 )
 
 const (
@@ -27,6 +29,9 @@ func Check(s string) error {
 
 // ValidLabel reports whether s can be a NAME or a NAMESPACE.
 func ValidLabel(s string) bool {
+	if protocol.Previous {
+		return validFirstLabel(s)
+	}
 	return bounded(s) && !strings.ContainsFunc(s, func(c rune) bool {
 		return !(c >= 'A' && c <= 'Z' || c == '_' || narrow(c))
 	})

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -31,6 +32,7 @@ var ErrRefused = errors.New("the SPOA refused the table")
 type Client struct {
 	socket string
 	http   *http.Client
+	newest atomic.Int64 // version of tables that the SPOA understood when it was asked last
 }
 
 // New returns a client of the SPOA whose control socket has that path. Nothing
@@ -51,12 +53,13 @@ func New(socket string) *Client {
 // Close closes idle connections. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// PutTable replaces the SPOA's table. The error is ErrRefused if the table is
+// PutTable replaces the SPOA's table, in the version that the SPOA named when its
+// meter was read last. The error is ErrRefused if the table is
 // invalid, and something else if the SPOA could not be reached.
 func (c *Client) PutTable(ctx context.Context, t *table.Table) error {
-	body, err := json.Marshal(t)
+	body, err := table.Encode(t, int(c.newest.Load()))
 	if err != nil {
-		return fmt.Errorf("encode table: %w", err)
+		return err
 	}
 	return c.do(ctx, http.MethodPut, pathTable, body, nil)
 }
@@ -72,6 +75,9 @@ func (c *Client) Table(ctx context.Context) (*table.Table, error) {
 func (c *Client) Meter(ctx context.Context) (meter.Report, error) {
 	var r meter.Report
 	err := c.do(ctx, http.MethodGet, pathMeter, nil, &r)
+	if err == nil {
+		c.newest.Store(int64(r.TableNewest))
+	}
 	return r, err
 }
 

@@ -157,17 +157,82 @@ func TestStatuses(t *testing.T) {
 	}{
 		{"PUT", "/v1/table", `{`, 400, "cut short"},
 		{"PUT", "/v1/table", ``, 400, "empty"},
-		{"PUT", "/v1/table", `{"version":1,"nonsense":2}`, 400, `unknown field "nonsense"`},
+		{"PUT", "/v1/table", `{"version":1,"nonsense":2}`, 400, "ttl_ms: 0 is not"},
+		{"PUT", "/v1/table", `{"speaks":9,"needs":9,"version":1}`, 400, "upgrade dfaas-spoa"},
 		{"PUT", "/v1/table", strings.Repeat(" ", table.MaxBytes+1), 413, "16 MiB"},
 		{"POST", "/v1/table", ``, 405, ""},
 		{"GET", "/v1/tables", ``, 404, ""},
 		{"DELETE", "/v1/meter", ``, 405, ""},
 		{"GET", "/v1/meter", ``, 200, `"denied":{}`},
+		{"GET", "/v1/meter", ``, 200, `"table_oldest":1,"table_newest":2`},
+		{"GET", "/v1/health", ``, 200, `"table_oldest":1,"table_newest":2`},
 		{"GET", "/v1/health", ``, 200, `"version":"v1.2.3"`},
 	} {
 		status, text := request(t, socket, test.method, test.path, strings.NewReader(test.body))
 		if status != test.status || !strings.Contains(text, test.text) {
 			t.Errorf("%s %s %.30s: %d %s, want %d with %q", test.method, test.path, test.body, status, text, test.status, test.text)
+		}
+	}
+}
+
+// TestNewerController: fields of a newer controller are ignored and counted.
+func TestNewerController(t *testing.T) {
+	router, socket, _ := serve(t)
+	body, err := table.Encode(testtable.New(1, 1), table.Newest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := strings.Replace(string(body), `"speaks":2`, `"speaks":7,"cost":{"f0":1}`, 1)
+	if status, text := request(t, socket, "PUT", "/v1/table", strings.NewReader(newer)); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, text)
+	}
+	if tab := router.Status(time.Now()).Table; tab.Speaks != 7 || tab.Needs != 1 {
+		t.Errorf("table %+v", tab)
+	}
+	h, err := control.New(socket).Health(t.Context())
+	if err != nil || h.TablesNewer != 1 || h.TablesRefused != 0 {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if _, text := request(t, socket, "GET", "/metrics", http.NoBody); !strings.Contains(text, "dfaas_spoa_tables_newer_total 1") {
+		t.Error("not counted in the metrics")
+	}
+}
+
+// TestOlderSPOA: one that names no version gets the table of the first release.
+func TestOlderSPOA(t *testing.T) {
+	var got string
+	meters := []string{`{"start_ms":1,"table_version":0}`, `{"start_ms":2,"table_version":0,"table_oldest":1,"table_newest":2}`, `{"start_ms":3}`}
+	old := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/meter" {
+			_, _ = io.WriteString(w, meters[0])
+			meters = meters[1:]
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		got = string(body)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: old, ReadHeaderTimeout: time.Second}}
+	srv.Start()
+	defer srv.Close()
+	c := control.New(socket)
+	defer c.Close()
+	for _, ranged := range []bool{false, false, true, false} {
+		if err := c.PutTable(t.Context(), testtable.New(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(got, `"speaks":2,"needs":1`) != ranged || strings.Contains(got, "speaks") != ranged {
+			t.Errorf("%d meters left: sent %s", len(meters), got)
+		}
+		if len(meters) > 0 {
+			if _, err := c.Meter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -247,6 +312,7 @@ func FuzzHandler(f *testing.F) {
 	}
 	f.Add("PUT", "/v1/table", body)
 	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"share":1`), []byte(`"share":-1`), 1))
+	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"version":1`), []byte(`"speaks":3,"needs":2,"version":2,"later":{}`), 1))
 	f.Add("PUT", "/v1//table", body)
 	for _, path := range []string{"/v1/table", "/v1/meter", "/v1/health", "/metrics", "/v1/../metrics", "*", ""} {
 		f.Add("GET", path, []byte{})

@@ -30,6 +30,7 @@ var (
 	descFresh     = describe("table_fresh", "1 while there is a table within its time to live.")
 	descExpires   = describe("table_expires_seconds", "Time until the table expires; below 0 since it has.")
 	descTables    = describe("tables_refused_total", "Tables that were not accepted.")
+	descNewer     = describe("tables_newer_total", "Tables with fields that this dfaas-spoa does not know and ignored.")
 	descConns     = describe("connections", "Open SPOP connections.")
 	descRefused   = describe("connections_refused_total", "SPOP connections over the bound, closed at once.")
 	descFrames    = describe("frames_refused_total", "SPOP frames of a length that no HAProxy sends.")
@@ -45,8 +46,8 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 type collector Server
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDecisions, descDenied, descVersion, descFresh, descExpires, descTables, descConns,
-		descRefused, descFrames, descPanics, descInfo} {
+	for _, d := range []*prometheus.Desc{descDecisions, descDenied, descVersion, descFresh, descExpires, descTables, descNewer,
+		descConns, descRefused, descFrames, descPanics, descInfo} {
 		ch <- d
 	}
 }
@@ -71,6 +72,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descFresh, fresh)
 	gauge(descExpires, st.Expires.Seconds())
 	counter(descTables, c.refused.Load())
+	counter(descNewer, c.newer.Load())
 	gauge(descConns, float64(c.agent.Connections()))
 	counter(descRefused, c.agent.ConnectionsRefused())
 	counter(descFrames, c.agent.FramesRefused())

@@ -42,7 +42,12 @@ type Health struct {
 	ExpiresMillis int64 `json:"expires_ms"`
 	// TablesRefused counts tables that were not accepted.
 	TablesRefused uint64 `json:"tables_refused"`
-	Connections   int64  `json:"connections"` // from HAProxy, open now
+	// TablesNewer counts tables with fields that this SPOA does not know.
+	TablesNewer uint64 `json:"tables_newer"`
+	// TableOldest and TableNewest are the versions of tables that it understands.
+	TableOldest int   `json:"table_oldest"`
+	TableNewest int   `json:"table_newest"`
+	Connections int64 `json:"connections"` // from HAProxy, open now
 }
 
 // Server answers on the control socket.
@@ -53,6 +58,8 @@ type Server struct {
 	start   time.Time
 	agent   AgentStats
 	refused atomic.Uint64
+	newer   atomic.Uint64          // tables with fields that were ignored
+	unknown atomic.Pointer[string] // the field logged last
 }
 
 // AgentStats are the counters of the SPOP side.
@@ -80,7 +87,7 @@ func (s *Server) Handler() http.Handler {
 }
 
 func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
-	t, status, err := readTable(w, r)
+	t, unknown, status, err := readTable(w, r)
 	if err == nil {
 		status, err = http.StatusBadRequest, s.router.Swap(t, time.Now())
 	}
@@ -90,22 +97,35 @@ func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
+	s.noteUnknown(unknown)
 	s.log.Debug().Uint64("version", t.Version).Int("functions", len(t.Functions)).Int("peers", len(t.Peers)).Msg("new table")
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// readTable returns the table of a request, or what is wrong and the status for
-// it.
-func readTable(w http.ResponseWriter, r *http.Request) (*table.Table, int, error) {
+// noteUnknown counts tables with fields that were ignored, and says so once for
+// each field in a row: tables come every few seconds.
+func (s *Server) noteUnknown(field string) {
+	if field == "" {
+		return
+	}
+	s.newer.Add(1)
+	if last := s.unknown.Swap(&field); last == nil || *last != field {
+		s.log.Info().Str("field", field).Msg("dfaas-controller is newer: what this dfaas-spoa does not know is ignored")
+	}
+}
+
+// readTable returns the table of a request and the first field of it that is not
+// known, or what is wrong and the status for it.
+func readTable(w http.ResponseWriter, r *http.Request) (t *table.Table, unknown string, status int, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, table.MaxBytes))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return nil, http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
+		return nil, "", http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, errors.New("the table was cut short")
+		return nil, "", http.StatusBadRequest, errors.New("the table was cut short")
 	}
-	t, err := table.Decode(body)
-	return t, http.StatusBadRequest, err
+	t, unknown, err = table.Decode(body)
+	return t, unknown, http.StatusBadRequest, err
 }
 
 func (s *Server) getTable(w http.ResponseWriter, _ *http.Request) {
@@ -130,7 +150,9 @@ func redacted(t *table.Table) *table.Table {
 }
 
 func (s *Server) getMeter(w http.ResponseWriter, _ *http.Request) {
-	answer(w, s.router.Report(time.Now()))
+	report := s.router.Report(time.Now())
+	report.TableOldest, report.TableNewest = table.Oldest, table.Newest()
+	answer(w, report)
 }
 
 func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) {
@@ -140,6 +162,9 @@ func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) {
 		StartMillis:   s.start.UnixMilli(),
 		UptimeMillis:  now.Sub(s.start).Milliseconds(),
 		TablesRefused: s.refused.Load(),
+		TablesNewer:   s.newer.Load(),
+		TableOldest:   table.Oldest,
+		TableNewest:   table.Newest(),
 		Connections:   s.agent.Connections(),
 	}
 	if st := s.router.Status(now); st.Table != nil {

@@ -21,6 +21,10 @@ type Report struct {
 
 	TableVersion uint64 `json:"table_version"` // 0: no table yet
 	TableFresh   bool   `json:"table_fresh"`   // there is a table within its time to live
+	// TableOldest and TableNewest are the versions of tables that this SPOA
+	// understands; both 0 in reports of the first version, which understood that.
+	TableOldest int `json:"table_oldest,omitempty"`
+	TableNewest int `json:"table_newest,omitempty"`
 
 	Functions []Function `json:"functions"` // those of the current table, and others with counts
 	// Denied counts refused claims to be a peer by reason (unknown_peer,

@@ -5,7 +5,11 @@
 // whole. A table is a value: nobody changes one after it was handed over.
 package table
 
-import "time"
+import (
+	"time"
+
+	"github.com/dfaas/dfaas/internal/funcname"
+)
 
 // Unlimited is the rate, in requests per second, of a function or a peer that
 // no limit applies to.
@@ -22,12 +26,16 @@ const (
 	// MaxClockOffset is more than any clock that was never set is wrong by.
 	MaxClockOffset = 100 * 365 * 24 * time.Hour
 	MaxTokenLen    = 1024 // bytes
-	MaxNameLen     = 127  // bytes of NAME.NAMESPACE: two DNS labels and a dot
+	MaxNameLen     = funcname.MaxLen
 )
 
 // Table is the whole of what one SPOA needs to know, as sent by
 // PUT /v1/table.
 type Table struct {
+	// Speaks is the version that the table is written in, Needs the least that a
+	// SPOA must understand to obey it. Both absent: version 1. Encode sets them.
+	Speaks int `json:"speaks,omitempty"`
+	Needs  int `json:"needs,omitempty"`
 	// Version grows by at least one with every table of one controller run;
 	// it is there to be logged and compared, not to be obeyed.
 	Version uint64 `json:"version"`
@@ -61,7 +69,7 @@ type Table struct {
 // Function is one function's row.
 type Function struct {
 	// Name is NAME for functions of the default namespace, NAME.NAMESPACE for
-	// all others: lower-case DNS labels.
+	// all others, see package funcname.
 	Name string `json:"name"`
 	// Local is nil when the function is not deployed on this node.
 	Local *Local `json:"local,omitempty"`

@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -28,9 +29,9 @@ func TestDecode(t *testing.T) {
 	want.Functions[0].Name = "f0.other"
 	want.Functions[1].Local = &table.Local{Rate: table.Unlimited, Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
 	want.Functions[2].Forward[1].TimeoutMillis = 3_600_000
-	got, err := table.Decode(encode(t, want))
-	if err != nil {
-		t.Fatal(err)
+	got, unknown, err := table.Decode(encode(t, want))
+	if err != nil || unknown != "" {
+		t.Fatal(unknown, err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("table differs (-want +got):\n%s", diff)
@@ -49,15 +50,18 @@ func TestDecodeRefuses(t *testing.T) {
 		"at most":                strings.Repeat(" ", table.MaxBytes) + good,
 		"cut short":              good[:len(good)-1],
 		"after the end":          good + "{}",
-		`"surprise"`:             replace(`"version"`, `"surprise"`),
-		"names are made of":      replace(`"version"`, `"Version"`),
+		"version: must be":       replace(`"version"`, `"surprise"`),
+		"it is written":          replace(`"version"`, `"Version"`),
+		"upgrade dfaas-spoa":     replace(`"version"`, `"speaks":9,"needs":9,"version"`),
+		"version 3 that needs 4": replace(`"version"`, `"speaks":3,"needs":4,"version"`),
+		"version 2 that needs 0": replace(`"version"`, `"speaks":2,"version"`),
 		"twice":                  replace(`"version":1`, `"version":1,"version":2`),
-		`"version"`:              replace(`"version":1`, `"version":-1`),
+		`field "version"`:        replace(`"version":1`, `"version":-1`),
 		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
 		`"functions.local.rate"`: replace(`"rate":10`, `"rate":"10"`),
 		"version: must":          "null",
 	} {
-		if _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
+		if _, _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("error %v, want one with %s", err, why)
 		}
 	}
@@ -81,7 +85,7 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		id(0) + ": id: is this":                             func(t *tab) { t.Peers[1].ID = id(0) },
 		id(2) + ": token: 1025":                             func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
 		id(2) + ": token: has":                              func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
-		id(1) + `: inbound: "F`:                             func(t *tab) { t.Peers[0].Inbound["F"] = 1 },
+		id(1) + `: inbound: "F!`:                            func(t *tab) { t.Peers[0].Inbound["F!"] = 1 },
 		id(1) + ": inbound: f0":                             func(t *tab) { t.Peers[0].Inbound["f0"] = math.Inf(1) },
 		id(1) + ": inbound: f9":                             func(t *tab) { t.DefaultNamespace, t.Peers[0].Inbound["f9.main"] = "main", 1 },
 		"function number 2: name":                           func(t *tab) { t.Functions[1].Name = "f/../1" },
@@ -140,19 +144,21 @@ func TestTooManyEntries(t *testing.T) {
 	}
 }
 
-func TestValidName(t *testing.T) {
-	label63 := strings.Repeat("a", 63)
-	for _, name := range []string{"a", "a-b", "0", "x.y", "a--b", label63 + "." + label63} {
-		if !table.ValidName(name) {
-			t.Errorf("%q refused", name)
-		}
+// TestNewerTable: a controller that is newer may send fields that this SPOA does
+// not know, and functions named by the rules of today.
+func TestNewerTable(t *testing.T) {
+	tab := testtable.New(2, 1)
+	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func"
+	tab.Peers[0].Inbound = map[string]float64{"MyFunc": 1, "my_func": 2}
+	doc := strings.Replace(string(encode(t, tab)), `"version":1`, `"speaks":9,"needs":2,"version":1,"color":{"Red":[1,{}]}`, 1)
+	doc = strings.Replace(doc, `"local":{`, `"local":{"later":null,`, 1)
+	got, unknown, err := table.Decode([]byte(doc))
+	if err != nil || unknown != "color" {
+		t.Fatalf("unknown %q, %v", unknown, err)
 	}
-	for _, name := range []string{
-		"", ".", "a.", ".a", "a.b.c", "-a", "a-", "a.-b", "A", "a_b", "a/b", "ä", "a b", "a\n", label63 + "a", "%61",
-	} {
-		if table.ValidName(name) {
-			t.Errorf("%q accepted", name)
-		}
+	tab.Speaks, tab.Needs = 9, 2
+	if diff := cmp.Diff(tab, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -164,9 +170,16 @@ func FuzzDecode(f *testing.F) {
 	full.Functions[0].Local.TimeoutMillis, full.Functions[0].Forward[0].TimeoutMillis = 2000, 300_000
 	f.Add(encode(f, full))
 	f.Add(encode(f, testtable.New(0, 0)))
+	full.Functions[1].Name, full.Functions[1].Local = "My_Func.Name_Space", nil
+	current, err := table.Encode(full, table.Newest())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(current)
+	f.Add(bytes.Replace(current, []byte(`"speaks":2`), []byte(`"speaks":5,"later":[{"Z":{}}]`), 1))
 	f.Add([]byte(`{"version":1,"node_id":"x","ttl_ms":1,"functions":null,"peers":[{"id":"y","inbound":{"a":-1}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		tab, err := table.Decode(data)
+		tab, _, err := table.Decode(data)
 		if err != nil {
 			if tab != nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\r") {
 				t.Errorf("refused with %+v, %q", tab, err)
@@ -177,12 +190,15 @@ func FuzzDecode(f *testing.F) {
 			tab.TTL() <= 0 || tab.TTL() > table.MaxTTL {
 			t.Errorf("accepted out of bounds: %v, %s", err, encode(t, tab))
 		}
-		again, err := table.Decode(encode(t, tab))
+		again, _, err := table.Decode(encode(t, tab))
 		if err != nil {
 			t.Fatalf("accepted, but not again: %v", err)
 		}
 		if diff := cmp.Diff(encode(t, tab), encode(t, again)); diff != "" {
 			t.Errorf("read differently the second time:\n%s", diff)
+		}
+		for _, version := range []int{0, 1, 2, 3} {
+			checkVersion(t, tab, version)
 		}
 	})
 }
@@ -191,7 +207,7 @@ func BenchmarkDecode(b *testing.B) {
 	data := encode(b, testtable.New(1000, 100))
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := table.Decode(data); err != nil {
+		if _, _, err := table.Decode(data); err != nil {
 			b.Fatal(err)
 		}
 	}

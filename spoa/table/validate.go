@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -12,7 +13,6 @@ import (
 const (
 	MaxWeight        = 1e9
 	MaxTimeoutMillis = 3_600_000
-	maxLabelLen      = 63 // of a DNS label, RFC 1035
 )
 
 // Validate reports the first thing that is wrong with the table, naming the
@@ -29,6 +29,9 @@ func (t *Table) Validate() error {
 }
 
 func (t *Table) validateHead() error {
+	if err := t.checkVersion(); err != nil {
+		return err
+	}
 	switch {
 	case t.Version == 0:
 		return fmt.Errorf("version: must be at least 1")
@@ -36,8 +39,8 @@ func (t *Table) validateHead() error {
 		return fmt.Errorf("ttl_ms: %d is not within 1 and %d", t.TTLMillis, MaxTTL.Milliseconds())
 	case t.ClockOffsetMillis > MaxClockOffset.Milliseconds() || t.ClockOffsetMillis < -MaxClockOffset.Milliseconds():
 		return fmt.Errorf("clock_offset_ms: %d is not within %d of 0", t.ClockOffsetMillis, MaxClockOffset.Milliseconds())
-	case t.DefaultNamespace != "" && !isLabel(t.DefaultNamespace):
-		return fmt.Errorf("default_namespace: %.80q is not a lower-case DNS label", t.DefaultNamespace)
+	case t.DefaultNamespace != "" && !funcname.ValidLabel(t.DefaultNamespace):
+		return fmt.Errorf("default_namespace: %.80q is not a namespace", t.DefaultNamespace)
 	case len(t.Functions) > MaxFunctions:
 		return fmt.Errorf("functions: %d of them, at most %d are accepted", len(t.Functions), MaxFunctions)
 	case len(t.Peers) > MaxPeers:
@@ -83,13 +86,13 @@ func (p *Peer) validate(defaultNamespace string) error {
 		return fmt.Errorf("token: has characters that no JWT has")
 	}
 	for name, rate := range p.Inbound {
-		if !ValidName(name) {
-			return fmt.Errorf("inbound: %.80q is not a function name", name)
+		if err := funcname.Check(name); err != nil {
+			return fmt.Errorf("inbound: %w", err)
 		}
 		if inNamespace(name, defaultNamespace) {
 			return fmt.Errorf("inbound: %s: functions of the default namespace are named without it", name)
 		}
-		if err := validRate(rate); err != nil {
+		if err := checkLimit(rate); err != nil {
 			return fmt.Errorf("inbound: %s: %w", name, err)
 		}
 	}
@@ -101,8 +104,8 @@ func (t *Table) validateFunctions(peers map[string]bool) error {
 	forwards := 0
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		if !ValidName(f.Name) {
-			return fmt.Errorf("function number %d: name: %.80q is not NAME or NAME.NAMESPACE in lower-case DNS labels", i+1, f.Name)
+		if err := funcname.Check(f.Name); err != nil {
+			return fmt.Errorf("function number %d: name: %w", i+1, err)
 		}
 		if inNamespace(f.Name, t.DefaultNamespace) {
 			return fmt.Errorf("function %s: name: functions of the default namespace are named without it", f.Name)
@@ -140,10 +143,10 @@ func (f *Function) validate(peers map[string]bool) error {
 		if !(fw.Weight >= 0 && fw.Weight <= MaxWeight) {
 			return fmt.Errorf("forward: %s: weight: %v is not within 0 and %v", fw.Peer, fw.Weight, float64(MaxWeight))
 		}
-		if err := validRate(fw.Rate); err != nil {
+		if err := checkLimit(fw.Rate); err != nil {
 			return fmt.Errorf("forward: %s: rate: %w", fw.Peer, err)
 		}
-		if err := validTimeout(fw.TimeoutMillis); err != nil {
+		if err := CheckTimeout(fw.TimeoutMillis); err != nil {
 			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
 		}
 	}
@@ -151,23 +154,16 @@ func (f *Function) validate(peers map[string]bool) error {
 }
 
 func (l *Local) validate() error {
-	if err := validRate(l.Rate); err != nil {
+	if err := checkLimit(l.Rate); err != nil {
 		return fmt.Errorf("rate: %w", err)
 	}
 	if !(l.Share >= 0 && l.Share <= 1) {
 		return fmt.Errorf("share: %v is not within 0 and 1", l.Share)
 	}
-	if err := validTimeout(l.TimeoutMillis); err != nil {
+	if err := CheckTimeout(l.TimeoutMillis); err != nil {
 		return fmt.Errorf("timeout_ms: %w", err)
 	}
 	return nil
-}
-
-// ValidName reports whether name is a function's name as tables have it: NAME or
-// NAME.NAMESPACE, both of them lower-case DNS labels.
-func ValidName(name string) bool {
-	name, ns, found := strings.Cut(name, ".")
-	return isLabel(name) && (!found || isLabel(ns))
 }
 
 // inNamespace reports whether a valid name spells out that namespace.
@@ -176,36 +172,37 @@ func inNamespace(name, namespace string) bool {
 	return found && ns == namespace
 }
 
-func isLabel(s string) bool {
-	if s == "" || len(s) > maxLabelLen || s[0] == '-' || s[len(s)-1] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
-			return false
-		}
-	}
-	return true
-}
-
 // notOfToken tells characters that occur in no JWT: not base64url, not a dot.
 func notOfToken(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
 }
 
-func validTimeout(millis int64) error {
+// CheckTimeout refuses what cannot be a function's time limit in ms, 0 for none.
+func CheckTimeout(millis int64) error {
 	if millis < 0 || millis > MaxTimeoutMillis {
-		return fmt.Errorf("%d is not within 0 and %d", millis, MaxTimeoutMillis)
+		return fmt.Errorf("%d is not within 0 and %d ms", millis, MaxTimeoutMillis)
 	}
 	return nil
 }
 
-func validRate(r float64) error {
-	if r == Unlimited || r >= 0 && r <= MaxRate {
+// CheckRate refuses what cannot be a rate in requests/s. Unlimited is none.
+func CheckRate(r float64) error {
+	switch {
+	case r >= 0 && r <= MaxRate:
 		return nil
-	}
-	if math.IsNaN(r) || math.IsInf(r, 0) {
+	case math.IsNaN(r) || math.IsInf(r, 0):
 		return fmt.Errorf("%v is not a number of requests/s", r)
 	}
-	return fmt.Errorf("%v is not within 0 and %v requests/s, nor -1 for unlimited", r, float64(MaxRate))
+	return fmt.Errorf("%v is not within 0 and %v requests/s", r, float64(MaxRate))
+}
+
+// checkLimit is CheckRate for rates that may be Unlimited, too.
+func checkLimit(r float64) error {
+	if r == Unlimited {
+		return nil
+	}
+	if err := CheckRate(r); err != nil {
+		return fmt.Errorf("%w, nor %d for unlimited", err, Unlimited)
+	}
+	return nil
 }

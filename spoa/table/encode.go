@@ -1,0 +1,108 @@
+package table
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/dfaas/dfaas/internal/funcname"
+)
+
+// Encode writes the table for a SPOA whose newest version is the one given, 0 for
+// one that does not say. What that version cannot express is left out.
+func Encode(t *Table, version int) ([]byte, error) {
+	var document any
+	if min(version, Newest()) < 2 {
+		document = firstForm(t)
+	} else {
+		versioned := *t
+		versioned.Speaks, versioned.Needs = Newest(), Oldest
+		document = &versioned
+	}
+	data, err := json.Marshal(document)
+	if err != nil {
+		return nil, fmt.Errorf("encode table: %w", err)
+	}
+	return data, nil
+}
+
+// first is a table of version 1, whose readers refuse every field that is not in
+// it. Nothing is ever added to it.
+type first struct {
+	Version           uint64          `json:"version"`
+	NodeID            string          `json:"node_id"`
+	TTLMillis         int64           `json:"ttl_ms"`
+	PeerTLS           bool            `json:"peer_tls,omitempty"`
+	UnknownLocal      bool            `json:"unknown_local,omitempty"`
+	DefaultNamespace  string          `json:"default_namespace,omitempty"`
+	ClockOffsetMillis int64           `json:"clock_offset_ms,omitempty"`
+	Functions         []firstFunction `json:"functions"`
+	Peers             []firstPeer     `json:"peers"`
+}
+
+type firstFunction struct {
+	Name    string         `json:"name"`
+	Local   *firstLocal    `json:"local,omitempty"`
+	Forward []firstForward `json:"forward,omitempty"`
+}
+
+type firstLocal struct {
+	Rate          float64 `json:"rate"`
+	Soft          bool    `json:"soft,omitempty"`
+	Share         float64 `json:"share"`
+	TimeoutMillis int64   `json:"timeout_ms,omitempty"`
+}
+
+type firstForward struct {
+	Peer          string  `json:"peer"`
+	Weight        float64 `json:"weight"`
+	Rate          float64 `json:"rate"`
+	TimeoutMillis int64   `json:"timeout_ms,omitempty"`
+}
+
+type firstPeer struct {
+	ID      string             `json:"id"`
+	Token   string             `json:"token,omitempty"`
+	Inbound map[string]float64 `json:"inbound,omitempty"`
+}
+
+func firstForm(t *Table) first {
+	f := first{
+		Version: t.Version, NodeID: t.NodeID, TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS, UnknownLocal: t.UnknownLocal,
+		DefaultNamespace: t.DefaultNamespace, ClockOffsetMillis: t.ClockOffsetMillis,
+		Functions: make([]firstFunction, 0, len(t.Functions)), Peers: make([]firstPeer, 0, len(t.Peers)),
+	}
+	for i := range t.Functions {
+		if funcname.ValidFirst(t.Functions[i].Name) {
+			f.Functions = append(f.Functions, firstFunctionOf(&t.Functions[i]))
+		}
+	}
+	for i := range t.Peers {
+		f.Peers = append(f.Peers, firstPeerOf(&t.Peers[i]))
+	}
+	return f
+}
+
+func firstFunctionOf(t *Function) firstFunction {
+	f := firstFunction{Name: t.Name}
+	if l := t.Local; l != nil {
+		f.Local = &firstLocal{Rate: l.Rate, Soft: l.Soft, Share: l.Share, TimeoutMillis: l.TimeoutMillis}
+	}
+	for _, w := range t.Forward {
+		f.Forward = append(f.Forward, firstForward{Peer: w.Peer, Weight: w.Weight, Rate: w.Rate, TimeoutMillis: w.TimeoutMillis})
+	}
+	return f
+}
+
+func firstPeerOf(t *Peer) firstPeer {
+	p := firstPeer{ID: t.ID, Token: t.Token}
+	for name, rate := range t.Inbound {
+		if !funcname.ValidFirst(name) {
+			continue
+		}
+		if p.Inbound == nil {
+			p.Inbound = make(map[string]float64, len(t.Inbound))
+		}
+		p.Inbound[name] = rate
+	}
+	return p
+}
