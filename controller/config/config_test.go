@@ -1,9 +1,11 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +14,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const somePeer = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+const (
+	somePeer  = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
+	otherPeer = "12D3KooWLRPJAA5o6s3h8d6eZ9VnKYbYrxhQwTQ1GQTqDrTdmFHp"
+)
 
 // valid returns a Config that validates.
 func valid() Config {
@@ -23,7 +28,7 @@ func valid() Config {
 }
 
 // load runs Load as a command line would, with a file of that content.
-func load(t *testing.T, file string, environ []string, args ...string) (Config, error) {
+func load(t *testing.T, file string, environ []string, args ...string) (Settings, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
@@ -39,11 +44,10 @@ func load(t *testing.T, file string, environ []string, args ...string) (Config, 
 
 func TestDefaultNeedsOnlyTrustAndAddress(t *testing.T) {
 	c := valid()
-	if err := c.Validate(); err != nil {
+	if _, err := c.Parse(); err != nil {
 		t.Errorf("defaults with http_address and federation_key: %v", err)
 	}
-	def := Default()
-	err := def.Validate()
+	_, err := Default().Parse()
 	for _, key := range []string{"http_address", "federation_key"} {
 		if err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("bare defaults: no fault about %s in: %v", key, err)
@@ -94,7 +98,7 @@ func TestEveryWayIn(t *testing.T) {
 		if value == "" {
 			value = "false"
 		}
-		if o.isList() {
+		if o.kind() == kindList {
 			file.WriteString(o.key + ": [\"" + strings.ReplaceAll(value, ",", "\", \"") + "\"]\n")
 		} else {
 			file.WriteString(o.key + ": \"" + value + "\"\n")
@@ -102,16 +106,16 @@ func TestEveryWayIn(t *testing.T) {
 		env = append(env, o.env()+"="+value)
 		args = append(args, "--"+o.flag()+"="+value)
 	}
-	for name, in := range map[string]func() (Config, error){
-		"file":  func() (Config, error) { return load(t, file.String(), nil) },
-		"env":   func() (Config, error) { return load(t, "", env) },
-		"flags": func() (Config, error) { return load(t, "", nil, args...) },
+	for name, in := range map[string]func() (Settings, error){
+		"file":  func() (Settings, error) { return load(t, file.String(), nil) },
+		"env":   func() (Settings, error) { return load(t, "", env) },
+		"flags": func() (Settings, error) { return load(t, "", nil, args...) },
 	} {
 		got, err := in()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got.Config); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -121,7 +125,7 @@ func TestListFlagsAddUp(t *testing.T) {
 	c, err := load(t, "http_address: 192.0.2.1:80\nopen_federation: true\nlisten: [/ip4/127.0.0.1/tcp/9]\n", nil,
 		"--listen=/ip4/127.0.0.1/tcp/1", "--listen=/ip4/127.0.0.1/tcp/2,/ip4/127.0.0.1/tcp/3")
 	want := []string{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/tcp/3"}
-	if err != nil || !reflect.DeepEqual(c.Listen, want) {
+	if err != nil || !slices.Equal(c.Config.Listen, want) {
 		t.Errorf("listen %v, error %v", c.Listen, err)
 	}
 }
@@ -131,17 +135,16 @@ func TestFileFaults(t *testing.T) {
 		{"unknown key", "federation: x\nperoid: 1s\n", "c:2: peroid: no such option: did you mean period?"},
 		{"dashes", "log-level: info\n", "c:1: log-level: no such option: did you mean log_level?"},
 		{"nothing near", "xyzzyplugh: 1\n", "no such option: see"},
-		{"twice", "mdns: true\nfederation: x\nmdns: false\n", "c:3: mdns: written twice, first in line 1"},
+		{"twice", "mdns: true\nfederation: x\nmdns: false\n", `c:3: the configuration: key "mdns" is there twice`},
 		{"half written", "federation: x\nperiod:\n", "c:2: period: has no value"},
 		{"cut off", "listen: [/ip4/0.0.0.0/tcp/1,\n", "not valid YAML"},
-		{"tab", "listen:\n\t- x\n", "not valid YAML: yaml: line 2"},
-		{"no mapping", "just words\n", "c:1: not a list of options"},
+		{"tab", "listen:\n\t- x\n", "c:2: not valid YAML"},
+		{"no mapping", "just words\n", "c:1: the configuration: a mapping (key: value) is expected"},
 		{"two documents", "mdns: true\n---\nmdns: false\n", "more than one document"},
 		{"list for scalar", "period: [1s, 2s]\n", "c:1: period: takes one value"},
 		{"list of one for scalar", "period: [1s]\n", "c:1: period: takes one value"},
 		{"mapping for scalar", "period: {a: b}\n", "c:1: period: takes a plain value"},
 		{"null in a list", "allow_peers: [~]\n", "c:1: allow_peers: the item in line 1"},
-		{"alias", "federation: &a x\nidentity: *a\n", "c:2: identity: takes a plain value"},
 		{"no unit", "period: 5\n", `c:1: period: "5" is not a duration`},
 		{"no number", "default_maxrate: .nan\n", "c:1: default_maxrate: "},
 		{"no bool", "mdns: maybe\n", `c:1: mdns: "maybe" is neither true nor false`},
@@ -215,6 +218,12 @@ func TestValidate(t *testing.T) {
 		{"listen with id", func(c *Config) { c.Listen = []string{"/ip4/0.0.0.0/tcp/1/p2p/" + somePeer} }, "leave out /p2p/"},
 		{"listen without port", func(c *Config) { c.Listen = []string{"/ip4/0.0.0.0"} }, "only TCP"},
 		{"QUIC", func(c *Config) { c.Listen = []string{"/ip4/0.0.0.0/udp/1/quic-v1"} }, "only TCP"},
+		{"bootstrap without address", func(c *Config) { c.Bootstrap = []string{"/p2p/" + somePeer} }, "no address before it"},
+		{
+			"bootstrap of a stranger", func(c *Config) {
+				c.AllowPeers, c.Bootstrap = []string{somePeer}, []string{"/ip4/192.0.2.1/tcp/1/p2p/" + otherPeer}
+			}, "that peer is not in allow_peers",
+		},
 		{"bootstrap without id", func(c *Config) { c.Bootstrap = []string{"/ip4/192.0.2.1/tcp/1"} }, "bootstrap:"},
 		{"name as address", func(c *Config) { c.HTTPAddress = "node1:8081" }, "names are not looked up"},
 		{"unspecified", func(c *Config) { c.HTTPAddress = "0.0.0.0:8081" }, "unspecified"},
@@ -241,7 +250,7 @@ func TestValidate(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c := valid()
 			tc.change(&c)
-			err := c.Validate()
+			_, err := c.Parse()
 			if tc.want == "" {
 				if err != nil {
 					t.Errorf("refused: %v", err)
@@ -255,24 +264,43 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestCommentsTellAll checks that each option's comment gives its range and
-// the default that the code really has.
-func TestCommentsTellAll(t *testing.T) {
-	def := Default()
-	for _, o := range options() {
-		value := o.format(&def)
-		if value == "" {
-			value = "empty"
+// TestOptions: the table has every field of Config, in order, and tells all of it.
+func TestOptions(t *testing.T) {
+	fields := reflect.TypeFor[Config]()
+	table := options()
+	if len(table) != fields.NumField() {
+		t.Fatalf("%d options, %d fields", len(table), fields.NumField())
+	}
+	for i, o := range table {
+		var c Config
+		if key := fields.Field(i).Tag.Get("yaml"); key != o.key || o.value(&c) != reflect.ValueOf(&c).Elem().Field(i).Addr().Interface() {
+			t.Errorf("option %d: %s, the field is %s", i, o.key, key)
 		}
-		if !strings.Contains(o.doc, "Range: ") {
-			t.Errorf("%s: the comment has no range", o.key)
+		if o.short == "" || o.more == "" || o.takes == "" || strings.HasSuffix(o.short, ".") || !strings.HasSuffix(o.more, ".") {
+			t.Errorf("%s: %q, %q, %q", o.key, o.short, o.more, o.takes)
 		}
-		if o.key == "http_address" {
-			continue // has no default, and says so
-		}
-		if !strings.HasSuffix(o.doc, "Default: "+value+".") {
-			t.Errorf("%s: the comment does not end with \"Default: %s.\": %s", o.key, value, o.doc)
-		}
+	}
+}
+
+// TestSettings: values are there in the types in which they are used.
+func TestSettings(t *testing.T) {
+	c := valid()
+	c.AllowPeers = []string{somePeer}
+	c.Bootstrap = []string{"/ip4/192.0.2.1/tcp/1/p2p/" + somePeer, "/ip4/192.0.2.2/tcp/1/p2p/" + somePeer}
+	c.AllowAddresses = []string{"10.1.2.3/8", "192.0.2.1"}
+	s, err := c.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.AllowPeers) != 1 || s.AllowPeers[0].String() != somePeer || len(s.Listen) != 1 || s.Strategy == nil ||
+		s.HTTPAddress != netip.MustParseAddrPort("192.0.2.10:8081") {
+		t.Errorf("%+v", s)
+	}
+	if len(s.Bootstrap) != 1 || len(s.Bootstrap[0].Addrs) != 2 {
+		t.Errorf("two addresses of one peer: %v", s.Bootstrap)
+	}
+	if want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")}; !slices.Equal(s.AllowAddresses, want) {
+		t.Errorf("networks %v, want %v", s.AllowAddresses, want)
 	}
 }
 
@@ -300,8 +328,9 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := valid()
 		err := parseFile("c", data, &c)
+		var s Settings
 		if err == nil {
-			err = c.Validate()
+			s, err = c.Parse()
 		}
 		if err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
@@ -311,8 +340,9 @@ func FuzzFile(f *testing.F) {
 			}
 			return
 		}
-		if len(c.AllowedNetworks()) != len(c.AllowAddresses) {
-			t.Errorf("validated networks %q do not parse", c.AllowAddresses)
+		if len(s.AllowAddresses) != len(c.AllowAddresses) || len(s.Listen) != len(c.Listen) || len(s.AllowPeers) != len(c.AllowPeers) ||
+			!s.HTTPAddress.IsValid() || s.Strategy == nil {
+			t.Errorf("accepted, but not all of it: %+v", s)
 		}
 		if c.Period < minPeriod || c.Period > maxPeriod || !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) ||
 			len(c.Listen) < 1 || len(c.Listen) > maxListen || len(c.Bootstrap) > maxBootstrap || len(c.AllowPeers) > maxAllowPeers {

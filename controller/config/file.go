@@ -3,11 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
 // maxFile bounds a configuration file, bytes.
@@ -15,12 +15,7 @@ const maxFile = 1 << 20
 
 // readFile applies the file at path to c.
 func readFile(path string, c *Config) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("reading the configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := yamlfile.Read(path, maxFile)
 	if err != nil {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
@@ -30,74 +25,33 @@ func readFile(path string, c *Config) error {
 // parseFile applies a YAML document to c. It reports every fault it finds,
 // each as name:line: key: what is wrong.
 func parseFile(name string, data []byte, c *Config) error {
-	if len(data) > maxFile {
-		return fmt.Errorf("%s: larger than %d bytes, so it is no configuration of this program", name, maxFile)
-	}
-	entries, err := document(name, data)
-	if err != nil {
-		return err
+	r := yamlfile.New(name)
+	root := r.Document(data, maxFile)
+	if root == nil || root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+		return r.Err() // nothing is written, which is fine
 	}
 	known := map[string]option{}
 	for _, o := range options() {
 		known[o.key] = o
 	}
-	var faults []error
-	seen := map[string]int{}
-	for i := 0; i+1 < len(entries); i += 2 {
-		key, value := entries[i], entries[i+1]
-		fault := func(err error) {
-			faults = append(faults, fmt.Errorf("%s:%d: %s: %w", name, key.Line, key.Value, err))
-		}
-		o, ok := known[key.Value]
+	r.Pairs(root, "the configuration", func(key string, k, v *yaml.Node) {
+		o, ok := known[key]
 		if !ok {
-			fault(unknown(key.Value))
-			continue
+			r.Refuse(k.Line, "%s: %v", yamlfile.Clip(key), unknown(key))
+			return
 		}
-		if line := seen[o.key]; line != 0 {
-			fault(fmt.Errorf("written twice, first in line %d: remove one", line))
-			continue
-		}
-		seen[o.key] = key.Line
-		values, err := scalars(value)
-		if err == nil && value.Kind == yaml.SequenceNode && !o.isList() {
+		values, err := scalars(v)
+		if err == nil && v.Kind == yaml.SequenceNode && o.kind() != kindList {
 			err = errors.New("takes one value, not a list")
 		}
 		if err == nil {
 			err = o.set(c, values)
 		}
 		if err != nil {
-			fault(err)
+			r.Refuse(k.Line, "%s: %v", key, err)
 		}
-	}
-	return errors.Join(faults...)
-}
-
-// document returns keys and values, by turns, of the one mapping that a file
-// holds; none for an empty file.
-func document(name string, data []byte) ([]*yaml.Node, error) {
-	var doc yaml.Node
-	dec := yaml.NewDecoder(strings.NewReader(string(data)))
-	switch err := dec.Decode(&doc); {
-	case errors.Is(err, io.EOF):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("%s: not valid YAML: %w", name, err)
-	}
-	var more yaml.Node
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: not valid YAML: more than one document: keep one and remove the --- lines", name)
-	}
-	if len(doc.Content) != 1 {
-		return nil, nil
-	}
-	root := doc.Content[0]
-	switch {
-	case root.Kind == yaml.ScalarNode && root.Tag == "!!null":
-		return nil, nil
-	case root.Kind != yaml.MappingNode:
-		return nil, fmt.Errorf("%s:%d: not a list of options: write one \"key: value\" a line", name, root.Line)
-	}
-	return root.Content, nil
+	})
+	return r.Err()
 }
 
 // scalars returns the values that a YAML node holds.
@@ -111,6 +65,7 @@ func scalars(n *yaml.Node) ([]string, error) {
 	case yaml.SequenceNode:
 		values := make([]string, 0, len(n.Content))
 		for _, item := range n.Content {
+			item = yamlfile.Resolve(item)
 			if item.Kind != yaml.ScalarNode || item.Tag == "!!null" {
 				return nil, fmt.Errorf("the item in line %d is not a plain value", item.Line)
 			}

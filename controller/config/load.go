@@ -9,15 +9,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// AddFlags adds a flag for every option, described by the first sentence of
-// its documentation, and --config.
+// AddFlags adds a flag for every option, and --config.
 func AddFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file, YAML (default "+DefaultFile+" if it exists)")
 	def := Default()
 	for _, o := range options() {
 		v := &flagValue{text: o.format(&def), kind: o.kind()}
-		first, _, _ := strings.Cut(o.doc, ". ")
-		f := fs.VarPF(v, o.flag(), "", first)
+		f := fs.VarPF(v, o.flag(), "", o.short)
 		if v.kind == kindBool {
 			f.NoOptDefVal = "true"
 		}
@@ -45,10 +43,12 @@ func (v *flagValue) Set(s string) error {
 // Load puts the configuration together: a flag counts before the environment
 // (DFAAS_KEY, in the form of os.Environ; an empty variable counts as not set),
 // that before the file, that before the default. The error, if any, names
-// every fault found, one a line; the Config is then of no use.
-func Load(fs *pflag.FlagSet, environ []string) (Config, error) {
+// every fault found, one a line; of the Settings only the Config, as far as it
+// could be read, is then of use.
+func Load(fs *pflag.FlagSet, environ []string) (Settings, error) {
 	c, err := Read(fs, environ)
-	return c, errors.Join(err, c.Validate())
+	settings, invalid := c.Parse()
+	return settings, errors.Join(err, invalid)
 }
 
 // Read is Load for programs that need only some of the options: it does not ask
@@ -81,7 +81,7 @@ func Read(fs *pflag.FlagSet, environ []string) (Config, error) {
 // File returns the path of the configuration file that Load reads, "" for none.
 func File(fs *pflag.FlagSet, environ []string) (string, error) { return file(fs, variables(environ)) }
 
-// file tells which configuration file to read, "" for none.
+// file says which configuration file to read, "" for none.
 func file(fs *pflag.FlagSet, env map[string]string) (string, error) {
 	if path, err := fs.GetString("config"); err == nil && path != "" {
 		return path, nil

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/identity"
@@ -60,8 +62,25 @@ func config(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Federation: "test", Identity: id, PSK: federationKey, Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Log: zerolog.Nop(),
+		Federation: "test", Identity: id, PSK: federationKey, Listen: addresses("/ip4/127.0.0.1/tcp/0"), Log: zerolog.Nop(),
 	}
+}
+
+func addresses(texts ...string) []ma.Multiaddr {
+	addrs := make([]ma.Multiaddr, len(texts))
+	for i, text := range texts {
+		addrs[i] = ma.StringCast(text)
+	}
+	return addrs
+}
+
+// member is the one whose address ends in its peer id.
+func member(text string) []peer.AddrInfo {
+	info, err := peer.AddrInfoFromString(text)
+	if err != nil {
+		panic(err)
+	}
+	return []peer.AddrInfo{*info}
 }
 
 // run starts a node, which ends with the test.
@@ -105,7 +124,7 @@ func (n *node) restart() *node {
 	n.t.Helper()
 	c := n.config
 	addr, _, _ := strings.Cut(n.addr, "/p2p/")
-	c.Listen = []string{addr}
+	c.Listen = addresses(addr)
 	n.Close()
 	return run(n.t, c)
 }

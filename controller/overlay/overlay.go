@@ -75,7 +75,7 @@ type Overlay struct {
 // New joins the federation's network and works until ctx ends or Close is
 // called. It needs no peer to be reachable.
 func New(ctx context.Context, config Config) (*Overlay, error) {
-	s, err := config.parse()
+	s, err := config.check()
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (o *Overlay) start(s settings) (err error) {
 			return fmt.Errorf("starting the DHT: %w", err)
 		}
 	}
-	if err := listen(o.host, s.listen); err != nil {
+	if err := listen(o.host, s.Listen); err != nil {
 		return err
 	}
 	if s.MDNS {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-varint"
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,7 +23,7 @@ import (
 
 func TestThreeNodesByBootstrap(t *testing.T) {
 	first := run(t, config(t))
-	others := runEach(t, 2, func(_ int, c *Config) { c.Bootstrap = []string{first.addr} })
+	others := runEach(t, 2, func(_ int, c *Config) { c.Bootstrap = member(first.addr) })
 	// Without a DHT the two others hear each other by way of the first, and do
 	// not know where to dial.
 	m := others[0].waitHears(others[1], false)
@@ -37,7 +38,7 @@ func TestThreeNodesByBootstrapAndDHT(t *testing.T) {
 	c := config(t)
 	c.DHT = true
 	first := run(t, c)
-	others := runEach(t, 2, func(_ int, c *Config) { c.DHT, c.Bootstrap = true, []string{first.addr} })
+	others := runEach(t, 2, func(_ int, c *Config) { c.DHT, c.Bootstrap = true, member(first.addr) })
 	waitMesh(t, first, others[0], others[1])
 }
 
@@ -114,7 +115,7 @@ func TestWrongFederationKey(t *testing.T) {
 func TestAllowList(t *testing.T) {
 	friend, stranger := config(t), config(t)
 	c := config(t)
-	c.AllowPeers = []string{friend.Identity.String()}
+	c.AllowPeers = []peer.ID{friend.Identity.ID()}
 	guarded := run(t, c)
 	f, s := run(t, friend), run(t, stranger)
 
@@ -268,7 +269,7 @@ func TestBootstrapPeerIsDialledUntilItIsThere(t *testing.T) {
 	addr := boot.addr
 	boot.Close()
 	c := config(t)
-	c.Bootstrap = []string{addr}
+	c.Bootstrap = member(addr)
 	n := run(t, c)
 	again := boot.restart()
 	waitMesh(t, n, again)
@@ -396,23 +397,13 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestNewRefusesBadConfig(t *testing.T) {
-	other := config(t).Identity.String()
 	for name, change := range map[string]func(*Config){
 		"no federation":      func(c *Config) { c.Federation = "" },
 		"federation":         func(c *Config) { c.Federation = "a/b" },
 		"no identity":        func(c *Config) { c.Identity = nil },
-		"allow":              func(c *Config) { c.AllowPeers = []string{"node-1"} },
-		"listen":             func(c *Config) { c.Listen = []string{"127.0.0.1:4001"} },
-		"listen UDP":         func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} },
-		"listen name":        func(c *Config) { c.Listen = []string{"/dns4/localhost/tcp/0"} },
-		"listen elsewhere":   func(c *Config) { c.Listen = []string{"/ip4/192.0.2.77/tcp/0"} },
-		"listen, one of two": func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.77/tcp/0"} },
-		"bootstrap":          func(c *Config) { c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/4001"} },
-		"bootstrap, only":    func(c *Config) { c.Bootstrap = []string{"/p2p/" + other} },
-		"bootstrap allowed": func(c *Config) {
-			c.Bootstrap, c.AllowPeers = []string{"/ip4/127.0.0.1/tcp/1/p2p/" + other}, []string{c.Identity.String()}
-		},
-		"key": func(c *Config) { c.PSK = c.PSK[:31] },
+		"listen elsewhere":   func(c *Config) { c.Listen = addresses("/ip4/192.0.2.77/tcp/0") },
+		"listen, one of two": func(c *Config) { c.Listen = addresses("/ip4/127.0.0.1/tcp/0", "/ip4/192.0.2.77/tcp/0") },
+		"key":                func(c *Config) { c.PSK = c.PSK[:31] },
 	} {
 		c := config(t)
 		change(&c)
@@ -425,8 +416,8 @@ func TestNewRefusesBadConfig(t *testing.T) {
 
 func TestOwnAddressInBootstrapIsIgnored(t *testing.T) {
 	c := config(t)
-	c.Bootstrap = []string{"/ip4/127.0.0.1/tcp/1/p2p/" + c.Identity.String()}
-	if s, err := c.parse(); err != nil || len(s.bootstrap) != 0 {
+	c.Bootstrap = member("/ip4/127.0.0.1/tcp/1/p2p/" + c.Identity.String())
+	if s, err := c.check(); err != nil || len(s.bootstrap) != 0 {
 		t.Errorf("%v, %v", s.bootstrap, err)
 	}
 }

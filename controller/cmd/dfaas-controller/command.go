@@ -52,7 +52,7 @@ in full, as a table: dfaas-controller config --docs`,
 }
 
 // load returns the configuration, checked together with the files it names.
-func load(c *cobra.Command, environ []string) (config.Config, error) {
+func load(c *cobra.Command, environ []string) (config.Settings, error) {
 	conf, err := config.Load(c.Flags(), environ)
 	if err != nil {
 		return conf, fmt.Errorf("the configuration is not valid:\n%w", err)
@@ -61,7 +61,7 @@ func load(c *cobra.Command, environ []string) (config.Config, error) {
 }
 
 // checkFiles reads the files that the configuration names and creates none.
-func checkFiles(conf config.Config) error {
+func checkFiles(conf config.Settings) error {
 	var faults []error
 	if _, err := identity.Load(conf.Identity); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		faults = append(faults, fmt.Errorf("identity: %w", err))
@@ -93,7 +93,7 @@ func configCommand(system cli.System) *cobra.Command {
 			if err != nil {
 				return cli.Usage(err)
 			}
-			if err := yaml.NewEncoder(system.Out).Encode(conf); err != nil {
+			if err := yaml.NewEncoder(system.Out).Encode(conf.Config); err != nil {
 				return fmt.Errorf("printing the configuration: %w", err)
 			}
 			return nil

@@ -62,6 +62,16 @@ func TestCommandLine(t *testing.T) {
 		{"bad value", env, []string{"--check", "--period=1"}, cli.ExitUsage, `--period: "1" is not a duration`},
 		{"bad file", env, []string{"--config", broken}, cli.ExitUsage, "broken.yaml:2: peroid: no such option: did you mean"},
 		{"nobody may join", env, []string{"--check", "--open-federation=false"}, cli.ExitUsage, "nobody said who may join"},
+		{
+			"bootstrap not allowed", env, []string{
+				"--check", "--open-federation=false", "--allow-peers", "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
+				"--bootstrap", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWLRPJAA5o6s3h8d6eZ9VnKYbYrxhQwTQ1GQTqDrTdmFHp",
+			}, cli.ExitUsage, "that peer is not in allow_peers",
+		},
+		{
+			"bootstrap without address", env, []string{"--bootstrap", "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"},
+			cli.ExitUsage, "no address before it",
+		},
 		{"key", env, []string{"--check", "--open-federation=false", "--federation-key", key}, 0, "valid"},
 		{"key missing", env, []string{"--check", "--open-federation=false", "--federation-key", key + "x"}, cli.ExitUsage, "federation_key: "},
 		{

@@ -23,7 +23,6 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/node"
 	"github.com/dfaas/dfaas/controller/overlay"
-	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/cli"
@@ -38,11 +37,7 @@ const shutdownTimeout = time.Second
 // Run runs a controller with a valid configuration until the context ends, and
 // takes it down in the reverse order of its start. The error is nil when the
 // context ended it.
-func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
-	rule, err := strategy.New(conf.Strategy)
-	if err != nil {
-		return err
-	}
+func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	key, err := federationKey(conf)
 	if err != nil {
 		return err
@@ -109,7 +104,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 		return explainListen("listen", err)
 	}
 	defer network.Close()
-	members := membership.New(membership.Options{Self: id.String(), TLS: conf.PeerTLS, Allowed: conf.AllowedNetworks()})
+	members := membership.New(membership.Options{Self: id.String(), TLS: conf.PeerTLS, Allowed: conf.AllowAddresses})
 	proxy, certificates, err := newHAProxy(conf, id)
 	if err != nil {
 		return err
@@ -118,16 +113,16 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 	defer spoa.Close()
 
 	n := node.New(node.Options{
-		Self: id.String(), Version: cli.Version(version), Federation: conf.Federation, Strategy: rule,
-		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddrPort(),
+		Self: id.String(), Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
+		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddress,
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
 		Log: log, Registerer: registry,
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
-	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Str("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
-		Str("federation", conf.Federation).Str("strategy", conf.Strategy).Msg("dfaas-controller runs")
+	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Stringer("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
+		Str("federation", conf.Federation).Str("strategy", conf.Config.Strategy).Msg("dfaas-controller runs")
 	n.Run(ctx)
 	log.Info().Msg("dfaas-controller has left the federation")
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
@@ -138,7 +133,7 @@ func Run(ctx context.Context, conf config.Config, log zerolog.Logger) error {
 
 // newHAProxy returns the client of HAProxy, and with peer_tls the certificates
 // for it, their files ready for an HAProxy that starts.
-func newHAProxy(conf config.Config, id *identity.Identity) (*haproxy.Client, node.Certificates, error) {
+func newHAProxy(conf config.Settings, id *identity.Identity) (*haproxy.Client, node.Certificates, error) {
 	if !conf.PeerTLS {
 		return haproxy.New(conf.HAProxySocket), nil, nil
 	}
@@ -154,14 +149,14 @@ func newHAProxy(conf config.Config, id *identity.Identity) (*haproxy.Client, nod
 }
 
 // federationKey reads the federation's key; nil if there is none.
-func federationKey(conf config.Config) (pnet.PSK, error) {
+func federationKey(conf config.Settings) (pnet.PSK, error) {
 	if conf.FederationKey == "" {
 		return nil, nil
 	}
 	return identity.LoadFederationKey(conf.FederationKey)
 }
 
-func newGateway(conf config.Config) (*faasd.Client, error) {
+func newGateway(conf config.Settings) (*faasd.Client, error) {
 	return faasd.New(faasd.Options{URL: conf.GatewayURL(), User: conf.GatewayUser, PasswordFile: conf.GatewayPasswordFile})
 }
 

@@ -91,7 +91,7 @@ func startEdge(t *testing.T, name, key string, functions map[string]string, boot
 	e.conf.Listen, e.conf.Bootstrap, e.conf.MDNS = []string{"/ip4/127.0.0.1/tcp/0"}, bootstrap, false
 	e.conf.HTTPAddress, e.conf.Gateway = e.haproxy.Addr, address
 	e.conf.HAProxySocket, e.conf.SPOASocket, e.conf.AdminSocket = e.haproxy.Socket, spoaSocket, filepath.Join(dir, "a")
-	if err := e.conf.Validate(); err != nil {
+	if _, err := e.conf.Parse(); err != nil {
 		t.Fatal(err)
 	}
 	e.admin = api.NewClient(e.conf.AdminSocket)
@@ -108,10 +108,13 @@ func startEdge(t *testing.T, name, key string, functions map[string]string, boot
 func (e *edge) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	var err error
+	settings, err := e.conf.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		defer close(done)
-		err = Run(ctx, e.conf, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
+		err = Run(ctx, settings, zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel))
 	}()
 	e.stop = func() error {
 		cancel()

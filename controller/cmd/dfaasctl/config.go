@@ -62,7 +62,8 @@ func (a *app) client() (*api.Client, error) {
 // the controller which runs, else the one it would start with.
 func (a *app) settings() doctor.Settings {
 	flags := a.configFlags()
-	c, err := config.Load(flags, a.Environ)
+	loaded, err := config.Load(flags, a.Environ)
+	c := loaded.Config
 	path, _ := config.File(flags, a.Environ) // its failure is the first of Load, too
 	s := doctor.Settings{Config: c, ConfigError: err, ConfigFile: path, Named: a.named()}
 	if s.Running, err = doctor.FindRunning(c.AdminSocket); err != nil || s.Named {
@@ -73,7 +74,8 @@ func (a *app) settings() doctor.Settings {
 		return s
 	}
 	socket := c.AdminSocket
-	s.Config, s.ConfigError = config.Load(flags, s.Running.Environ)
+	loaded, s.ConfigError = config.Load(flags, s.Running.Environ)
+	s.Config = loaded.Config
 	s.ConfigFile, _ = config.File(flags, s.Running.Environ)
 	for _, path := range []*string{
 		&s.Config.Identity, &s.Config.FederationKey, &s.Config.HAProxySocket, &s.Config.SPOASocket, &s.Config.GatewayPasswordFile, &s.Config.TLSDir,

@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/identity"
@@ -38,7 +40,7 @@ const (
 // House is where a federation's guests are served. It is safe for concurrent use.
 type House struct {
 	psk       pnet.PSK
-	bootstrap []string
+	bootstrap []peer.AddrInfo
 	listener  net.Listener
 	server    *http.Server
 }
@@ -55,7 +57,13 @@ func Open(ctx context.Context, f *federation.Federation) (*House, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.bootstrap = append(h.bootstrap, status.Addresses...)
+		for _, text := range status.Addresses {
+			info, err := peer.AddrInfoFromString(text)
+			if err != nil {
+				return nil, fmt.Errorf("an address of %s: %w", n.Name, err)
+			}
+			h.bootstrap = append(h.bootstrap, *info)
+		}
 	}
 	if h.listener, err = net.Listen("tcp", host+":0"); err != nil {
 		return nil, fmt.Errorf("the members that come and go: %w", err)
@@ -97,7 +105,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 		return err
 	}
 	o, err := overlay.New(ctx, overlay.Config{
-		Federation: federation.Name, Identity: id, PSK: h.psk, Listen: []string{"/ip4/" + host + "/tcp/0"},
+		Federation: federation.Name, Identity: id, PSK: h.psk, Listen: []ma.Multiaddr{ma.StringCast("/ip4/" + host + "/tcp/0")},
 		Bootstrap: h.bootstrap, Log: zerolog.Nop(),
 	})
 	if err != nil {

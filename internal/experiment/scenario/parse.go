@@ -1,13 +1,9 @@
 package scenario
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,18 +12,17 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/yamlfile"
 )
+
+// Problems is the error of Parse: all that is wrong with a file, by line.
+type Problems = yamlfile.Problems
 
 // ReadFile returns the text of the file of that path, for Parse.
 func ReadFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	text, err := yamlfile.Read(path, MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the scenario: %w", err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, MaxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the scenario %s: %w", path, err)
 	}
 	return text, nil
 }
@@ -35,57 +30,24 @@ func ReadFile(path string) ([]byte, error) {
 // Parse reads a scenario strictly. An error is of type Problems: each has the
 // name of the file, the line and the reason.
 func Parse(file string, data []byte) (*Scenario, error) {
-	r := &reader{file: file}
-	document := r.document(data)
+	r := &reader{Reader: yamlfile.New(file)}
+	document := r.Document(data, MaxFile)
 	if document == nil {
-		return nil, r.err()
+		if r.Err() == nil {
+			r.Refuse(1, "the file is empty")
+		}
+		return nil, r.Err()
 	}
 	s := &Scenario{Strategy: DefaultStrategy, Period: DefaultPeriod, Warmup: DefaultWarmup, DefaultMaxrate: DefaultMaxrate}
 	r.scenario(document, s)
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	r.references(s)
-	if err := r.err(); err != nil {
+	if err := r.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
-
-// document returns the root of the only document in data; nil if there is none.
-func (r *reader) document(data []byte) *yaml.Node {
-	if len(data) > MaxFile {
-		r.refuse(1, "the file is larger than %d bytes", MaxFile)
-		return nil
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document yaml.Node
-	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) {
-		r.refuse(1, "the file is empty")
-		return nil
-	}
-	if err != nil {
-		r.refuseYAML(err)
-		return nil
-	}
-	var second yaml.Node
-	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		r.refuse(max(second.Line, 1), "one file holds one scenario: there must be no second document")
-		return nil
-	}
-	return resolve(document.Content[0])
-}
-
-func (r *reader) refuseYAML(err error) {
-	line, reason := 1, err.Error()
-	if m := yamlLine.FindStringSubmatch(reason); m != nil {
-		fmt.Sscan(m[1], &line)
-		reason = strings.TrimPrefix(reason, m[0])
-	}
-	r.refuse(line, "not YAML: %s", strings.TrimPrefix(reason, "yaml: "))
 }
 
 var (
@@ -104,33 +66,33 @@ var (
 const allowed = "lower-case letters, digits and dashes are allowed, up to "
 
 func (r *reader) scenario(n *yaml.Node, s *Scenario) {
-	r.mapping(n, "the scenario", fields{
+	r.Mapping(n, "the scenario", yamlfile.Fields{
 		"name": func(n *yaml.Node) {
-			s.Name = r.name(n, "name", title, "letters, digits, dots and dashes are allowed, up to 64")
+			s.Name = r.Name(n, "name", title, "letters, digits, dots and dashes are allowed, up to 64")
 		},
 		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
-		"period":          func(n *yaml.Node) { s.Period = r.duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
-		"warmup":          func(n *yaml.Node) { s.Warmup = r.duration(n, "warmup", 0, 10*time.Minute) },
+		"period":          func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
+		"warmup":          func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
 		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
-		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.number(n, "default_maxrate", 0.001, 1e6) },
-		"tls":             func(n *yaml.Node) { s.TLS = r.boolean(n, "tls") },
+		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, 1e6) },
+		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
 		"nodes": func(n *yaml.Node) {
-			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
+			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},
 		"load": func(n *yaml.Node) {
-			r.list(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)) })
+			r.List(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)) })
 		},
 		"faults": func(n *yaml.Node) {
-			r.list(n, "faults", MaxFaults, func(n *yaml.Node) { s.Faults = append(s.Faults, r.fault(n)) })
+			r.List(n, "faults", MaxFaults, func(n *yaml.Node) { s.Faults = append(s.Faults, r.fault(n)) })
 		},
 		"expect": func(n *yaml.Node) {
-			r.list(n, "expect", MaxExpect, func(n *yaml.Node) { s.Expect = append(s.Expect, r.expectation(n)) })
+			r.List(n, "expect", MaxExpect, func(n *yaml.Node) { s.Expect = append(s.Expect, r.expectation(n)) })
 		},
 	}, "name", "nodes")
 	parting := slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Do.onNetwork() })
 	s.Namespaces = parting || r.network == namespaces
 	if parting && r.network == loopback {
-		r.refuse(1, "network: nodes on the loopback interface cannot be parted: say %s, or nothing", namespaces)
+		r.Refuse(1, "network: nodes on the loopback interface cannot be parted: say %s, or nothing", namespaces)
 	}
 }
 
@@ -141,39 +103,39 @@ const (
 )
 
 func (r *reader) networkKind(n *yaml.Node) string {
-	kind := r.text(n, "network")
+	kind := r.Text(n, "network")
 	if kind != loopback && kind != namespaces {
-		r.refuse(n.Line, "network: %s or %s is expected, not %q", loopback, namespaces, clip(kind))
+		r.Refuse(n.Line, "network: %s or %s is expected, not %q", loopback, namespaces, yamlfile.Clip(kind))
 	}
 	return kind
 }
 
 func (r *reader) strategy(n *yaml.Node) string {
-	name := r.text(n, "strategy")
+	name := r.Text(n, "strategy")
 	if _, err := strategy.New(name); err != nil {
-		r.refuse(n.Line, "%v", err)
+		r.Refuse(n.Line, "%v", err)
 	}
 	return name
 }
 
 func (r *reader) node(n *yaml.Node) Node {
 	node := Node{Line: n.Line}
-	r.mapping(n, "a node", fields{
-		"name":         func(n *yaml.Node) { node.Name = r.name(n, "node name", nodeName, allowed+"32") },
+	r.Mapping(n, "a node", yamlfile.Fields{
+		"name":         func(n *yaml.Node) { node.Name = r.Name(n, "node name", nodeName, allowed+"32") },
 		"strategy":     func(n *yaml.Node) { node.Strategy = r.strategy(n) },
 		"gateway":      func(n *yaml.Node) { node.Gateway = r.gateway(n) },
-		"gateway_user": func(n *yaml.Node) { node.GatewayUser = r.text(n, "gateway_user") },
+		"gateway_user": func(n *yaml.Node) { node.GatewayUser = r.Text(n, "gateway_user") },
 		"gateway_password_file": func(n *yaml.Node) {
-			node.GatewayPasswordFile = r.text(n, "gateway_password_file")
+			node.GatewayPasswordFile = r.Text(n, "gateway_password_file")
 		},
 		"functions": func(n *yaml.Node) {
-			r.list(n, "functions", MaxFunctions, func(n *yaml.Node) {
+			r.List(n, "functions", MaxFunctions, func(n *yaml.Node) {
 				node.Functions = append(node.Functions, r.function(n))
 			})
 		},
 	}, "name")
 	if node.Gateway == "" && (node.GatewayUser != "" || node.GatewayPasswordFile != "") {
-		r.refuse(n.Line, "node %s has gateway credentials but no gateway", node.Name)
+		r.Refuse(n.Line, "node %s has gateway credentials but no gateway", node.Name)
 	}
 	for _, f := range node.Functions {
 		r.deployment(node, f)
@@ -188,60 +150,60 @@ func (r *reader) deployment(node Node, f Function) {
 	settings := f.Mode != "" || f.Maxrate != nil || f.TimeoutMillis != 0 || f.Env != nil || f.Labels != nil
 	switch {
 	case node.Gateway != "" && (given || settings):
-		r.refuse(f.Line, "function %s: node %s has its own gateway, where functions are not deployed but expected: "+
+		r.Refuse(f.Line, "function %s: node %s has its own gateway, where functions are not deployed but expected: "+
 			"give the name only", f.Name, node.Name)
 	case node.Gateway == "" && !given:
-		r.refuse(f.Line, "function %s has neither image nor process", f.Name)
+		r.Refuse(f.Line, "function %s has neither image nor process", f.Name)
 	case f.Image != "" && f.Process != "":
-		r.refuse(f.Line, "function %s has an image and a process: give one", f.Name)
+		r.Refuse(f.Line, "function %s has an image and a process: give one", f.Name)
 	}
 }
 
 func (r *reader) gateway(n *yaml.Node) string {
-	text := r.text(n, "gateway")
+	text := r.Text(n, "gateway")
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil || strings.TrimRight(u.Path, "/") != "" || u.RawQuery != "" {
-		r.refuse(n.Line, "gateway: a URL like http://10.0.0.7:8080 is expected, not %q", clip(text))
+		r.Refuse(n.Line, "gateway: a URL like http://10.0.0.7:8080 is expected, not %q", yamlfile.Clip(text))
 	}
 	return strings.TrimRight(text, "/")
 }
 
 func (r *reader) function(n *yaml.Node) Function {
 	f := Function{Line: n.Line}
-	r.mapping(n, "a function", fields{
-		"name":    func(n *yaml.Node) { f.Name = r.name(n, "function name", label, allowed+"63") },
-		"image":   func(n *yaml.Node) { f.Image = r.text(n, "image") },
-		"process": func(n *yaml.Node) { f.Process = r.text(n, "process") },
-		"mode":    func(n *yaml.Node) { f.Mode = r.text(n, "mode") },
+	r.Mapping(n, "a function", yamlfile.Fields{
+		"name":    func(n *yaml.Node) { f.Name = r.Name(n, "function name", label, allowed+"63") },
+		"image":   func(n *yaml.Node) { f.Image = r.Text(n, "image") },
+		"process": func(n *yaml.Node) { f.Process = r.Text(n, "process") },
+		"mode":    func(n *yaml.Node) { f.Mode = r.Text(n, "mode") },
 		"maxrate": func(n *yaml.Node) {
-			rate := r.number(n, "maxrate", 0, 1e6)
+			rate := r.Number(n, "maxrate", 0, 1e6)
 			f.Maxrate = &rate
 		},
-		"timeout_ms": func(n *yaml.Node) { f.TimeoutMillis = r.whole(n, "timeout_ms", 1, 3_600_000) },
-		"env":        func(n *yaml.Node) { f.Env = r.texts(n, "env", variable.MatchString) },
-		"labels":     func(n *yaml.Node) { f.Labels = r.texts(n, "labels", labelName.MatchString) },
+		"timeout_ms": func(n *yaml.Node) { f.TimeoutMillis = r.Whole(n, "timeout_ms", 1, 3_600_000) },
+		"env":        func(n *yaml.Node) { f.Env = r.Texts(n, "env", variable.MatchString) },
+		"labels":     func(n *yaml.Node) { f.Labels = r.Texts(n, "labels", labelName.MatchString) },
 	}, "name")
 	return f
 }
 
 func (r *reader) load(n *yaml.Node) Load {
 	l := Load{Line: n.Line}
-	r.mapping(n, "a load", fields{
-		"target":   func(n *yaml.Node) { l.Target = r.text(n, "target") },
-		"function": func(n *yaml.Node) { l.Function = r.text(n, "function") },
-		"rate":     func(n *yaml.Node) { l.Rate = r.number(n, "rate", 0.01, MaxRate) },
-		"start":    func(n *yaml.Node) { l.Start = r.duration(n, "start", 0, MaxLasting) },
-		"duration": func(n *yaml.Node) { l.Duration = r.duration(n, "duration", time.Second, MaxLasting) },
+	r.Mapping(n, "a load", yamlfile.Fields{
+		"target":   func(n *yaml.Node) { l.Target = r.Text(n, "target") },
+		"function": func(n *yaml.Node) { l.Function = r.Text(n, "function") },
+		"rate":     func(n *yaml.Node) { l.Rate = r.Number(n, "rate", 0.01, MaxRate) },
+		"start":    func(n *yaml.Node) { l.Start = r.Duration(n, "start", 0, MaxLasting) },
+		"duration": func(n *yaml.Node) { l.Duration = r.Duration(n, "duration", time.Second, MaxLasting) },
 		"method": func(n *yaml.Node) {
-			l.Method = r.name(n, "method", method, "an HTTP method like GET or POST is expected")
+			l.Method = r.Name(n, "method", method, "an HTTP method like GET or POST is expected")
 		},
 		"path": func(n *yaml.Node) {
-			l.Path = r.name(n, "path", suffix, "what follows the function's name, starting with /")
+			l.Path = r.Name(n, "path", suffix, "what follows the function's name, starting with /")
 		},
 		"query": func(n *yaml.Node) {
-			l.Query = r.name(n, "query", query, "key=value pairs without ? or blanks are expected")
+			l.Query = r.Name(n, "query", query, "key=value pairs without ? or blanks are expected")
 		},
-		"body":    func(n *yaml.Node) { l.Body = r.text(n, "body") },
+		"body":    func(n *yaml.Node) { l.Body = r.Text(n, "body") },
 		"headers": func(n *yaml.Node) { l.Headers = r.headers(n) },
 	}, "target", "function", "rate", "duration")
 	if l.Method == "" {
@@ -254,10 +216,10 @@ func (r *reader) load(n *yaml.Node) Load {
 }
 
 func (r *reader) headers(n *yaml.Node) map[string]string {
-	values := r.texts(n, "headers", header.MatchString)
+	values := r.Texts(n, "headers", header.MatchString)
 	for name, value := range values {
 		if strings.ContainsAny(value, "\r\n") {
-			r.refuse(n.Line, "header %s: its value must be one line", name)
+			r.Refuse(n.Line, "header %s: its value must be one line", name)
 		}
 	}
 	return values
@@ -265,14 +227,14 @@ func (r *reader) headers(n *yaml.Node) map[string]string {
 
 func (r *reader) fault(n *yaml.Node) Fault {
 	f := Fault{Line: n.Line}
-	r.mapping(n, "a fault", fields{
-		"at":       func(n *yaml.Node) { f.At = r.duration(n, "at", 0, MaxLasting) },
+	r.Mapping(n, "a fault", yamlfile.Fields{
+		"at":       func(n *yaml.Node) { f.At = r.Duration(n, "at", 0, MaxLasting) },
 		"do":       func(n *yaml.Node) { f.Do = refused(r, n, "do", ParseAction) },
-		"node":     func(n *yaml.Node) { f.Node = r.text(n, "node") },
+		"node":     func(n *yaml.Node) { f.Node = r.Text(n, "node") },
 		"part":     func(n *yaml.Node) { f.Part = refused(r, n, "part", ParsePart) },
-		"duration": func(n *yaml.Node) { f.Duration = r.duration(n, "duration", time.Millisecond, MaxLasting) },
+		"duration": func(n *yaml.Node) { f.Duration = r.Duration(n, "duration", time.Millisecond, MaxLasting) },
 		"nodes": func(n *yaml.Node) {
-			r.list(n, "nodes", MaxNodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.text(n, "nodes")) })
+			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.Text(n, "nodes")) })
 		},
 	}, "at", "do")
 	switch {
@@ -280,14 +242,14 @@ func (r *reader) fault(n *yaml.Node) Fault {
 	case f.Do.onNetwork():
 		r.parting(n, &f)
 	case f.Node == "" || f.Part == "" || len(f.Nodes) > 0:
-		r.refuse(n.Line, "%s needs a node and a part", f.Do)
+		r.Refuse(n.Line, "%s needs a node and a part", f.Do)
 	default:
 		if err := CheckFault(f.Do, f.Part); err != nil {
-			r.refuse(n.Line, "%v", err)
+			r.Refuse(n.Line, "%v", err)
 		}
 	}
 	if f.Duration != 0 && f.Do != Kill && f.Do != Stop && f.Do != Partition {
-		r.refuse(n.Line, "duration: only kill, stop and partition last, %s does not", f.Do)
+		r.Refuse(n.Line, "duration: only kill, stop and partition last, %s does not", f.Do)
 	}
 	return f
 }
@@ -295,48 +257,48 @@ func (r *reader) fault(n *yaml.Node) Fault {
 // parting checks a partition or what ends it; one node is a list of one.
 func (r *reader) parting(n *yaml.Node, f *Fault) {
 	if f.Part != "" {
-		r.refuse(n.Line, "part: %s is done to whole nodes", f.Do)
+		r.Refuse(n.Line, "part: %s is done to whole nodes", f.Do)
 	}
 	if f.Node != "" {
 		if len(f.Nodes) > 0 {
-			r.refuse(n.Line, "%s has node and nodes: give one", f.Do)
+			r.Refuse(n.Line, "%s has node and nodes: give one", f.Do)
 		}
 		f.Node, f.Nodes = "", []string{f.Node}
 	}
 	if f.Do == Partition && len(f.Nodes) == 0 {
-		r.refuse(n.Line, "partition needs a node, or nodes, to cut off from the others")
+		r.Refuse(n.Line, "partition needs a node, or nodes, to cut off from the others")
 	}
 }
 
 // refused reads a text with a parser of its own.
 func refused[T any](r *reader, n *yaml.Node, what string, parse func(string) (T, error)) T {
-	value, err := parse(r.text(n, what))
+	value, err := parse(r.Text(n, what))
 	if err != nil {
-		r.refuse(n.Line, "%s: %v", what, err)
+		r.Refuse(n.Line, "%s: %v", what, err)
 	}
 	return value
 }
 
 func (r *reader) expectation(n *yaml.Node) Expectation {
 	e := Expectation{Line: n.Line}
-	r.mapping(n, "an expectation", fields{
-		"load":    func(n *yaml.Node) { e.Load = int(r.whole(n, "load", 1, MaxLoads)) },
-		"from":    func(n *yaml.Node) { e.From = r.duration(n, "from", 0, MaxLasting) },
-		"to":      func(n *yaml.Node) { e.To = r.duration(n, "to", time.Second, MaxLasting) },
+	r.Mapping(n, "an expectation", yamlfile.Fields{
+		"load":    func(n *yaml.Node) { e.Load = int(r.Whole(n, "load", 1, MaxLoads)) },
+		"from":    func(n *yaml.Node) { e.From = r.Duration(n, "from", 0, MaxLasting) },
+		"to":      func(n *yaml.Node) { e.To = r.Duration(n, "to", time.Second, MaxLasting) },
 		"status":  func(n *yaml.Node) { e.Status = r.intervals(n, "status", status.MatchString) },
 		"by_node": func(n *yaml.Node) { e.ByNode = r.intervals(n, "by_node", label.MatchString) },
 	})
 	if len(e.Status)+len(e.ByNode) == 0 {
-		r.refuse(n.Line, "an expectation needs status or by_node, or both")
+		r.Refuse(n.Line, "an expectation needs status or by_node, or both")
 	}
 	return e
 }
 
 func (r *reader) intervals(n *yaml.Node, what string, check func(string) bool) map[string]Range {
 	values := make(map[string]Range)
-	r.pairs(n, what, func(key string, k, v *yaml.Node) {
+	r.Pairs(n, what, func(key string, k, v *yaml.Node) {
 		if !check(key) {
-			r.refuse(k.Line, "%s: %q is not allowed here", what, clip(key))
+			r.Refuse(k.Line, "%s: %q is not allowed here", what, yamlfile.Clip(key))
 			return
 		}
 		values[key] = r.interval(v, what+" "+key)

@@ -203,7 +203,7 @@ func TestParseRefuses(t *testing.T) {
 		{"range of words", "49..51", "many", `x.yaml:20: status 200: requests per second as`},
 		{"unknown status", "200: 49", "600: 49", `x.yaml:20: status: "600" is not allowed here`},
 		{"not YAML", "nodes:", "nodes: [", `x.yaml:`},
-		{"second document", "load:", "---\nload:", `one file holds one scenario`},
+		{"second document", "load:", "---\nload:", `more than one document`},
 		{"a merge key", "{name: node-3,", "{<<: *x, name: node-3,", `x.yaml:`},
 	}
 	for _, test := range tests {

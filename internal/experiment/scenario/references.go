@@ -1,12 +1,16 @@
 package scenario
 
-import "time"
+import (
+	"time"
+
+	"github.com/dfaas/dfaas/internal/yamlfile"
+)
 
 // references refuses what names things that are not there, or not in time.
 // The values themselves have been checked before.
 func (r *reader) references(s *Scenario) {
 	if len(s.Nodes) == 0 {
-		r.refuse(1, "the scenario has no nodes")
+		r.Refuse(1, "the scenario has no nodes")
 		return
 	}
 	nodes := r.uniqueNodes(s)
@@ -16,7 +20,7 @@ func (r *reader) references(s *Scenario) {
 		r.window(s, &s.Expect[i])
 		for name := range s.Expect[i].ByNode {
 			if !nodes[name] {
-				r.refuse(s.Expect[i].Line, "by_node: there is no node %q", clip(name))
+				r.Refuse(s.Expect[i].Line, "by_node: there is no node %q", yamlfile.Clip(name))
 			}
 		}
 	}
@@ -26,18 +30,18 @@ func (r *reader) uniqueNodes(s *Scenario) map[string]bool {
 	nodes := make(map[string]bool)
 	for _, node := range s.Nodes {
 		if nodes[node.Name] {
-			r.refuse(node.Line, "node %s is there twice", node.Name)
+			r.Refuse(node.Line, "node %s is there twice", node.Name)
 		}
 		nodes[node.Name] = true
 		functions := make(map[string]bool)
 		for _, f := range node.Functions {
 			if functions[f.Name] {
-				r.refuse(f.Line, "function %s is there twice on node %s", f.Name, node.Name)
+				r.Refuse(f.Line, "function %s is there twice on node %s", f.Name, node.Name)
 			}
 			functions[f.Name] = true
 		}
 		if s.Namespaces && node.Gateway != "" {
-			r.refuse(node.Line, "gateway: from a network namespace, node %s could not reach it", node.Name)
+			r.Refuse(node.Line, "gateway: from a network namespace, node %s could not reach it", node.Name)
 		}
 	}
 	return nodes
@@ -52,13 +56,13 @@ func (r *reader) loads(s *Scenario, nodes map[string]bool) {
 	}
 	for _, l := range s.Loads {
 		if !nodes[l.Target] {
-			r.refuse(l.Line, "target: there is no node %q", clip(l.Target))
+			r.Refuse(l.Line, "target: there is no node %q", yamlfile.Clip(l.Target))
 		}
 		if !deployed[l.Function] {
-			r.refuse(l.Line, "function: no node has %q", clip(l.Function))
+			r.Refuse(l.Line, "function: no node has %q", yamlfile.Clip(l.Function))
 		}
 		if l.Requests() < 1 {
-			r.refuse(l.Line, "rate: at %s requests/s not one request falls into %s", number(l.Rate), l.Duration)
+			r.Refuse(l.Line, "rate: at %s requests/s not one request falls into %s", yamlfile.Number(l.Rate), l.Duration)
 		}
 	}
 }
@@ -67,23 +71,23 @@ func (r *reader) faults(s *Scenario, nodes map[string]bool) {
 	for _, f := range s.Faults {
 		for _, name := range f.Nodes {
 			if !nodes[name] {
-				r.refuse(f.Line, "nodes: there is no node %q", clip(name))
+				r.Refuse(f.Line, "nodes: there is no node %q", yamlfile.Clip(name))
 			}
 		}
 		if f.Do == Partition && len(f.Nodes) >= len(s.Nodes) {
-			r.refuse(f.Line, "nodes: all nodes are on one side, nothing would be cut")
+			r.Refuse(f.Line, "nodes: all nodes are on one side, nothing would be cut")
 		}
 		if !f.Do.onNetwork() && !nodes[f.Node] {
-			r.refuse(f.Line, "node: there is no node %q", clip(f.Node))
+			r.Refuse(f.Line, "node: there is no node %q", yamlfile.Clip(f.Node))
 		}
 		if end := s.End(); f.At >= end {
-			r.refuse(f.Line, "at: the load ends at %s, a fault at %s would meet none", end, f.At)
+			r.Refuse(f.Line, "at: the load ends at %s, a fault at %s would meet none", end, f.At)
 		} else if f.At+f.Duration >= end {
-			r.refuse(f.Line, "duration: the load ends at %s, before the fault does at %s", end, f.At+f.Duration)
+			r.Refuse(f.Line, "duration: the load ends at %s, before the fault does at %s", end, f.At+f.Duration)
 		}
 		for _, node := range s.Nodes {
 			if node.Name == f.Node && node.Gateway != "" && f.Part == Provider {
-				r.refuse(f.Line, "part: node %s has its own gateway, there is no provider to %s", f.Node, f.Do)
+				r.Refuse(f.Line, "part: node %s has its own gateway, there is no provider to %s", f.Node, f.Do)
 			}
 		}
 	}
@@ -93,7 +97,7 @@ func (r *reader) faults(s *Scenario, nodes map[string]bool) {
 // refuses a window that lies outside of them.
 func (r *reader) window(s *Scenario, e *Expectation) {
 	if e.Load > len(s.Loads) {
-		r.refuse(e.Line, "load: there is no load %d, only %d", e.Load, len(s.Loads))
+		r.Refuse(e.Line, "load: there is no load %d, only %d", e.Load, len(s.Loads))
 		return
 	}
 	start, end := time.Duration(0), s.End()
@@ -108,6 +112,6 @@ func (r *reader) window(s *Scenario, e *Expectation) {
 	}
 	whole := e.From%time.Second == 0 && e.To%time.Second == 0
 	if !whole || e.From >= e.To || e.From < start || e.To > end {
-		r.refuse(e.Line, "from %s to %s: whole seconds within %s and %s are expected", e.From, e.To, start, end)
+		r.Refuse(e.Line, "from %s to %s: whole seconds within %s and %s are expected", e.From, e.To, start, end)
 	}
 }

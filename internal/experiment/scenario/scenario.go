@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
 // Bounds of a scenario. A file outside them is refused.
@@ -231,11 +233,11 @@ func (r Range) Contains(v float64) bool { return v >= r.Min && v <= r.Max }
 func (r Range) String() string {
 	switch {
 	case r.Min == r.Max:
-		return number(r.Min)
+		return yamlfile.Number(r.Min)
 	case r.Max > MaxRate*MaxLoads:
-		return number(r.Min) + ".."
+		return yamlfile.Number(r.Min) + ".."
 	default:
-		return number(r.Min) + ".." + number(r.Max)
+		return yamlfile.Number(r.Min) + ".." + yamlfile.Number(r.Max)
 	}
 }
 

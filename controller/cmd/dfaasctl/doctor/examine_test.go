@@ -76,7 +76,8 @@ func TestExamineNothing(t *testing.T) {
 	c := config.Default()
 	c.Identity, c.AdminSocket, c.SPOASocket, c.HAProxySocket = dir+"/i", dir+"/a", dir+"/s", dir+"/h"
 	c.HTTPAddress, c.Gateway = haproxytest.FreeAddr(t), haproxytest.FreeAddr(t)
-	results := Examine(t.Context(), Settings{Config: c, ConfigError: c.Validate()})
+	_, err := c.Parse()
+	results := Examine(t.Context(), Settings{Config: c, ConfigError: err})
 	failed := map[string]bool{}
 	for _, r := range results {
 		failed[r.Check] = r.Level == Fail

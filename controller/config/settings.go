@@ -13,13 +13,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Bounds of the options.
@@ -45,26 +46,42 @@ func (f *faults) add(key string, value any, hint string, args ...any) {
 	*f = append(*f, fmt.Errorf("%s: %q: %s", key, fmt.Sprint(value), fmt.Sprintf(hint, args...)))
 }
 
-// Validate checks every option and returns all faults joined, each with the
-// option, its value and a hint; nil when the Config can be used. It looks at
-// values only, not at files or sockets.
-func (c *Config) Validate() error {
+// Settings are a Config that was found valid, with its values in the types in
+// which the program uses them: they are parsed here and nowhere else.
+type Settings struct {
+	Config // as it was written
+
+	AllowPeers     []peer.ID // empty: no list
+	Listen         []multiaddr.Multiaddr
+	Bootstrap      []peer.AddrInfo // by peer, each once
+	HTTPAddress    netip.AddrPort
+	AllowAddresses []netip.Prefix // a bare IP is a network of one
+	Strategy       strategy.Strategy
+}
+
+// Parse checks every option and returns their values, or all faults joined,
+// each with the option, its value and a hint. It looks at values only, not at
+// files or sockets.
+func (c Config) Parse() (Settings, error) {
 	var f faults
-	c.validateTrust(&f)
-	c.validateOverlay(&f)
-	c.validatePlanning(&f)
+	s := Settings{Config: c}
+	s.parseTrust(&f)
+	s.parseOverlay(&f)
+	s.parseAddresses(&f)
+	s.parsePlanning(&f)
 	c.validateSockets(&f)
 	c.validateGateway(&f)
 	c.validateLog(&f)
-	return errors.Join(f...)
+	return s, errors.Join(f...)
 }
 
-func (c *Config) validateTrust(f *faults) {
+func (s *Settings) parseTrust(f *faults) {
+	c := &s.Config
 	if !federationName.MatchString(c.Federation) {
 		f.add("federation", c.Federation, "use 1 to 63 lower-case letters, digits and dashes")
 	}
 	if c.Identity == "" {
-		f.add("identity", "", "give the path of this node's key file; it is created if missing")
+		f.add("identity", "", "give the path of this node's key file; it is created if there is none")
 	}
 	closed := c.FederationKey != "" || len(c.AllowPeers) > 0
 	switch {
@@ -75,84 +92,119 @@ func (c *Config) validateTrust(f *faults) {
 		f.add("open_federation", true, "contradicts federation_key and allow_peers: remove one side")
 	}
 	bound(f, "allow_peers", c.AllowPeers, maxAllowPeers)
-	for _, id := range c.AllowPeers {
-		if !validPeer(id) {
-			f.add("allow_peers", id, "not the id of a DFaaS node (12D3KooW...): \"dfaasctl id\" prints it on that node")
+	for _, text := range c.AllowPeers {
+		id, ok := parsePeer(text)
+		if !ok {
+			f.add("allow_peers", text, "not the id of a DFaaS node (12D3KooW...): `dfaasctl id` prints it on that node")
+			continue
 		}
+		s.AllowPeers = append(s.AllowPeers, id)
 	}
 }
 
-// validPeer reports whether id is a peer id with an Ed25519 key in it, the only
-// kind that tokens can be checked against.
-func validPeer(id string) bool {
-	p, err := peer.Decode(id)
-	if err != nil {
-		return false
+// parsePeer accepts peer ids with an Ed25519 key in them, the only kind that
+// tokens can be checked against.
+func parsePeer(text string) (peer.ID, bool) {
+	if _, err := peerid.Parse(text); err != nil {
+		return "", false
 	}
-	key, err := p.ExtractPublicKey()
-	return err == nil && key.Type() == crypto.Ed25519 && p.String() == id
+	id, err := peer.Decode(text)
+	return id, err == nil
 }
 
-func (c *Config) validateOverlay(f *faults) {
-	if len(c.Listen) == 0 {
+func (s *Settings) parseOverlay(f *faults) {
+	if len(s.Config.Listen) == 0 {
 		f.add("listen", "", "give at least one address, such as /ip4/0.0.0.0/tcp/31600")
 	}
-	bound(f, "listen", c.Listen, maxListen)
-	for _, s := range c.Listen {
-		c.validateListen(f, s)
+	bound(f, "listen", s.Config.Listen, maxListen)
+	for _, text := range s.Config.Listen {
+		address, why := parseListen(text)
+		if why != "" {
+			f.add("listen", text, "%s", why)
+			continue
+		}
+		s.Listen = append(s.Listen, address)
 	}
-	bound(f, "bootstrap", c.Bootstrap, maxBootstrap)
-	for _, s := range c.Bootstrap {
-		if _, err := peer.AddrInfoFromString(s); err != nil {
-			f.add("bootstrap", s, "not a member's address, such as /ip4/192.0.2.1/tcp/31600/p2p/12D3KooW...: "+
-				"\"dfaasctl id\" prints it on that node")
+	bound(f, "bootstrap", s.Config.Bootstrap, maxBootstrap)
+	for _, text := range s.Config.Bootstrap {
+		s.parseBootstrap(f, text)
+	}
+}
+
+func (s *Settings) parseBootstrap(f *faults, text string) {
+	info, err := peer.AddrInfoFromString(text)
+	switch {
+	case err != nil:
+		f.add("bootstrap", text, "not the address of a member, such as /ip4/192.0.2.1/tcp/31600/p2p/12D3KooW...: "+
+			"`dfaasctl status` prints it on that node")
+	case len(info.Addrs) == 0:
+		f.add("bootstrap", text, "has a peer id, but no address before it: write it like /ip4/192.0.2.1/tcp/31600/p2p/12D3KooW...")
+	case len(s.Config.AllowPeers) > 0 && !slices.Contains(s.Config.AllowPeers, info.ID.String()):
+		f.add("bootstrap", text, "that peer is not in allow_peers: add it there, or remove it here")
+	default:
+		i := slices.IndexFunc(s.Bootstrap, func(b peer.AddrInfo) bool { return b.ID == info.ID })
+		if i < 0 {
+			s.Bootstrap = append(s.Bootstrap, *info)
+		} else {
+			s.Bootstrap[i].Addrs = append(s.Bootstrap[i].Addrs, info.Addrs...)
 		}
 	}
-	if why := badHTTPAddress(c.HTTPAddress); why != "" {
-		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8180", why)
+}
+
+// parseListen says why an address is refused. Only TCP is spoken: libp2p's
+// private networks work over nothing else.
+func parseListen(text string) (address multiaddr.Multiaddr, why string) {
+	address, err := multiaddr.NewMultiaddr(text)
+	if err != nil {
+		return nil, "not a multiaddr: write it like /ip4/0.0.0.0/tcp/31600"
+	}
+	names := []string{}
+	for _, p := range address.Protocols() {
+		names = append(names, p.Name)
+	}
+	switch strings.Join(names, "/") {
+	case "ip4/tcp", "ip6/tcp":
+		return address, ""
+	case "ip4/tcp/p2p", "ip6/tcp/p2p":
+		return nil, "leave out /p2p/...: this node's own id is implied"
+	default:
+		return nil, "only TCP is spoken: write it like /ip4/0.0.0.0/tcp/31600"
+	}
+}
+
+func (s *Settings) parseAddresses(f *faults) {
+	c := &s.Config
+	var why string
+	if s.HTTPAddress, why = parseHTTPAddress(c.HTTPAddress); why != "" {
+		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
 	}
 	if _, err := haproxy.NewTLS(c.HAProxySocket, c.TLSDir); err != nil {
 		f.add("tls_dir", c.TLSDir, "use a path from / of letters, digits and ./_- such as /var/lib/dfaas/tls")
 	}
 	bound(f, "allow_addresses", c.AllowAddresses, maxNetworks)
-	for _, s := range c.AllowAddresses {
-		if _, err := parseNetwork(s); err != nil {
-			f.add("allow_addresses", s, "not a network: use CIDR notation, such as 192.0.2.0/24")
+	for _, text := range c.AllowAddresses {
+		network, err := parseNetwork(text)
+		if err != nil {
+			f.add("allow_addresses", text, "not a network: use CIDR notation, such as 192.0.2.0/24")
+			continue
 		}
+		s.AllowAddresses = append(s.AllowAddresses, network)
 	}
 }
 
-func (c *Config) validateListen(f *faults, s string) {
-	a, err := multiaddr.NewMultiaddr(s)
+// parseHTTPAddress says why an address for peers is refused.
+func parseHTTPAddress(text string) (address netip.AddrPort, why string) {
+	if text == "" {
+		return address, "not set"
+	}
+	if _, err := netip.ParseAddrPort(text); err != nil {
+		return address, "not of the form IP:PORT (names are not looked up)"
+	}
+	address, err := wire.ParseHTTP(text)
 	if err != nil {
-		f.add("listen", s, "not a multiaddr: write it like /ip4/0.0.0.0/tcp/31600")
-		return
+		return address, "nobody can connect to it: not the unspecified address, port 0, multicast, broadcast, or one with a zone"
 	}
-	names := []string{}
-	for _, p := range a.Protocols() {
-		names = append(names, p.Name)
-	}
-	switch strings.Join(names, "/") {
-	case "ip4/tcp", "ip6/tcp":
-	case "ip4/tcp/p2p", "ip6/tcp/p2p":
-		f.add("listen", s, "leave out /p2p/...: this node's own id is implied")
-	default:
-		f.add("listen", s, "only TCP is spoken: write it like /ip4/0.0.0.0/tcp/31600")
-	}
-}
-
-// badHTTPAddress says what is wrong with an address for peers, "" for nothing.
-func badHTTPAddress(s string) string {
-	if s == "" {
-		return "not set"
-	}
-	if _, err := netip.ParseAddrPort(s); err != nil {
-		return "not of the form IP:PORT (names are not looked up)"
-	}
-	if _, err := wire.ParseHTTP(s); err != nil {
-		return "nobody can connect to it: not the unspecified address, port 0, multicast, broadcast, or one with a zone"
-	}
-	return ""
+	return address, ""
 }
 
 func parseNetwork(s string) (netip.Prefix, error) {
@@ -163,8 +215,10 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-func (c *Config) validatePlanning(f *faults) {
-	if _, err := strategy.New(c.Strategy); err != nil {
+func (s *Settings) parsePlanning(f *faults) {
+	c := &s.Config
+	var err error
+	if s.Strategy, err = strategy.New(c.Strategy); err != nil {
 		f.add("strategy", c.Strategy, "no such strategy: use one of %s", strings.Join(strategy.Names(), ", "))
 	}
 	if c.Period < minPeriod || c.Period > maxPeriod {
@@ -237,11 +291,11 @@ func badGateway(s string) string {
 }
 
 func (c *Config) validateLog(f *faults) {
-	oneOf(f, "log_level", c.LogLevel, "debug", "info", "warn", "error")
-	oneOf(f, "log_format", c.LogFormat, "json", "console")
+	oneOf(f, "log_level", c.LogLevel, cli.LogLevels)
+	oneOf(f, "log_format", c.LogFormat, cli.LogFormats)
 }
 
-func oneOf(f *faults, key, value string, allowed ...string) {
+func oneOf(f *faults, key, value string, allowed []string) {
 	if !slices.Contains(allowed, value) {
 		f.add(key, value, "use one of %s", strings.Join(allowed, ", "))
 	}
