@@ -66,38 +66,67 @@ type Decision struct {
 	Reason token.Reason
 }
 
-// Route decides what becomes of a request that arrived at now.
+// Route decides what becomes of a request that arrived at now: who asks, then what
+// that one is admitted to.
 func (s *Snapshot) Route(now time.Time, req Request) Decision {
 	name, ours := functionName(req.Path)
 	if !ours {
 		return Decision{}
 	}
-	at := s.sinceEpoch(now)
-	if at >= s.expires {
+	if s.sinceEpoch(now) >= s.expires {
 		s.meter.Open()
 		return Decision{}
 	}
-	if req.Ambiguous {
-		return s.forbid(token.Ambiguous)
+	from, reason := s.Authenticate(now, req)
+	if reason != token.OK {
+		s.meter.Deny(reason)
+		return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
 	}
-	if req.Claimed {
-		return s.fromPeer(now, at, s.functions[name], req)
+	return s.Admit(now, from, name)
+}
+
+// Caller is who asks: a user of this node, which is the zero value, or a peer of
+// one snapshot.
+type Caller struct{ peer *peer }
+
+// Authenticate returns who made a request, or why its claim to come from a peer is
+// false.
+func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reason) {
+	switch {
+	case req.Ambiguous:
+		return Caller{}, token.Ambiguous
+	case !req.Claimed:
+		return Caller{}, token.OK
 	}
-	return s.fromUser(at, s.functions[name])
+	p := s.peers[req.Node]
+	switch {
+	case p == nil:
+		return Caller{}, token.UnknownPeer
+	case s.table.PeerTLS && req.Proven != req.Node:
+		return Caller{}, token.NotOverTLS
+	}
+	return Caller{p}, p.issuer.Check(s.inFederation(now), req.Token)
+}
+
+// Peer is the caller of that id, and whether the snapshot knows it. It is for
+// those who need not be convinced, such as a simulator.
+func (s *Snapshot) Peer(id string) (Caller, bool) {
+	p := s.peers[id]
+	return Caller{p}, p != nil
+}
+
+// Admit decides what becomes of a call of a function by a caller of this snapshot,
+// which must not be past its time to live.
+func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
+	at, f := s.sinceEpoch(now), s.functions[function]
+	if from.peer != nil {
+		return s.fromPeer(at, f, from.peer)
+	}
+	return s.fromUser(at, f)
 }
 
 // fromPeer never forwards: a request makes one hop at most.
-func (s *Snapshot) fromPeer(now time.Time, at int64, f *function, req Request) Decision {
-	p := s.peers[req.Node]
-	if p == nil {
-		return s.forbid(token.UnknownPeer)
-	}
-	if s.table.PeerTLS && req.Proven != req.Node {
-		return s.forbid(token.NotOverTLS)
-	}
-	if reason := p.issuer.Check(s.inFederation(now), req.Token); reason != token.OK {
-		return s.forbid(reason)
-	}
+func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
 	if f == nil || !f.local && s.table.UnknownLocal {
 		return s.unknown()
 	}
@@ -163,11 +192,6 @@ func (f *function) refuse() Decision {
 		f.meter.Limited.Add(1)
 	}
 	return Decision{Action: Deny, Status: f.refusal}
-}
-
-func (s *Snapshot) forbid(reason token.Reason) Decision {
-	s.meter.Deny(reason)
-	return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
 }
 
 // unknown is the answer for functions that nobody has.
