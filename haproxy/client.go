@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -74,6 +75,41 @@ func (c *Client) Setting(ctx context.Context, name string) (string, error) {
 		return "", nil
 	}
 	return strings.TrimPrefix(answer, name+"="), err
+}
+
+// peerMaxConn returns how many calls may be under way to one peer.
+func (c *Client) peerMaxConn(ctx context.Context) (int, error) {
+	text, err := c.Setting(ctx, EnvPeerMaxConn)
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 31)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("HAProxy at %s: %s is %.40q, not the number of calls that may be under way to one peer", c.socket, EnvPeerMaxConn, text)
+	}
+	return int(n), nil
+}
+
+// Bound sees to it that the drop-in's frontends leave a third of the connections
+// that HAProxy accepts to others, unless the operator has set EnvMaxConn. HAProxy
+// forgets it with every reload.
+func (c *Client) Bound(ctx context.Context) error {
+	setting, err := c.Setting(ctx, EnvMaxConn)
+	if err != nil || strings.TrimSpace(setting) != "auto" {
+		return err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	for _, frontend := range []string{FrontendUsers, FrontendFallback} {
+		// Each call whose peer is lost passes the second one, too.
+		set := fmt.Sprintf("set maxconn frontend %s %d", frontend, max(1, info.MaxConn/3))
+		if err := c.do(ctx, command{text: set}); err != nil {
+			return fmt.Errorf("bounding the connections of %s: %w", frontend, err)
+		}
+	}
+	return nil
 }
 
 // Servers reads the servers of one backend of the drop-in, in HAProxy's order.
@@ -163,10 +199,16 @@ func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 		if err := s.Peer.Validate(); err != nil {
 			return nil, fmt.Errorf("add server: %w", err)
 		}
+		limit, err := c.peerMaxConn(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("add server of peer %s: %w", s.Peer.ID, err)
+		}
 		// Weight 0 keeps it out of the balancing. Without the two pool words a
-		// dynamic server never uses a connection twice.
+		// dynamic server never uses a connection twice. What does not fit into the
+		// queue, the shortest there is, goes elsewhere at once.
 		add := "add server " + server + " " + s.Peer.Address.String() +
-			" weight 0 check inter 1s fall 2 rise 1 pool-max-conn 128 pool-purge-delay 1s"
+			" weight 0 check inter 1s fall 2 rise 1 pool-max-conn 128 pool-purge-delay 1s" +
+			" maxconn " + strconv.Itoa(limit) + " maxqueue 1"
 		if s.Peer.Anchor == "" {
 			return []command{{text: add}}, nil
 		}

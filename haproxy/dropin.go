@@ -67,10 +67,15 @@ const (
 	EnvSPOA        = "DFAAS_SPOA"              // socket of dfaas-spoa as HAProxy sees it
 	EnvSPOEConf    = "DFAAS_SPOE_CONF"         // path of dfaas-spoe.conf
 	EnvPeerConnect = "DFAAS_PEER_CONNECT"      // time limit for connecting to a peer
+	EnvPeerMaxConn = "DFAAS_PEER_MAXCONN"      // calls under way to one peer, see Client.Apply
+	EnvMaxConn     = "DFAAS_MAXCONN"           // connections of FrontendUsers and FrontendFallback, each, or "auto"
 	EnvProxies     = "DFAAS_PROXIES"           // addresses whose X-Forwarded-Proto is believed, or "off"
 	EnvInstance    = "DFAAS_INSTANCE"          // tells several HAProxies on one machine apart
 	EnvMaxHeaders  = "DFAAS_MAX_HEADERS"       // bytes that path and headers of a user's request may have
 	EnvMaxFields   = "DFAAS_MAX_HEADER_FIELDS" // header fields that a user's request or a function's answer may have
+	EnvBodyWait    = "DFAAS_BODY_WAIT"         // time limit for the beginning of a body
+	EnvSourceCalls = "DFAAS_SOURCE_CALLS"      // calls under way of users of one address, or "off"
+	EnvPeersOnly   = "DFAAS_PEERS_ONLY"        // addresses that are no users, or "off"
 	EnvTLSBind     = "DFAAS_TLS_BIND"          // address of FrontendUsers for peers with TLS, or "off"
 	EnvTLSDir      = "DFAAS_TLS_DIR"           // where CertificateFile and AnchorsFile are
 )

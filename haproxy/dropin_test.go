@@ -27,7 +27,7 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 	plain := map[string]string{haproxy.EnvSPOEConf: write("dfaas-spoe.conf", haproxy.SPOEConfig())}
 	tls := map[string]string{
 		haproxy.EnvSPOEConf: plain[haproxy.EnvSPOEConf], haproxy.EnvTLSBind: ":8443", haproxy.EnvTLSDir: newPeer(t, 1).dir,
-		haproxy.EnvProxies: "127.0.0.1 10.1.0.0/16",
+		haproxy.EnvProxies: "127.0.0.1 10.1.0.0/16", haproxy.EnvMaxConn: "1000", haproxy.EnvSourceCalls: "20", haproxy.EnvPeersOnly: "10.1.0.0/16",
 	}
 	minimal := write("minimal.cfg", "global\n\tlog stderr format raw local0\n\tstats socket "+filepath.Join(dir, "s")+" level admin\n")
 
@@ -47,7 +47,7 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 	}
 }
 
-// versions are the HAProxies of three releases of Debian.
+// versions are the HAProxies of Debian's releases, and the newest that Debian has.
 var versions = []struct {
 	name   string
 	binary func(testing.TB) haproxytest.Binary
@@ -55,6 +55,7 @@ var versions = []struct {
 	{"installed", func(testing.TB) haproxytest.Binary { return haproxytest.Installed }},
 	{"3.0", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "trixie") }},
 	{"3.2", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "forky") }},
+	{"newest", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "experimental") }},
 }
 
 // TestConfigAndConstantsAgree finds names that were changed in one place only.
@@ -62,10 +63,14 @@ func TestConfigAndConstantsAgree(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{
 		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
-		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvPeerConnect, haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvMaxHeaders, haproxy.EnvMaxFields, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
+		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvPeerConnect, haproxy.EnvPeerMaxConn, haproxy.EnvMaxConn, haproxy.EnvBodyWait, haproxy.EnvSourceCalls, haproxy.EnvPeersOnly,
+		haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvMaxHeaders, haproxy.EnvMaxFields, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
 	} {
 		if !strings.Contains(haproxy.Config(), "presetenv "+env+" ") {
 			t.Errorf("%s has no default in dfaas.cfg", env)
+		}
+		if env == haproxy.EnvPeerMaxConn {
+			continue // for the servers that Client adds
 		}
 		if strings.Count(haproxy.Config(), "${"+env+"}")+strings.Count(haproxy.Config(), "${"+env+"[*]}") == 0 {
 			t.Errorf("%s is not used in dfaas.cfg", env)

@@ -137,8 +137,10 @@ func startWith(t *testing.T, opts haproxytest.Options) *node {
 		NodeID:  opts.NodeID,
 		TLSDir:  opts.TLSDir,
 		Proxies: opts.Proxies,
-		Before:  opts.Before,
-		Config:  fmt.Sprintf(decidedFrontend, n.decided),
+
+		Settings: opts.Settings,
+		Before:   opts.Before,
+		Config:   fmt.Sprintf(decidedFrontend, n.decided),
 	})
 	return n
 }

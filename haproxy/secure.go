@@ -197,7 +197,17 @@ func (c *Client) addAnchor(ctx context.Context, p Peer) (words string, err error
 	if err := c.setAnchors(ctx, file, answer, []string{p.Anchor}); err != nil {
 		return "", err
 	}
-	return " check-ssl ssl ssl-min-ver TLSv1.3 verify required ca-file " + file + " crt " + c.tlsDir + "/" + CertificateFile, nil
+	words = " check-ssl ssl ssl-min-ver TLSv1.3 verify required ca-file " + file + " crt " + c.tlsDir + "/" + CertificateFile
+	info, err := c.Info(ctx)
+	if err != nil {
+		return "", err
+	}
+	if info.atLeast(3, 3) {
+		// Otherwise the name in the certificate would have to be that of the user's
+		// Host header. Versions before do not do so, and do not know the words.
+		words += " no-sni-auto no-check-sni-auto"
+	}
+	return words, nil
 }
 
 // unsecured returns what has to be done after a server was deleted.

@@ -171,6 +171,18 @@ type Info struct {
 	// which also lose the dynamic servers.
 	PID    int
 	Uptime time.Duration // of that process, in whole seconds
+	// MaxConn is the most connections that the process accepts, all frontends
+	// together.
+	MaxConn int
+}
+
+// atLeast reports whether the version is this one or a later one.
+func (i Info) atLeast(major, minor int) bool {
+	var have [2]int
+	if n, _ := fmt.Sscanf(i.Version, "%d.%d", &have[0], &have[1]); n != 2 {
+		return false
+	}
+	return have[0] > major || have[0] == major && have[1] >= minor
 }
 
 // parseInfo reads the answer to `show info`.
@@ -194,5 +206,9 @@ func parseInfo(answer string) (Info, error) {
 		return Info{}, fmt.Errorf("`show info`: Uptime_sec is %.40q, not a number", fields["Uptime_sec"])
 	}
 	info.PID, info.Uptime = pid, time.Duration(seconds)*time.Second
+	info.MaxConn, err = strconv.Atoi(fields["Maxconn"])
+	if err != nil || info.MaxConn <= 0 {
+		return Info{}, fmt.Errorf("`show info`: Maxconn is %.40q, not a number", fields["Maxconn"])
+	}
 	return info, nil
 }

@@ -91,19 +91,31 @@ func FuzzParseServers(f *testing.F) {
 
 func TestParseInfo(t *testing.T) {
 	t.Parallel()
-	got, err := parseInfo("Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 42\nUptime: 0d 0h01m05s\nUptime_sec: 65\n")
-	if want := (Info{Version: "2.6.12-1+deb12u4", PID: 42, Uptime: 65 * time.Second}); err != nil || got != want {
+	got, err := parseInfo("Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 42\nUptime: 0d 0h01m05s\nUptime_sec: 65\nMaxconn: 10\n")
+	if want := (Info{Version: "2.6.12-1+deb12u4", PID: 42, Uptime: 65 * time.Second, MaxConn: 10}); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, answer := range []string{"", "Version: 2.6", "Version: 2.6\nPid: 0\nUptime_sec: 1", "Version: 2.6\nPid: 1\nUptime_sec: -1"} {
+	for _, answer := range []string{"", "Version: 2.6", "Version: 2.6\nPid: 0\nUptime_sec: 1", "Version: 2.6\nPid: 1\nUptime_sec: -1\nMaxconn: 10",
+		"Version: 2.6\nPid: 1\nUptime_sec: 1", "Version: 2.6\nPid: 1\nUptime_sec: 1\nMaxconn: 0"} {
 		if got, err := parseInfo(answer); err == nil {
 			t.Errorf("%q: accepted: %+v", answer, got)
 		}
 	}
 }
 
+func TestAtLeast(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{
+		"3.3.0": true, "3.3-dev4": true, "3.10.1": true, "4.0.0": true, "3.2.26-1": false, "2.6.12-1+deb12u4": false, "2.9": false, "": false, "x.y": false,
+	} {
+		if got := (Info{Version: version}).atLeast(3, 3); got != want {
+			t.Errorf("%q is at least 3.3: %v, want %v", version, got, want)
+		}
+	}
+}
+
 func FuzzParseInfo(f *testing.F) {
-	f.Add("Version: 2.6.12\nPid: 42\nUptime_sec: 65\n")
+	f.Add("Version: 2.6.12\nPid: 42\nUptime_sec: 65\nMaxconn: 10\n")
 	f.Add("Pid: 42: 43\r\n: \n")
 	f.Fuzz(func(t *testing.T, answer string) {
 		if info, err := parseInfo(answer); err == nil && (info.PID <= 0 || info.Uptime < 0 || info.Version == "") {

@@ -19,6 +19,9 @@ type HAProxy interface {
 	Apply(ctx context.Context, steps []haproxy.Step) (busy []string, err error)
 	// Secure sees to it that the TLS port lets in whom the anchors stand for.
 	Secure(ctx context.Context, own peercert.Certificate, anchors []string) error
+	// Bound sees to it that users and peers leave connections to the operator's
+	// own sites.
+	Bound(ctx context.Context) error
 }
 
 // Certificates are those of this node and its peers, for TLS between HAProxies.
@@ -33,6 +36,9 @@ type Certificates interface {
 // all, and they are to be back within a second; a peer that is down is to be out of
 // the routes within half of one, with the debounce. Each look wakes two processes.
 const haproxyPoll = 400 * time.Millisecond
+
+// boundEvery is after how many looks a reloaded HAProxy is told of its bounds.
+const boundEvery = 25
 
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
@@ -57,6 +63,7 @@ type haproxyKeeper struct {
 	gateway answers            // of this node's gateway, as read last
 	readFor map[string]answers // what peers had answered then
 	told    haproxyEvent       // last event
+	bound   error              // of the last attempt
 }
 
 func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
@@ -66,11 +73,14 @@ func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
 func (k *haproxyKeeper) run(ctx context.Context) {
 	ticker := time.NewTicker(haproxyPoll)
 	defer ticker.Stop()
-	for {
+	for look := 0; ; look++ {
 		servers, err := k.sync(ctx)
 		e := eventOf(servers)
 		if servers != nil { // otherwise HAProxy does not answer
-			err = errors.Join(err, k.readGateway(ctx, e.answers))
+			if look%boundEvery == 0 || k.bound != nil {
+				k.bound = k.api.Bound(ctx)
+			}
+			err = errors.Join(err, k.bound, k.readGateway(ctx, e.answers))
 		}
 		e.gateway, e.err = k.gateway, err
 		k.tell(ctx, e)

@@ -210,6 +210,8 @@ func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchor
 	return nil
 }
 
+func (h *fakeHAProxy) Bound(ctx context.Context) error { return h.wait(ctx) }
+
 func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Server, error) {
 	if err := h.wait(ctx); err != nil {
 		return nil, err

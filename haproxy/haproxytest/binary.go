@@ -56,7 +56,7 @@ func (b Binary) Check(env map[string]string, files ...string) (output string, er
 }
 
 // Debian returns the HAProxy of another release of Debian: "trixie" has 3.0,
-// "forky" 3.2. The package and its libraries are unpacked into the user's cache
+// "forky" and "sid" what is to come, "experimental" the newest. The package and its libraries are unpacked into the user's cache
 // directory, downloaded from Debian's mirror by this machine's own apt-get the
 // first time; nothing is installed. The test fails if they cannot be had.
 func Debian(tb testing.TB, release string) Binary {
@@ -132,7 +132,11 @@ func unpack(release, dir, root string) error {
 	if err != nil {
 		return err
 	}
-	sources := "Types: deb\nURIs: " + uri + "\nSuites: " + release + "\nComponents: main\n" +
+	suites := release
+	if release == "experimental" {
+		suites = "sid experimental" // which is no whole release
+	}
+	sources := "Types: deb\nURIs: " + uri + "\nSuites: " + suites + "\nComponents: main\n" +
 		"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
 	if err := os.MkdirAll(filepath.Join(dir, "lists/partial"), 0o755); err != nil {
 		return err
@@ -163,7 +167,7 @@ func unpack(release, dir, root string) error {
 	if err := command("apt-get", append(apt, "update")...); err != nil {
 		return err
 	}
-	if err := command("apt-get", append(apt, "--yes", "--no-install-recommends", "--download-only", "install", "haproxy")...); err != nil {
+	if err := command("apt-get", append(apt, "--yes", "--no-install-recommends", "--download-only", "--target-release", release, "install", "haproxy")...); err != nil {
 		return err
 	}
 	packages, err := filepath.Glob(filepath.Join(dir, "archives/*.deb"))

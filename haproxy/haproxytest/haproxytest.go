@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -40,6 +41,8 @@ type Options struct {
 	TLSDir string
 	// Proxies are the addresses whose X-Forwarded-Proto is believed; empty: none.
 	Proxies string
+	// Settings are further ones of the drop-in, by the name of their variable.
+	Settings map[string]string
 	// Before is the operator's configuration, loaded before the drop-in.
 	Before string
 	// Config is further configuration, loaded after the drop-in.
@@ -129,7 +132,7 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 	}
 	h.cmd = opts.Binary.command(args...)
 	h.cmd.Stdout, h.cmd.Stderr = log, log
-	h.cmd.Env = Environ(map[string]string{
+	settings := map[string]string{
 		haproxy.EnvBind:     h.Addr,
 		haproxy.EnvStats:    h.StatsAddr,
 		haproxy.EnvGateway:  orFree(tb, opts.Gateway),
@@ -140,7 +143,9 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		haproxy.EnvProxies:  opts.Proxies,
 		haproxy.EnvTLSBind:  h.TLSAddr,
 		haproxy.EnvTLSDir:   opts.TLSDir,
-	})
+	}
+	maps.Copy(settings, opts.Settings)
+	h.cmd.Env = Environ(settings)
 	// A group of its own, so that Stop reaches the worker of a killed master;
 	// and none of it survives the test process.
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
