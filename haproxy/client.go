@@ -217,6 +217,15 @@ func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 			return nil, fmt.Errorf("add server of peer %s: %w", s.Peer.ID, err)
 		}
 		return []command{{text: add + words}}, nil
+	case Move:
+		if err := s.Peer.Validate(); err != nil {
+			return nil, fmt.Errorf("move server: %w", err)
+		}
+		address := s.Peer.Address
+		return []command{{
+			text: fmt.Sprintf("set server %s addr %s port %d", server, address.Addr(), address.Port()),
+			want: "changed from",
+		}}, nil
 	case Enable:
 		return []command{{text: "enable health " + server}, {text: "enable server " + server}}, nil
 	case Disable:

@@ -135,9 +135,9 @@ func TestDeleteUnderLoad(t *testing.T) {
 	})
 }
 
-// TestMovedUnderAWebSocket: a connection that never ends does not keep a peer
-// away for ever that is now somewhere else.
-func TestMovedUnderAWebSocket(t *testing.T) {
+// TestGoneUnderAWebSocket: a connection that never ends does not stay for ever
+// with a peer that is none any more.
+func TestGoneUnderAWebSocket(t *testing.T) {
 	t.Parallel()
 	for _, version := range versions {
 		t.Run(version.name, func(t *testing.T) {
@@ -175,30 +175,28 @@ func TestMovedUnderAWebSocket(t *testing.T) {
 				s, _ := a.server(t, idB)
 				return s.State == haproxy.Up && s.Since >= 3*time.Second
 			})
-			moved := peerAt(t, idB, haproxytest.FreeAddr(t))
-			if _, busy := a.reconcile(t, moved); !slices.Equal(busy, []string{idB}) {
-				t.Fatalf("busy servers: %v, want the peer", busy)
+			for range 2 {
+				if _, busy := a.reconcile(t); !slices.Equal(busy, []string{idB}) {
+					t.Fatalf("busy servers: %v, want the peer", busy)
+				}
+				if s, _ := a.server(t, idB); s.State != haproxy.Maint || s.Since >= 3*time.Second {
+					t.Errorf("just disabled, the server is %s for %s", s.State, s.Since)
+				}
 			}
-			if s, _ := a.server(t, idB); s.State != haproxy.Maint || s.Since >= 3*time.Second {
-				t.Errorf("just disabled, the server is %s for %s", s.State, s.Since)
-			}
-			if _, busy := a.reconcile(t, moved); !slices.Equal(busy, []string{idB}) {
-				t.Fatalf("busy servers: %v, want the peer", busy)
-			}
-			eventually(t, "the peer has moved", func() bool {
-				// As if the minute was over.
+			eventually(t, "the server is gone", func() bool {
+				// As if five minutes were over.
 				servers, err := a.Client.Servers(t.Context(), haproxy.BackendPeers)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for i := range servers {
-					servers[i].Since += time.Minute
+					servers[i].Since += 5 * time.Minute
 				}
-				if _, err := a.Client.Apply(t.Context(), haproxy.Reconcile(servers, []haproxy.Peer{moved})); err != nil {
+				if _, err := a.Client.Apply(t.Context(), haproxy.Reconcile(servers, nil)); err != nil {
 					t.Fatal(err)
 				}
-				s, _ := a.server(t, idB)
-				return s.Address == moved.Address
+				_, there := a.server(t, idB)
+				return !there
 			})
 			<-closed
 		})

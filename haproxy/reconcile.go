@@ -17,18 +17,19 @@ const (
 	Add      Op = "add"
 	Enable   Op = "enable"
 	Disable  Op = "disable"
+	Move     Op = "move"     // to another address; what is under way goes on at the old one
 	Shutdown Op = "shutdown" // breaks off what is still under way
 	Delete   Op = "delete"
 )
 
-// patience is how long a peer that has moved is kept waiting by requests that are
-// still under way at its old address. A WebSocket can stay for ever.
-const patience = time.Minute
+// patience is how long calls that are under way to a server may go on after it was
+// disabled, because its peer is gone. A WebSocket can stay for ever.
+const patience = 5 * time.Minute
 
 // Step is one change to BackendPeers.
 type Step struct {
 	Op   Op
-	Peer Peer // the address and the anchor matter to Add only
+	Peer Peer // the address matters to Add and Move, the anchor to Add only
 }
 
 // Reconcile plans how BackendPeers gets from the servers it has to the peers it
@@ -37,10 +38,10 @@ type Step struct {
 //
 // Servers that do not bear a peer id (ServerLocal, and whatever the operator
 // added) are left alone. Of a peer wanted twice, the first address counts. A
-// peer whose address changed is removed and added anew, and so is one whose
-// server speaks TLS and should not, or the other way round. (An anchor follows
-// from the peer's id and never changes.) What is under way to a peer that is
-// only gone may take as long as it likes.
+// peer whose address changed keeps its server. One whose server speaks TLS and
+// should not, or the other way round, is removed and added anew. (An anchor
+// follows from the peer's id and never changes.) What is under way to a peer that
+// is gone is broken off after a while, so that it holds nothing for ever.
 func Reconcile(current []Server, desired []Peer) []Step {
 	have := make(map[string]Server)
 	for _, s := range current {
@@ -60,32 +61,35 @@ func Reconcile(current []Server, desired []Peer) []Step {
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		server := have[name]
 		peer, wanted := want[name]
-		if wanted && leadsTo(server, peer) {
+		if wanted && fits(server, peer) {
 			continue
 		}
 		gone := Peer{ID: name, Address: server.Address}
 		if server.State != Maint {
 			steps = append(steps, Step{Disable, gone})
-		} else if wanted && server.Since >= patience {
+		} else if server.Since >= patience {
 			steps = append(steps, Step{Shutdown, gone})
 		}
 		steps = append(steps, Step{Delete, gone})
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		peer, server := want[name], have[name]
-		if _, there := have[name]; !there || !leadsTo(server, peer) {
+		if _, there := have[name]; !there || !fits(server, peer) {
 			steps = append(steps, Step{Add, peer}, Step{Enable, peer})
-		} else if server.State == Maint || !server.Checked {
+			continue
+		}
+		if unmap(server.Address) != peer.Address {
+			steps = append(steps, Step{Move, peer})
+		}
+		if server.State == Maint || !server.Checked {
 			steps = append(steps, Step{Enable, peer})
 		}
 	}
 	return steps
 }
 
-// leadsTo reports whether the server is the one that the peer should have.
-func leadsTo(s Server, p Peer) bool {
-	return unmap(s.Address) == p.Address && s.TLS == (p.Anchor != "")
-}
+// fits reports whether the server can be the one of the peer, wherever that is.
+func fits(s Server, p Peer) bool { return s.TLS == (p.Anchor != "") }
 
 // unmap makes ::ffff:10.0.0.1 and 10.0.0.1, which are the same host, the same
 // value.

@@ -35,6 +35,7 @@ func TestReconcile(t *testing.T) {
 	busyFor := func(d time.Duration) haproxy.Server { return with(upFor(d), haproxy.Maint, true) }
 	a1 := haproxy.Peer{ID: idA, Address: addr("10.0.0.1:80")}
 	a2 := haproxy.Peer{ID: idA, Address: addr("10.0.0.2:80")}
+	secure := haproxy.Peer{ID: idA, Address: addr("10.0.0.1:80"), Anchor: "an anchor"}
 	b := haproxy.Peer{ID: idB, Address: addr("10.0.0.9:80")}
 	local := haproxy.Server{Name: haproxy.ServerLocal, State: haproxy.Up}
 
@@ -64,18 +65,24 @@ func TestReconcile(t *testing.T) {
 			{haproxy.Delete, a1},
 		}},
 		{"moved", []haproxy.Server{up(idA, "10.0.0.1:80")}, []haproxy.Peer{a2, b}, []haproxy.Step{
-			{haproxy.Disable, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2}, {haproxy.Add, b}, {haproxy.Enable, b},
+			{haproxy.Move, a2}, {haproxy.Add, b}, {haproxy.Enable, b},
 		}},
-		{"moved, but busy for a while", []haproxy.Server{busyFor(59 * time.Second)}, []haproxy.Peer{a2}, []haproxy.Step{
-			{haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
+		{"moved, and drained by the operator", []haproxy.Server{with(up(idA, "10.0.0.1:80"), haproxy.Drain, true)}, []haproxy.Peer{a2},
+			[]haproxy.Step{{haproxy.Move, a2}}},
+		{"gone, and back elsewhere", []haproxy.Server{busyFor(time.Hour)}, []haproxy.Peer{a2}, []haproxy.Step{
+			{haproxy.Move, a2}, {haproxy.Enable, a2},
 		}},
-		{"moved, but busy for a minute", []haproxy.Server{busyFor(time.Minute)}, []haproxy.Peer{a2}, []haproxy.Step{
-			{haproxy.Shutdown, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
+		{"to be reached over TLS now", []haproxy.Server{up(idA, "10.0.0.1:80")}, []haproxy.Peer{secure}, []haproxy.Step{
+			{haproxy.Disable, a1}, {haproxy.Delete, a1}, {haproxy.Add, secure}, {haproxy.Enable, secure},
 		}},
-		{"gone, and busy for an hour", []haproxy.Server{busyFor(time.Hour)}, nil, []haproxy.Step{{haproxy.Delete, a1}}},
-		{"moved just now, after an hour", []haproxy.Server{upFor(time.Hour)}, []haproxy.Peer{a2}, []haproxy.Step{
-			{haproxy.Disable, a1}, {haproxy.Delete, a1}, {haproxy.Add, a2}, {haproxy.Enable, a2},
+		{"to be reached over TLS, but busy for a long time", []haproxy.Server{busyFor(5 * time.Minute)}, []haproxy.Peer{secure}, []haproxy.Step{
+			{haproxy.Shutdown, a1}, {haproxy.Delete, a1}, {haproxy.Add, secure}, {haproxy.Enable, secure},
 		}},
+		{"gone, and busy for a while", []haproxy.Server{busyFor(5*time.Minute - time.Second)}, nil, []haproxy.Step{{haproxy.Delete, a1}}},
+		{"gone, and busy for a long time", []haproxy.Server{busyFor(5 * time.Minute)}, nil, []haproxy.Step{
+			{haproxy.Shutdown, a1}, {haproxy.Delete, a1},
+		}},
+		{"gone just now, after an hour", []haproxy.Server{upFor(time.Hour)}, nil, []haproxy.Step{{haproxy.Disable, a1}, {haproxy.Delete, a1}}},
 		{"wanted twice", []haproxy.Server{up(idA, "10.0.0.1:80")}, []haproxy.Peer{a1, a2}, nil},
 		{"the same address in IPv6", []haproxy.Server{up(idA, "10.0.0.1:80")},
 			[]haproxy.Peer{{ID: idA, Address: addr("[::ffff:10.0.0.1]:80")}}, nil},
@@ -105,6 +112,11 @@ func (m *model) apply(s haproxy.Step) error {
 	switch s.Op {
 	case haproxy.Add:
 		m.servers = append(m.servers, haproxy.Server{Name: s.Peer.ID, Address: s.Peer.Address, State: haproxy.Maint})
+	case haproxy.Move:
+		if m.servers[i].Address == s.Peer.Address {
+			return fmt.Errorf("move %s to where it is", s.Peer.ID)
+		}
+		m.servers[i].Address = s.Peer.Address
 	case haproxy.Enable:
 		m.servers[i].State, m.servers[i].Checked = haproxy.Up, true
 	case haproxy.Disable:
