@@ -12,7 +12,7 @@ var config string
 var spoeConfig string
 
 // Config returns the drop-in, dfaas.cfg: a configuration file for HAProxy 2.6
-// to 3.2 to be loaded after the operator's own.
+// to 3.4 to be loaded after the operator's own.
 func Config() string { return config }
 
 // SPOEConfig returns dfaas-spoe.conf, the file that EnvSPOEConf names.

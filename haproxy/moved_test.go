@@ -70,9 +70,10 @@ func TestMovedPeer(t *testing.T) {
 					t.Errorf("after: %q", got)
 				}
 			}
-			if s, _ := n.server(t, idC); s.Address != moved.Address || s.State != haproxy.Up || s.Sessions != 1 {
-				t.Errorf("the server is %+v", s)
-			}
+			eventually(t, "only the call at the old address is under way", func() bool {
+				s, _ := n.server(t, idC)
+				return s.Address == moved.Address && s.State == haproxy.Up && s.Sessions == 1
+			})
 			if steps, busy := n.reconcile(t, moved); len(steps)+len(busy) != 0 {
 				t.Errorf("still to do: %v, busy %v", steps, busy)
 			}

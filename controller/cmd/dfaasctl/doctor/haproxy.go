@@ -108,7 +108,7 @@ func (f *Facts) judgeNoHAProxy(err error) Verdict {
 // Versions of HAProxy.
 var (
 	oldestHAProxy = release{2, 6} // has send-spoe-group and what else the drop-in needs
-	newestHAProxy = release{3, 2} // the last that the tests ran with
+	newestHAProxy = release{3, 4} // the last that the tests ran with
 )
 
 // release is major and minor of a version.
@@ -128,7 +128,7 @@ func judgeVersion(f *Facts) Verdict {
 	r, known := parseRelease(version)
 	switch {
 	case !known:
-		return warn("use HAProxy 2.6 to 3.2", "%q is not a version that is understood", version)
+		return warn("use HAProxy 2.6 to 3.4", "%q is not a version that is understood", version)
 	case r.before(oldestHAProxy):
 		return fail("use HAProxy 2.6 or later", "%s is too old", version)
 	case newestHAProxy.before(r):
