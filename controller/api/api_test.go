@@ -276,7 +276,7 @@ func TestListen(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer first.Close()
-		if ln, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another dfaas-controller") {
+		if ln, err := Listen(path); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("%v, %v", ln, err)
 		}
 		conn, err := net.Dial("unix", path)
@@ -298,7 +298,7 @@ func TestListen(t *testing.T) {
 		}
 	})
 	t.Run("path too long", func(t *testing.T) {
-		if ln, err := Listen("/tmp/" + strings.Repeat("x", 103)); err == nil || !strings.Contains(err.Error(), "allows 107") {
+		if ln, err := Listen("/tmp/" + strings.Repeat("x", 103)); err == nil || !strings.Contains(err.Error(), "1 to 107 bytes") {
 			t.Errorf("%v, %v", ln, err)
 		}
 	})

@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"syscall"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // DefaultSocket is where the controller listens unless configured otherwise.
@@ -33,10 +34,7 @@ type Client struct {
 // NewClient returns a client for the admin socket at that path. It connects
 // only when used.
 func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{socket: socket, http: unixsock.Client(socket, 0)}
 }
 
 // Status returns the node's state.

@@ -12,15 +12,14 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/internal/httpserve"
 )
 
 const (
-	readTimeout   = 5 * time.Second
-	joinTimeout   = 30 * time.Second
-	writeTimeout  = joinTimeout + 10*time.Second
-	idleTimeout   = time.Minute
-	closeTimeout  = time.Second
-	maxHeaderSize = 8 << 10
+	joinTimeout  = 30 * time.Second
+	writeTimeout = joinTimeout + 10*time.Second
+	closeTimeout = time.Second
 )
 
 // Serve answers requests on ln from src until the context ends, then lets
@@ -29,34 +28,10 @@ const (
 // context ended it.
 func Serve(ctx context.Context, ln net.Listener, src Source, metrics http.Handler, log zerolog.Logger) error {
 	log = log.With().Str("part", "admin").Logger()
-	server := &http.Server{
-		Handler:        NewHandler(src, metrics, log),
-		ReadTimeout:    readTimeout,
-		WriteTimeout:   writeTimeout,
-		IdleTimeout:    idleTimeout,
-		MaxHeaderBytes: maxHeaderSize,
-		BaseContext:    func(net.Listener) context.Context { return ctx },
-	}
-	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		closeServer(server)
-	})
-	err := server.Serve(ln)
-	if !stop() {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serving the admin socket: %w", err)
-}
-
-// closeServer waits a bounded time for running requests.
-func closeServer(server *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		server.Close()
-	}
+	server := httpserve.New(NewHandler(src, metrics, log))
+	server.WriteTimeout = writeTimeout
+	server.BaseContext = func(net.Listener) context.Context { return ctx }
+	return httpserve.Run(ctx, ln, server, closeTimeout)
 }
 
 // NewHandler returns the admin interface as an http.Handler; see Serve.

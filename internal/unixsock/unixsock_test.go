@@ -1,12 +1,16 @@
 package unixsock
 
 import (
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestListen(t *testing.T) {
@@ -83,5 +87,48 @@ func TestListenRefuses(t *testing.T) {
 	}
 	if content, err := os.ReadFile(file); err != nil || string(content) != "precious" {
 		t.Errorf("the file is now %q, %v", content, err)
+	}
+}
+
+// TestClient asks a server at a socket over HTTP, with and without connections
+// that are kept.
+func TestClient(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, 0o600, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var opened atomic.Int32
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		},
+	}
+	go server.Serve(l)
+	defer server.Close()
+	kept := Transport(path)
+	defer kept.CloseIdleConnections()
+	for name, tc := range map[string]struct {
+		client *http.Client
+		opened int32
+	}{"kept": {&http.Client{Transport: kept}, 1}, "one each": {Client(path, time.Minute), 3}} {
+		opened.Store(0)
+		for range 3 {
+			resp, err := tc.client.Get("http://whatever/v1/x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || string(body) != "/v1/x" {
+				t.Errorf("%s: %q, %v", name, body, err)
+			}
+		}
+		if n := opened.Load(); n != tc.opened {
+			t.Errorf("%s: %d connections for 3 requests, want %d", name, n, tc.opened)
+		}
 	}
 }

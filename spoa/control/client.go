@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -38,16 +38,7 @@ type Client struct {
 // New returns a client of the SPOA whose control socket has that path. Nothing
 // is opened before the first call.
 func New(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
-	return &Client{
-		socket: socket,
-		http: &http.Client{
-			Timeout:   clientTimeout,
-			Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute, DisableCompression: true},
-		},
-	}
+	return &Client{socket: socket, http: &http.Client{Timeout: clientTimeout, Transport: unixsock.Transport(socket)}}
 }
 
 // Close closes idle connections. The client may still be used.

@@ -114,7 +114,7 @@ func TestSocketInUse(t *testing.T) {
 	}
 	defer taken.Close()
 	status, _, stderr := run(t, minimal(dir))
-	if status != cli.ExitFailure || !strings.Contains(stderr, "another dfaas-controller listens there") {
+	if status != cli.ExitFailure || !strings.Contains(stderr, "is in use by another process: stop that one") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }

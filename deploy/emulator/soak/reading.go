@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // reading is what one process used at one time; -1: not known.
@@ -127,17 +127,16 @@ func goroutines(ctx context.Context, n *federation.Node, part scenario.Part) int
 func metric(ctx context.Context, socket, url, name string) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
-	transport := &http.Transport{DisableKeepAlives: true}
+	client := http.DefaultClient
 	if socket != "" {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}
+		client = unixsock.Client(socket, 0)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	request.Close = true
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, err
 	}

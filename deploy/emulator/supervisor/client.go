@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Client talks to the supervisor of a directory. It is safe for concurrent use.
@@ -28,10 +29,7 @@ const requestTimeout = 30 * time.Second
 
 // NewClient returns a client for the supervisor in dir.
 func NewClient(dir string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, SocketFile))
-	}
-	return &Client{dir, &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	return &Client{dir, unixsock.Client(filepath.Join(dir, SocketFile), requestTimeout)}
 }
 
 // State asks how the federation is doing.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // SocketFile and LogFile are in the federation's directory.
@@ -24,6 +25,8 @@ const (
 	SocketFile = "emulator.sock"
 	LogFile    = "emulator.log"
 )
+
+const socketMode = 0o600
 
 // State is the answer to GET /v1/federation.
 type State struct {
@@ -55,19 +58,12 @@ type Fault struct {
 // Listen opens the socket in dir; of two supervisors for one directory the
 // second fails.
 func Listen(dir string) (net.Listener, error) {
-	path := filepath.Join(dir, SocketFile)
-	if len(path) > 107 {
-		return nil, fmt.Errorf("the path %s is too long for a socket: give a shorter directory", path)
-	}
 	if Running(dir) {
 		return nil, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, dir)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("removing the socket that a dead supervisor left: %w", err)
-	}
-	listener, err := net.Listen("unix", path)
+	listener, err := unixsock.Listen(filepath.Join(dir, SocketFile), socketMode, "")
 	if err != nil {
-		return nil, fmt.Errorf("opening the supervisor's socket: %w", err)
+		return nil, fmt.Errorf("the supervisor's socket: %w", err)
 	}
 	return listener, nil
 }
