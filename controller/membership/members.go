@@ -3,6 +3,7 @@
 package membership
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -18,15 +19,6 @@ import (
 const DefaultMaxMembers = 256
 
 const (
-	// memoryOfGone is how long the (Epoch, Seq) of a member that is gone is
-	// remembered, unless it speaks for itself before.
-	memoryOfGone = 10 * time.Minute
-	// lateness is how long after a member's farewell, or its end, its last words
-	// may still come in.
-	lateness = time.Second
-	// maxSuperseded bounds how many epochs are remembered of a member whose clock
-	// was put back.
-	maxSuperseded = 8
 	// goneShare is how many gone members are remembered for each alive one that
 	// there may be.
 	goneShare = 4
@@ -39,6 +31,7 @@ const (
 const (
 	ReasonSelf       = "self"       // signed with this node's own identity: two nodes share a key
 	ReasonReplay     = "replay"     // (Epoch, Seq) did not grow: repeated, reordered, or replayed
+	ReasonOld        = "old"        // only relayed, and sent long ago by its author's clock
 	ReasonUnverified = "unverified" // no direct connection to check the address against
 	ReasonAddress    = "address"    // address is not the connection's, nor allowed
 	ReasonFull       = "full"       // as many as there may be are alive already
@@ -72,12 +65,10 @@ type Member struct {
 // record is all that is kept of one node.
 type record struct {
 	Member
-	epoch int64
-	seq   uint64
-	// superseded are greater epochs than epoch, of runs by a clock that was ahead.
-	superseded []int64
-	verified   time.Time // when HTTP was last checked against a connection
-	gone       time.Time // when it left or expired; zero while alive
+	track    Track
+	alive    bool
+	verified time.Time // when HTTP was last checked against a connection
+	gone     time.Time // since when it is not alive
 }
 
 // Options is what a node wants of its members.
@@ -104,7 +95,8 @@ type Members struct {
 	o       Options
 	records map[string]*record
 	alive   int
-	expired []string // ids that Expire has yet to report
+	next    time.Time // no sweep is needed up to then; zero: never
+	expired []string  // ids that Expire has yet to report
 	log     Refusals
 	refused map[string]uint64 // by reason
 }
@@ -130,83 +122,86 @@ type Via struct {
 	Direct bool
 }
 
-// Apply takes in an announcement that from has signed. changed tells that something other than the time changed: a member came, left,
-// moved, or offers something else. An error is always a *RefusedError, and then
-// nothing has changed.
+// Apply takes in an announcement that from has signed. changed tells that something
+// other than the time changed: a member came, left, moved, or offers something
+// else. An error is always a *RefusedError, and then nothing has changed.
 func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via) (changed bool, err error) {
 	r := m.records[from]
-	if via.Direct {
-		r.speaks(now, a.Epoch)
+	if r != nil {
+		m.expire(now, r)
 	}
-	if refusal := m.checkOrder(from, a, r); refusal != nil {
+	if r == nil || !r.alive && r.track.Forgotten(now) {
+		r = &record{Member: Member{ID: from}}
+	}
+	if refusal := m.check(now, from, a, r, via); refusal != nil {
 		return false, m.refuse(now, from, refusal)
 	}
 	if a.Leaving {
-		return m.leave(now, from, a, r), nil
+		return m.leave(now, a, r), nil
 	}
 	http, verified, refusal := m.checkAddress(now, a, r, via.RemoteIPs)
 	if refusal != nil {
 		return false, m.refuse(now, from, refusal)
 	}
-	if r == nil || !r.gone.IsZero() {
-		if r, refusal = m.admit(now, from, r); refusal != nil {
+	if !r.alive {
+		if refusal := m.admit(now, r, a, via); refusal != nil {
 			return false, m.refuse(now, from, refusal)
 		}
 		changed = true
 	}
 	changed = changed || r.HTTP != http || r.Strategy != a.Strategy || !slices.Equal(r.Offers, a.Offers)
+	r.track.Take(now, a)
 	r.HTTP, r.Strategy, r.Offers, r.Period = http, a.Strategy, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
-	r.epoch, r.seq, r.LastSeen, r.verified = a.Epoch, a.Seq, now, verified
+	r.LastSeen, r.verified = now, verified
+	m.due(r.track.due())
 	m.log.Forget(from)
 	return changed, nil
 }
 
-// speaks notes that the member itself hands over an announcement of that epoch. So
-// that is no replay, and if the member was gone before, it has been started anew,
-// by a clock that may have been put right since and so with a smaller epoch. From
-// then on, announcements of the epoch before are what is replayed.
-func (r *record) speaks(now time.Time, epoch int64) {
-	if r == nil || r.gone.IsZero() || now.Sub(r.gone) < lateness || epoch >= r.epoch || slices.Contains(r.superseded, epoch) {
-		return
-	}
-	r.superseded = append(r.superseded[max(0, len(r.superseded)-maxSuperseded+1):], r.epoch)
-	r.epoch, r.seq = epoch, 0
-}
-
 // Expire makes members gone that have been silent for almost three periods, in
-// which at least three announcements were due, and returns the ids of all that expired since the last call, sorted.
+// which at least three announcements were due, and returns the ids of all that expired
+// since the last call, sorted. It costs nothing before Next.
 func (m *Members) Expire(now time.Time) []string {
-	m.sweep(now)
+	if !m.next.IsZero() && now.After(m.next) {
+		m.sweep(now)
+	}
 	expired := slices.DeleteFunc(m.expired, m.isAlive)
 	m.expired = nil
 	slices.Sort(expired)
-	return expired
+	return slices.Compact(expired)
 }
+
+// Next returns until when nobody can expire or be forgotten, unless another
+// announcement is applied; zero if there is nobody.
+func (m *Members) Next() time.Time { return m.next }
 
 // Alive returns the members that are alive, sorted by id.
 func (m *Members) Alive() []Member {
-	return m.list(func(r *record) bool { return r.gone.IsZero() })
+	return m.list(func(r *record) bool { return r.alive })
 }
 
 // Gone returns the members that left or expired in the last ten minutes, sorted
 // by id.
 func (m *Members) Gone() []Member {
-	return m.list(func(r *record) bool { return !r.gone.IsZero() && r.HTTP.IsValid() })
+	return m.list(func(r *record) bool { return !r.alive && r.HTTP.IsValid() })
 }
 
 // Refused returns whose announcements were refused lately, and why. Replays are
 // only counted: reordering makes some of them in any healthy network.
 func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 
-func (m *Members) checkOrder(from string, a wire.Announcement, r *record) *RefusedError {
+// check refuses what is not news, or not for this node.
+func (m *Members) check(now time.Time, from string, a wire.Announcement, r *record, via Via) *RefusedError {
 	switch {
 	case from == m.o.Self:
 		return &RefusedError{ReasonSelf, SharedIdentity}
-	case r != nil && (slices.Contains(r.superseded, a.Epoch) || !a.Follows(r.epoch, r.seq)):
+	case !r.track.Newer(now, a, via.Direct):
 		return &RefusedError{ReasonReplay, "repeats or precedes an announcement already seen"}
-	case a.TLS && !m.o.TLS && !a.Leaving:
+	case a.Leaving:
+		return nil
+	case a.TLS && !m.o.TLS:
 		return &RefusedError{ReasonTLS, "wants TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
-	case !a.TLS && m.o.TLS && !a.Leaving:
+	case !a.TLS && m.o.TLS:
 		return &RefusedError{ReasonTLS, "does without TLS between HAProxies, this node does not: set peer_tls the same on all nodes"}
 	}
 	return nil
@@ -226,71 +221,97 @@ func (m *Members) checkAddress(now time.Time, a wire.Announcement, r *record, re
 		return http, now, nil
 	case len(remoteIPs) > 0:
 		return http, now, &RefusedError{ReasonAddress, err.Error()}
-	case r != nil && r.HTTP == http && now.Sub(r.verified) <= addressTrust:
+	case r.HTTP == http && now.Sub(r.verified) <= addressTrust:
 		return http, r.verified, nil
 	}
 	return http, now, &RefusedError{ReasonUnverified, err.Error()}
 }
 
-// admit makes room for one more member alive and returns its record: r if there
-// is one, else a new one.
-func (m *Members) admit(now time.Time, id string, r *record) (*record, *RefusedError) {
+// admit makes r one of the members alive, if it is there and there is room for one
+// more.
+func (m *Members) admit(now time.Time, r *record, a wire.Announcement, via Via) *RefusedError {
+	sent := time.UnixMilli(a.SentAtMillis)
+	if !via.Direct && len(via.RemoteIPs) == 0 && now.Sub(sent).Abs() > hearsayAge {
+		// Whoever relays it may have kept it since the node left.
+		return &RefusedError{ReasonOld, fmt.Sprintf("is not connected, and what others relay of it was sent at %s by its clock, while it is %s here: "+
+			"set the clocks, or join it", sent.UTC().Format(time.DateTime), now.UTC().Format(time.DateTime))}
+	}
 	if m.alive >= m.o.MaxMembers {
 		m.sweep(now)
 	}
 	if m.alive >= m.o.MaxMembers {
-		return nil, &RefusedError{ReasonFull, fmt.Sprintf("the federation has %d members, which is the limit", m.o.MaxMembers)}
+		return &RefusedError{ReasonFull, fmt.Sprintf("the federation has %d members, which is the limit", m.o.MaxMembers)}
 	}
-	if r == nil {
-		r = &record{Member: Member{ID: id}}
-		m.records[id] = r
-	}
-	r.Since, r.Left, r.gone = now, false, time.Time{}
+	// Only now: sweep forgets, and may have forgotten r.
+	m.records[r.ID] = r
+	r.alive, r.Since, r.Left, r.gone = true, now, false, time.Time{}
 	m.alive++
-	return r, nil
+	return nil
 }
 
 // leave takes a node's word that it stops. An unknown node's farewell is
 // remembered too, so that an announcement it overtook does not revive it.
-func (m *Members) leave(now time.Time, id string, a wire.Announcement, r *record) (changed bool) {
-	if r == nil {
-		r = &record{Member: Member{ID: id}}
-		m.records[id] = r
-	}
-	changed = m.bury(now, r)
-	r.epoch, r.seq, r.Left = a.Epoch, a.Seq, true
+func (m *Members) leave(now time.Time, a wire.Announcement, r *record) (changed bool) {
+	changed = r.alive
+	m.records[r.ID] = r
+	m.bury(now, r)
+	r.track.Take(now, a)
+	r.Left = true
+	m.due(now.Add(memoryOfGone))
 	m.boundGone()
 	return changed
 }
 
-// bury makes the record gone and reports whether it had been alive.
-func (m *Members) bury(now time.Time, r *record) bool {
-	wasAlive := r.gone.IsZero() && r.HTTP.IsValid()
-	if wasAlive {
+// bury makes the record gone.
+func (m *Members) bury(now time.Time, r *record) {
+	if r.alive {
 		m.alive--
 	}
-	r.gone, r.Offers = now, nil
-	return wasAlive
+	r.alive, r.gone, r.Offers = false, now, nil
+}
+
+// expire buries the member if it is overdue.
+func (m *Members) expire(now time.Time, r *record) {
+	if r.alive && !r.track.Alive(now) {
+		m.bury(now, r)
+		m.expired = append(m.expired, r.ID)
+	}
 }
 
 // sweep buries the members that are overdue and forgets those long gone.
 func (m *Members) sweep(now time.Time) {
+	m.next = time.Time{}
 	for id, r := range m.records {
-		// A quarter early, so that a node that died right after it announced
-		// is out of everybody's table within three periods, planning included.
-		overdue := 3*r.Period - r.Period/4
+		m.expire(now, r)
 		switch {
-		case r.gone.IsZero() && now.Sub(r.LastSeen) > overdue:
-			m.bury(now, r)
-			m.expired = append(m.expired, id)
-		case !r.gone.IsZero() && now.Sub(r.gone) > memoryOfGone:
+		case r.alive:
+			m.due(r.track.due())
+		case r.track.Forgotten(now):
 			delete(m.records, id)
+		default:
+			m.due(r.track.due().Add(memoryOfGone))
 		}
 	}
 	m.boundGone()
 }
 
-// boundGone forgets those gone longest when there are too many.
+// due notes that there is nothing to do for a record up to and at that time.
+func (m *Members) due(at time.Time) {
+	if m.next.IsZero() || at.Before(m.next) {
+		m.next = at
+	}
+}
+
+// standing is 0 for a record of which nothing but a farewell is known.
+func (r *record) standing() int {
+	if r.HTTP.IsValid() {
+		return 1
+	}
+	return 0
+}
+
+// boundGone forgets some of those gone when there are too many: first who never was
+// a member, and so may be made up, then who has been gone the longest.
 func (m *Members) boundGone() {
 	maxGone := goneShare * m.o.MaxMembers
 	if len(m.records)-m.alive <= maxGone {
@@ -298,12 +319,15 @@ func (m *Members) boundGone() {
 	}
 	var gone []*record
 	for _, r := range m.records {
-		if !r.gone.IsZero() {
+		if !r.alive {
 			gone = append(gone, r)
 		}
 	}
-	slices.SortFunc(gone, func(a, b *record) int { return a.gone.Compare(b.gone) })
-	for _, r := range gone[:len(gone)-maxGone] {
+	slices.SortFunc(gone, func(a, b *record) int {
+		return cmp.Or(cmp.Compare(a.standing(), b.standing()), a.gone.Compare(b.gone))
+	})
+	// Some more than need be, so that a flood of them does not sort each time.
+	for _, r := range gone[:len(gone)-maxGone+maxGone/8] {
 		delete(m.records, r.ID)
 	}
 }
@@ -318,7 +342,7 @@ func (m *Members) refuse(now time.Time, from string, refusal *RefusedError) erro
 
 func (m *Members) isAlive(id string) bool {
 	r := m.records[id]
-	return r != nil && r.gone.IsZero()
+	return r != nil && r.alive
 }
 
 func (m *Members) list(want func(*record) bool) []Member {

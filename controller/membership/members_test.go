@@ -27,7 +27,7 @@ func announce(epoch time.Time, seq uint64) wire.Announcement {
 		V: wire.Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
 		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
-	a.Epoch, a.Seq, a.HTTP = epoch.UnixMilli(), seq, netip.AddrPortFrom(peerIP, 8081).String()
+	a.Epoch, a.Seq, a.SentAtMillis, a.HTTP = epoch.UnixMilli(), seq, start.UnixMilli(), netip.AddrPortFrom(peerIP, 8081).String()
 	return a
 }
 
@@ -172,8 +172,8 @@ func TestBrokenClockHeals(t *testing.T) {
 		m := newMembers()
 		apply(t, m, start, announce(start.Add(ahead), 7), directly, "changed")
 		apply(t, m, start, announce(start, 1), itself, ReasonReplay)
-		gone := start.Add(3 * time.Second)
-		m.Expire(gone)
+		gone := start.Add(2750 * time.Millisecond) // nothing was heard for so long
+		m.Expire(gone.Add(time.Second / 2))
 		apply(t, m, gone.Add(time.Minute), announce(start, 1), directly, ReasonReplay)
 		apply(t, m, gone.Add(lateness-1), announce(start, 1), itself, ReasonReplay)
 		back := gone.Add(lateness)
@@ -198,7 +198,7 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("still shown as refused once accepted: %+v", list)
 	}
 	// Verified before, and the connection is lost: good for a while.
-	apply(t, m, start.Add(addressTrust), announce(start, 2), Via{}, "same")
+	apply(t, m, start.Add(addressTrust), announce(start, 2), Via{}, "changed")
 	apply(t, m, start.Add(addressTrust+1), announce(start, 3), Via{}, ReasonUnverified)
 	// A new address must be verified anew.
 	moved := announce(start, 4)
@@ -335,6 +335,66 @@ func TestMembersAlwaysHold(t *testing.T) {
 	}
 }
 
+// A member that was gone for long comes back into a full federation, in which
+// others are overdue. It counts once, and gives its place back.
+func TestComingBackIntoAFullFederationLeavesNoGhost(t *testing.T) {
+	m := New(Options{Self: "self", MaxMembers: 3})
+	applyOf := func(now time.Time, id string, a wire.Announcement) {
+		t.Helper()
+		if _, err := m.Apply(now, id, a, itself); err != nil {
+			t.Fatal(err)
+		}
+	}
+	applyOf(start, "p", announce(start, 1))
+	m.Expire(start.Add(time.Minute))
+	later := start.Add(time.Minute + memoryOfGone)
+	for _, id := range []string{"a", "b", "c"} {
+		applyOf(later, id, announce(start, 1))
+	}
+	back := later.Add(time.Minute)
+	applyOf(back, "p", announce(back, 1))
+	if got, listed := m.Counts().Alive, aliveIDs(m); got != 1 || !slices.Equal(listed, []string{"p"}) {
+		t.Errorf("counted %d alive, listed %v", got, listed)
+	}
+	m.Expire(back.Add(time.Hour))
+	if got := m.Counts().Alive; got != 0 {
+		t.Errorf("%d places are taken by nobody", got)
+	}
+}
+
+// What a member announced before it left is kept by somebody and repeated when
+// everybody has forgotten it. Its address is allowed, so that no connection is
+// needed to prove it.
+func TestReplayOfAMemberThatLeftLongAgo(t *testing.T) {
+	for _, ahead := range []time.Duration{0, hearsayAge, -hearsayAge, time.Hour} {
+		m := New(Options{Self: "self", Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+		at := func(now time.Time, seq uint64) wire.Announcement {
+			a := announce(start, seq)
+			a.SentAtMillis = now.Add(ahead).UnixMilli()
+			return a
+		}
+		apply(t, m, start, at(start, 1), itself, "changed")
+		farewell := at(start, 3)
+		farewell.Leaving = true
+		apply(t, m, start, farewell, Via{}, "changed")
+		kept := at(start, 2)
+		for now := start; now.Before(start.Add(3 * memoryOfGone)); now = now.Add(time.Second) {
+			if _, err := m.Apply(now, "p", kept, Via{}); err == nil && ahead.Abs() <= hearsayAge {
+				t.Fatalf("clock %v ahead: revived by a replay %v after it left", ahead, now.Sub(start))
+			}
+			m.Expire(now)
+		}
+		// It is there again: others relay it at first, then it is connected.
+		now := start.Add(4 * memoryOfGone)
+		want := "changed"
+		if ahead.Abs() > hearsayAge {
+			want = ReasonOld
+		}
+		apply(t, m, now, at(now, 4), Via{}, want)
+		apply(t, m, now, at(now, 5), directly, map[bool]string{true: "same", false: "changed"}[want == "changed"])
+	}
+}
+
 func TestMemoryOfTheGoneIsBounded(t *testing.T) {
 	m := newMembers()
 	farewell := announce(start, 1)
@@ -344,7 +404,7 @@ func TestMemoryOfTheGoneIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(m.records) != goneShare*DefaultMaxMembers {
+	if n := len(m.records); n > goneShare*DefaultMaxMembers || n < goneShare*DefaultMaxMembers*3/4 {
 		t.Errorf("%d records", len(m.records))
 	}
 	m.Expire(start.Add(time.Hour))

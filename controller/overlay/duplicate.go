@@ -27,24 +27,10 @@ type duplicates struct {
 // relays such things is scored down by gossipsub, which bounds the work.
 func (t *duplicates) watch(msg *pubsub.Message) {
 	a, err := wire.Decode(msg.GetData())
-	if err != nil || !fromTwin(t.epoch.Load(), a) || !signedBy(t.key, msg) {
+	if err != nil || !membership.Duplicate(t.epoch.Load(), a) || !signedBy(t.key, msg) {
 		return
 	}
 	t.refused.add(t.self.String(), membership.SharedIdentity)
-}
-
-// fromTwin reports whether an announcement signed with this node's identity cannot
-// be its own, of the run with that epoch. One of an earlier run proves nothing: it
-// may still be under way, or be repeated by somebody. But an earlier run does not
-// announce any more when this one has begun.
-func fromTwin(epoch int64, a wire.Announcement) bool {
-	switch {
-	case epoch == 0 || a.Epoch == epoch:
-		return false
-	case a.Epoch > epoch:
-		return true
-	}
-	return a.SentAtMillis > epoch
 }
 
 // signedBy checks a message's signature as gossipsub does.

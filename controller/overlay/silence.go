@@ -8,14 +8,9 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 )
 
-const (
-	// silentPeriods is after how many of its own periods without an announcement
-	// a connected peer is asked whether it is still there.
-	silentPeriods = 3
-	// answerTime is how long it may take to answer. A controller that hangs for
-	// five seconds keeps its connections.
-	answerTime = 3 * time.Second
-)
+// answerTime is how long a silent peer may take to answer. A controller that hangs
+// for five seconds keeps its connections.
+const answerTime = 3 * time.Second
 
 // watchSilence closes connections that lead nowhere any more. TCP would find that
 // out after a quarter of an hour, and after a cut of half a minute it tries again

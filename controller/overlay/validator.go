@@ -20,7 +20,7 @@ const (
 	reasonVersion   = "version"   // announcement of another format version
 	reasonAllow     = "allow"     // author is not on the allow list, or has another kind of key
 	reasonRate      = "rate"      // author announces too often
-	reasonStale     = "stale"     // relayed, and not newer than what the author said before
+	reasonStale     = "stale"     // not newer than what the author said before
 	reasonAuthors   = "authors"   // more authors than this node follows, or than one relay may bring
 	reasonSignature = "signature" // not signed, or not by its author
 	reasonSelf      = "self"      // others relay what is signed with this node's own identity
@@ -50,13 +50,10 @@ type author struct {
 	limit      *rate.Limiter // of what it says
 	stale      *rate.Limiter // of what it relays that is stale
 	introduces *rate.Limiter // of authors not heard of before that it relays
-	epoch      int64         // of the last announcement accepted, like seq
-	seq        uint64
-	last       time.Time
+	track      membership.Track
+	last       time.Time // last message from it or in its name
 	met        time.Time // last message over its own connection
 	direct     time.Time // last valid announcement that it handed over itself
-	valid      time.Time // last valid announcement, from wherever
-	period     time.Duration
 }
 
 // validator decides which gossip this node believes and passes on. What counts
@@ -160,9 +157,7 @@ func (v *validator) follow(now time.Time, id peer.ID) *author {
 	return a
 }
 
-// heard takes note of an announcement, or returns the reason to drop it. What an
-// author hands over itself is never stale: it may have been started anew by a
-// clock that was put back.
+// heard takes note of an announcement, or returns the reason to drop it.
 func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.Announcement) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -172,22 +167,20 @@ func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.
 	}
 	if relay == from {
 		a.direct = now
-	} else {
-		if !announcement.Follows(a.epoch, a.seq) {
-			if r := v.authors[relay]; r != nil {
-				r.stale.AllowN(now, 1)
-			}
-			return reasonStale
-		}
-		if !a.limit.AllowN(now, 1) {
-			return reasonRate
-		}
 	}
-	a.epoch, a.seq = announcement.Epoch, announcement.Seq
-	a.valid, a.period = now, time.Duration(announcement.PeriodMillis)*time.Millisecond
-	if announcement.Leaving {
-		a.period = 0 // nothing more is due
+	if a.track.Forgotten(now) {
+		a.track = membership.Track{}
 	}
+	if !a.track.Newer(now, announcement, relay == from) {
+		if r := v.authors[relay]; relay != from && r != nil {
+			r.stale.AllowN(now, 1)
+		}
+		return reasonStale
+	}
+	if relay != from && !a.limit.AllowN(now, 1) {
+		return reasonRate
+	}
+	a.track.Take(now, announcement)
 	return ""
 }
 
@@ -198,8 +191,8 @@ func (v *validator) silent(now time.Time) map[peer.ID]time.Time {
 	defer v.mu.Unlock()
 	silent := make(map[peer.ID]time.Time)
 	for id, a := range v.authors {
-		if a.period > 0 && now.Sub(a.valid) > silentPeriods*a.period {
-			silent[id] = a.valid
+		if since, is := a.track.Silent(now); is {
+			silent[id] = since
 		}
 	}
 	return silent
