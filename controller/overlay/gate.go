@@ -30,6 +30,7 @@ type gate struct {
 	allow   map[peer.ID]bool      // nil: everybody
 	key     func(id string) error // whether the id contains a key to check tokens with
 	refused *refusals
+	book    *book
 
 	mu sync.Mutex
 	// handshakes are the inbound connections, by remote address, that have
@@ -41,12 +42,12 @@ type gate struct {
 
 var _ connmgr.ConnectionGater = (*gate)(nil)
 
-func newGate(allow map[peer.ID]bool, refused *refusals) *gate {
+func newGate(allow map[peer.ID]bool, refused *refusals, book *book) *gate {
 	key := func(id string) error {
 		_, err := peerid.Parse(id)
 		return err
 	}
-	return &gate{allow: allow, key: key, refused: refused, handshakes: make(map[string]time.Time)}
+	return &gate{allow: allow, key: key, refused: refused, book: book, handshakes: make(map[string]time.Time)}
 }
 
 // refusal says why the peer may not take part, "" if it may.
@@ -63,8 +64,10 @@ func (g *gate) refusal(id peer.ID) string {
 // InterceptPeerDial lets only allowed peers be dialled.
 func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.check(id) }
 
-// InterceptAddrDial lets every address of an allowed peer be dialled.
-func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
+// InterceptAddrDial lets a peer be dialled where the book has it.
+func (g *gate) InterceptAddrDial(id peer.ID, addr ma.Multiaddr) bool {
+	return g.book.check(time.Now(), id, addr) == nil
+}
 
 // InterceptAccept starts to watch an inbound connection's handshake.
 func (g *gate) InterceptAccept(c network.ConnMultiaddrs) bool {
@@ -83,7 +86,11 @@ func (g *gate) InterceptSecured(direction network.Direction, id peer.ID, c netwo
 		delete(g.handshakes, c.RemoteMultiaddr().String())
 		g.mu.Unlock()
 	}
-	return g.check(id)
+	if !g.check(id) {
+		return false
+	}
+	g.book.met(time.Now(), id, c.RemoteMultiaddr())
+	return true
 }
 
 // InterceptUpgraded lets pass what passed InterceptSecured.

@@ -55,7 +55,7 @@ var federationKey = pnet.PSK(bytes.Repeat([]byte{7}, 32))
 
 // config returns the configuration of a new node with a new identity, that
 // finds nobody by itself.
-func config(t *testing.T) Config {
+func config(t testing.TB) Config {
 	t.Helper()
 	id, err := identity.Generate()
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -54,12 +53,14 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 		return nil, errors.Join(fmt.Errorf("setting libp2p's connection limits: %w", err), limits.Close())
 	}
 	for _, info := range s.bootstrap {
+		gate.book.name(info.Addrs...)
 		conns.Protect(info.ID, "bootstrap")
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(s.Identity.Key()),
 		libp2p.NoListenAddrs,
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout)),
+		libp2p.Transport(newTCP(gate.book)),
+		libp2p.MultiaddrResolver(names{gate.book}),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.ConnectionGater(gate),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -32,8 +33,12 @@ const (
 	// and not for long: those that are there will be heard of again.
 	forgetHearsayAfter = 10 * time.Minute
 	maxHearsay         = 128
-	maxDials           = 8 // at a time
-	maxAddrs           = 8 // of one peer, besides those of the configuration
+	// What a packet on the local network says of a peer never met may be made up,
+	// too. Fewer of these are kept, and none that was dialled in vain twice.
+	maxStrangers  = 64
+	strangerTries = 2
+	maxDials      = 8 // at a time
+	maxAddrs      = 8 // of one peer, besides those of the configuration
 )
 
 // target is a peer that should be connected.
@@ -42,6 +47,8 @@ type target struct {
 	addrs     []ma.Multiaddr // others where it was found, or connected last
 	bootstrap bool           // never given up
 	hearsay   bool           // others relayed what it announced, nothing else is known of it
+	stranger  netip.Addr     // source of the packet that told of it, if nothing else is known of it
+	failed    int            // dials of a stranger in vain
 	connected bool
 	opened    time.Time     // when connected was last seen to begin
 	lasted    time.Duration // the longest connection
@@ -72,6 +79,7 @@ type keeper struct {
 type found struct {
 	info    peer.AddrInfo
 	hearsay bool
+	source  netip.Addr // of the packet on the local network that told of it
 }
 
 // dialled is the outcome of one dial.
@@ -105,7 +113,12 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 func (k *keeper) want(info peer.AddrInfo) { k.offer(found{info: info}) }
 
 // wantHearsay is want for a peer that others relayed the words of.
-func (k *keeper) wantHearsay(id peer.ID) { k.offer(found{peer.AddrInfo{ID: id}, true}) }
+func (k *keeper) wantHearsay(id peer.ID) { k.offer(found{info: peer.AddrInfo{ID: id}, hearsay: true}) }
+
+// wantNeighbour is want for a peer that a packet on the local network told of.
+func (k *keeper) wantNeighbour(info peer.AddrInfo, source netip.Addr) {
+	k.offer(found{info: info, source: source})
+}
 
 func (k *keeper) offer(f found) {
 	select {
@@ -151,15 +164,16 @@ func (k *keeper) add(f found, when time.Time) {
 	case f.info.ID == k.self:
 	case t != nil && !f.hearsay:
 		if t.hearsay { // it is there, after all
-			t.hearsay, t.since, t.next = false, when, when
+			t.hearsay, t.since, t.next, t.stranger = false, when, when, f.source
 		}
 		if t.moved(f.info.Addrs) && t.next.After(when.Add(firstRetry)) {
 			t.next = when.Add(firstRetry)
 		}
 	case t != nil || f.hearsay && k.hearsay() >= maxHearsay:
-	case len(k.targets) >= maxTargets && (f.hearsay || !k.makeRoom()):
+	case f.source.IsValid() && !k.makeRoomFor(f.source):
+	case len(k.targets) >= maxTargets && (f.hearsay || f.source.IsValid() || !k.makeRoom()):
 	default:
-		t = &target{info: peer.AddrInfo{ID: f.info.ID}, hearsay: f.hearsay, since: when, next: when}
+		t = &target{info: peer.AddrInfo{ID: f.info.ID}, hearsay: f.hearsay, stranger: f.source, since: when, next: when}
 		t.moved(f.info.Addrs)
 		k.targets[f.info.ID] = t
 		k.observe(t, when)
@@ -178,6 +192,35 @@ func (k *keeper) makeRoom() bool {
 		}
 	}
 	if worst == nil {
+		return false
+	}
+	delete(k.targets, worst.info.ID)
+	return true
+}
+
+// makeRoomFor gives up a stranger, if there are too many, of the source that has
+// told of the most, and reports whether one more from this source may be kept:
+// whoever makes peers up makes room for those that others tell of.
+func (k *keeper) makeRoomFor(source netip.Addr) bool {
+	strangers, most := 0, 0
+	count := make(map[netip.Addr]int)
+	for _, t := range k.targets {
+		if t.stranger.IsValid() {
+			strangers++
+			count[t.stranger]++
+			most = max(most, count[t.stranger])
+		}
+	}
+	if strangers < maxStrangers {
+		return true
+	}
+	var worst *target
+	for _, t := range k.targets {
+		if t.waiting() && t.stranger.IsValid() && count[t.stranger] == most && (worst == nil || t.since.Before(worst.since)) {
+			worst = t
+		}
+	}
+	if worst == nil || count[source] >= most {
 		return false
 	}
 	delete(k.targets, worst.info.ID)
@@ -233,6 +276,7 @@ func (k *keeper) returned(d dialled, now time.Time) {
 	case was: // observe saw to it
 	case d.err != nil:
 		t.outOfReach(now)
+		t.failed++
 		k.log.Debug().Stringer("peer", d.id).Dur("for_ms", now.Sub(t.since)).Str("error", oneLine(d.err)).Msg("cannot connect to peer")
 	default: // it came and went between two looks
 		k.turnedAway(t, now)
@@ -241,7 +285,7 @@ func (k *keeper) returned(d dialled, now time.Time) {
 	if t.hearsay {
 		patience = forgetHearsayAfter
 	}
-	if !t.bootstrap && now.Sub(t.since) > patience {
+	if !t.bootstrap && (now.Sub(t.since) > patience || t.stranger.IsValid() && t.failed >= strangerTries) {
 		delete(k.targets, d.id)
 	}
 }
@@ -253,7 +297,7 @@ func (k *keeper) observe(t *target, now time.Time) {
 	t.connected = k.connected(t.info.ID)
 	switch {
 	case t.connected && !was:
-		t.opened, t.hearsay = now, false
+		t.opened, t.hearsay, t.stranger = now, false, netip.Addr{}
 		return
 	case t.connected || !was:
 		return
@@ -331,6 +375,8 @@ func (t *target) rank() int {
 	case t.bootstrap:
 		return 0
 	case t.hearsay:
+		return 3
+	case t.stranger.IsValid():
 		return 2
 	}
 	return 1

@@ -1,69 +1,286 @@
 package overlay
 
 import (
+	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
-	"unsafe"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/net/ipv4"
 )
 
-// TestMDNS runs in a network namespace of its own, whose loopback interface is
-// made to carry multicast: nothing leaves the machine, and nothing on the
-// machine's network can disturb it.
-func TestMDNS(t *testing.T) {
+// inNamespace runs the rest of a test in a network namespace of its own, which has
+// one network card with the addresses: nothing leaves the machine, and nothing on
+// the machine's network can disturb it. It reports whether this is the inside.
+func inNamespace(t *testing.T, addrs ...string) bool {
+	t.Helper()
 	const inside = "DFAAS_TEST_IN_NAMESPACE"
-	if os.Getenv(inside) == "" {
-		child := exec.Command(os.Args[0], "-test.run=^TestMDNS$", "-test.count=1", "-test.v")
-		child.Env = append(os.Environ(), inside+"=1")
-		child.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-			Pdeathsig:   syscall.SIGKILL,
+	if os.Getenv(inside) != "" {
+		card(t, addrs)
+		return true
+	}
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.v")
+	child.Env = append(os.Environ(), inside+"=1")
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	out, err := child.CombinedOutput()
+	switch {
+	case errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL):
+		t.Skipf("no network namespace can be made here: %v", err)
+	case err != nil:
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	return false
+}
+
+// card makes a network card with the addresses, and nobody at the far end.
+func card(t *testing.T, addrs []string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if out, err := child.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	}
+	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "lan"}, PeerName: "far"}))
+	for _, name := range []string{"lo", "far", "lan"} {
+		link, err := netlink.LinkByName(name)
+		must(err)
+		must(netlink.LinkSetUp(link))
+	}
+	lan, err := netlink.LinkByName("lan")
+	must(err)
+	for _, addr := range addrs {
+		parsed, err := netlink.ParseAddr(addr + "/24")
+		must(err)
+		must(netlink.AddrAdd(lan, parsed))
+	}
+}
+
+// onLAN has the node be found on that card.
+func onLAN(c *Config) {
+	c.MDNS, c.Listen = true, []string{"/ip4/192.0.2.1/tcp/0"}
+}
+
+func TestMDNS(t *testing.T) {
+	if !inNamespace(t, "192.0.2.1") {
 		return
 	}
-	loopbackWithMulticast(t)
 	before := len(stacks())
 	nodes := runEach(t, 3, func(i int, c *Config) {
-		c.MDNS = true
+		onLAN(c)
 		c.Federation = []string{"one", "one", "two"}[i]
 	})
-	waitMesh(t, nodes[:2]...)
+	hear := func() {
+		nodes[0].waitHears(nodes[1], true)
+		nodes[1].waitHears(nodes[0], true)
+	}
+	hear()
 	if peers := nodes[2].Peers(); len(peers) != 0 {
 		t.Errorf("another federation found %v", peers)
 	}
 	nodes[0] = nodes[0].restart()
-	waitMesh(t, nodes[:2]...)
+	hear()
 	for _, n := range nodes {
 		n.Close()
 	}
 	waitFor(t, "goroutines end", func() bool { return len(stacks()) <= before })
 }
 
-// loopbackWithMulticast brings the loopback interface up, able to multicast.
-func loopbackWithMulticast(t *testing.T) {
+// TestForgedNeighbours: somebody on the local network, without the federation key,
+// answers for ever new peers at the addresses of others, and at its own.
+func TestForgedNeighbours(t *testing.T) {
+	const attacker, victim = "192.0.2.66", "192.0.2.99"
+	if !inNamespace(t, "192.0.2.1", attacker, victim) {
+		return
+	}
+	aimedAt, own := countDials(t, victim), countDials(t, attacker)
+	node := runEach(t, 1, func(_ int, c *Config) { onLAN(c) })[0]
+	forge := forger(t, attacker)
+	const seconds = 5
+	began := time.Now()
+	for i := 0; time.Since(began) < seconds*time.Second; i++ {
+		forge(victim+":"+aimedAt.port, i)
+		forge(attacker+":"+own.port, i)
+		// Where nobody listens, which costs as much.
+		forge(fmt.Sprintf("%s:%d", attacker, 10000+i%1000), i)
+		time.Sleep(2 * time.Millisecond)
+	}
+	if n := aimedAt.dials.Load(); n != 0 {
+		t.Errorf("a third party was dialled %d times", n)
+	}
+	if n := own.dials.Load(); n > vainTries {
+		t.Errorf("one address was dialled %d times in vain", n)
+	}
+	node.gate.book.mu.Lock()
+	tries := node.gate.book.vain[attacker].tries
+	node.gate.book.mu.Unlock()
+	if tries == 0 || tries > vainTriesIP {
+		t.Errorf("%d dials to one IP address in vain, want 1 to %d", tries, vainTriesIP)
+	}
+	// The flood goes on, and a neighbour comes.
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+				forge(attacker+":"+own.port, i)
+			}
+		}
+	}()
+	other := runEach(t, 1, func(_ int, c *Config) { onLAN(c) })[0]
+	other.waitHears(node, true)
+}
+
+type counter struct {
+	port  string
+	dials atomic.Int64
+}
+
+// countDials counts who connects.
+func countDials(t *testing.T, ip string) *counter {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Close(fd)
-	request := struct {
-		name  [syscall.IFNAMSIZ]byte
-		flags uint16
-		_     [22]byte
-	}{flags: syscall.IFF_UP | syscall.IFF_RUNNING | syscall.IFF_MULTICAST | syscall.IFF_LOOPBACK}
-	copy(request.name[:], "lo")
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		t.Fatal(errno)
+	t.Cleanup(func() { l.Close() })
+	c := &counter{port: fmt.Sprint(l.Addr().(*net.TCPAddr).Port)}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.dials.Add(1)
+			conn.Close()
+		}
+	}()
+	return c
+}
+
+// forger returns how to send, from ip, an answer of one more peer that is at an
+// address.
+func forger(t *testing.T, ip string) func(addr string, i int) {
+	t.Helper()
+	listen := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) })
+	}}
+	conn, err := listen.ListenPacket(t.Context(), "udp4", ip+":5353")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if lo, err := net.InterfaceByName("lo"); err != nil || lo.Flags&(net.FlagUp|net.FlagMulticast) != net.FlagUp|net.FlagMulticast {
-		t.Fatalf("loopback: %+v, %v", lo, err)
+	t.Cleanup(func() { conn.Close() })
+	lan, err := net.InterfaceByName("lan")
+	if err != nil {
+		t.Fatal(err)
 	}
+	packets := ipv4.NewPacketConn(conn)
+	if err := packets.SetMulticastInterface(lan); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for range 50 {
+		c := config(t)
+		ids = append(ids, c.Identity.String())
+	}
+	group := net.UDPAddrFromAddrPort(netip.AddrPortFrom(mdnsGroup4, mdnsPort))
+	return func(addr string, i int) {
+		packet := answerOf(t, addr, ids[i%len(ids)])
+		if _, err := packets.WriteTo(packet, nil, group); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}
+}
+
+// answerOf is the packet of a peer at IP:PORT.
+func answerOf(t testing.TB, addr, id string) []byte {
+	t.Helper()
+	ip, port, _ := strings.Cut(addr, ":")
+	m := new(dns.Msg)
+	m.Response = true
+	service := serviceTag("test") + ".local."
+	instance := "x" + id[len(id)-8:] + "-" + port + "." + service
+	header := func(name string, kind uint16) dns.RR_Header {
+		return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: 120}
+	}
+	m.Answer = []dns.RR{
+		&dns.PTR{Hdr: header(service, dns.TypePTR), Ptr: instance},
+		&dns.SRV{Hdr: header(instance, dns.TypeSRV), Port: 4001, Target: "x.local."},
+		&dns.TXT{Hdr: header(instance, dns.TypeTXT), Txt: []string{"dnsaddr=/ip4/" + ip + "/tcp/" + port + "/p2p/" + id}},
+		&dns.A{Hdr: header("x.local.", dns.TypeA), A: net.ParseIP(ip)},
+	}
+	packet, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packet
+}
+
+func TestVouchesFor(t *testing.T) {
+	lan := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64"), netip.MustParsePrefix("fe80::/64")}
+	for _, c := range []struct {
+		source, addr string
+		want         bool
+	}{
+		{"192.0.2.7", "192.0.2.7", true},
+		{"192.0.2.7", "192.0.2.8", false},
+		{"192.0.2.7", "127.0.0.1", false},
+		{"198.51.100.7", "198.51.100.7", false}, // not of this network
+		{"0.0.0.0", "0.0.0.0", false},
+		{"2001:db8::7", "2001:db8::7", true},
+		{"fe80::7", "2001:db8::7", true},
+		{"fe80::7", "2001:db8:1::7", false},
+		{"fe80::7", "192.0.2.7", false},
+		{"fe80::7", "::1", false},
+	} {
+		if got := vouchesFor(netip.MustParseAddr(c.source), lan)(netip.MustParseAddr(c.addr)); got != c.want {
+			t.Errorf("%s for %s: %v", c.source, c.addr, got)
+		}
+	}
+}
+
+// FuzzMDNSPacket: whatever comes, what is taken of it is a few addresses of the
+// form that is dialled, which the source vouches for.
+func FuzzMDNSPacket(f *testing.F) {
+	id := config(f).Identity.String()
+	f.Add(answerOf(f, "192.0.2.7:4001", id))
+	f.Add(answerOf(f, "192.0.2.8:4001", id))
+	query, err := mdnsQuery(serviceTag("test"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(query)
+	own := netip.MustParseAddr("192.0.2.7")
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		total := 0
+		for _, info := range mdnsAnswers(packet, serviceTag("test"), func(ip netip.Addr) bool { return ip == own }) {
+			for _, addr := range info.Addrs {
+				total++
+				if ip, ok := ipOf(addr); !ok || ip != own || !strings.HasPrefix(addr.String(), "/ip") || !strings.Contains(addr.String(), "/tcp/") {
+					t.Fatalf("taken: %v", addr)
+				}
+			}
+		}
+		if total > maxAnswers {
+			t.Fatalf("%d addresses of one packet", total)
+		}
+	})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+	madns "github.com/multiformats/go-multiaddr-dns"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/rs/zerolog"
 
@@ -83,7 +84,7 @@ func New(ctx context.Context, config Config) (*Overlay, error) {
 	refused := &refusals{log: config.Log}
 	o := &Overlay{
 		log:      config.Log,
-		gate:     newGate(s.allow, refused),
+		gate:     newGate(s.allow, refused, newBook(s.DHT)),
 		refused:  refused,
 		messages: make(chan Message, 64),
 		ctx:      ctx,
@@ -107,6 +108,7 @@ func (o *Overlay) start(s settings) (err error) {
 	if o.host, err = newHost(s, o.gate); err != nil {
 		return err
 	}
+	o.gate.book.connected = o.connected
 	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) })
 	o.validator = &validator{
 		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
@@ -195,8 +197,9 @@ func (o *Overlay) Publish(ctx context.Context, a wire.Announcement) (dropped int
 func (o *Overlay) Messages() <-chan Message { return o.messages }
 
 // Join connects to the node at the multiaddr, which ends in /p2p/ID, and returns
-// its peer id. Should the connection be lost, this node tries for an hour to
-// restore it.
+// its peer id. If the two are connected another way, the address is tried all the
+// same, and the connection there is kept. Should it be lost, this node tries for an
+// hour to restore it.
 func (o *Overlay) Join(ctx context.Context, addr string) (id string, err error) {
 	info, err := peerAddr(addr)
 	if err != nil {
@@ -205,10 +208,54 @@ func (o *Overlay) Join(ctx context.Context, addr string) (id string, err error) 
 	if info.ID == o.host.ID() {
 		return "", errors.New("this is the node's own address")
 	}
+	o.gate.book.name(info.Addrs...)
 	if err := o.dial(ctx, info); err != nil {
 		return "", fmt.Errorf("connecting to %s: %s", info.ID, o.explain(info.ID, err))
 	}
+	if err := o.probe(ctx, info); err != nil {
+		return "", fmt.Errorf("%s is connected already, but cannot be reached at %s: %s", info.ID, addr, o.explain(info.ID, err))
+	}
 	return info.ID.String(), nil
+}
+
+// probe returns nil if the connected peer is at one of the addresses.
+func (o *Overlay) probe(ctx context.Context, info peer.AddrInfo) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	s, ok := o.host.Network().(*swarm.Swarm)
+	if !ok {
+		return nil
+	}
+	for _, addr := range info.Addrs {
+		if slices.ContainsFunc(o.host.Network().ConnsToPeer(info.ID), func(c network.Conn) bool { return c.RemoteMultiaddr().Equal(addr) }) {
+			return nil
+		}
+		at, lookup := o.resolve(ctx, addr)
+		err = errors.Join(err, lookup)
+		for _, addr := range at {
+			transport := s.TransportForDialing(addr)
+			if transport == nil {
+				err = errors.Join(err, swarm.ErrNoTransport)
+				continue
+			}
+			conn, failed := transport.Dial(ctx, addr, info.ID)
+			if failed == nil {
+				return conn.Close()
+			}
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+// resolve returns the IP addresses of an address that the operator gave.
+func (o *Overlay) resolve(ctx context.Context, addr ma.Multiaddr) ([]ma.Multiaddr, error) {
+	if !madns.Matches(addr) {
+		return []ma.Multiaddr{addr}, nil
+	}
+	addrs, err := madns.Resolve(ctx, addr)
+	o.gate.book.name(addrs...)
+	return addrs, err
 }
 
 // Peers returns the connected peers, sorted by id.

@@ -318,6 +318,28 @@ func TestJoinRefusesBadAddresses(t *testing.T) {
 	}
 }
 
+// The peer is connected already: where nobody is, or somebody else, is an error all
+// the same, and where the peer is, is none.
+func TestJoinTriesTheAddress(t *testing.T) {
+	nodes := runEach(t, 3, func(int, *Config) {})
+	nodes[1].join(nodes[0]) // so that nodes[0] knows no address of its own to dial
+	waitMesh(t, nodes[:2]...)
+	opened := nodes[0].Peers()[0].Since
+	elsewhere, _, _ := strings.Cut(nodes[2].addr, "/p2p/")
+	for _, addr := range []string{"/ip4/127.0.0.1/tcp/1", elsewhere} {
+		if _, err := nodes[0].Join(t.Context(), addr+"/p2p/"+nodes[1].ID()); err == nil || !strings.Contains(err.Error(), "cannot be reached at "+addr) {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	nodes[0].join(nodes[1])
+	if p := nodes[0].Peers(); len(p) != 1 || p[0].Since != opened {
+		t.Errorf("the connection that there was is gone: %+v", p)
+	}
+	if reason := nodes[1].refusal(nodes[0].ID()); reason != "" {
+		t.Errorf("taken for a refusal: %s", reason)
+	}
+}
+
 func TestJoinSomebodyElse(t *testing.T) {
 	nodes := runEach(t, 3, func(int, *Config) {})
 	addr, _, _ := strings.Cut(nodes[1].addr, "/p2p/")

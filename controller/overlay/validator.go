@@ -16,17 +16,18 @@ import (
 
 // Reasons by which dropped gossip is counted.
 const (
-	reasonMalformed = "malformed" // not an announcement within its bounds
-	reasonVersion   = "version"   // announcement of another format version
-	reasonAllow     = "allow"     // author is not on the allow list, or has another kind of key
-	reasonRate      = "rate"      // author announces too often
-	reasonStale     = "stale"     // not newer than what the author said before
-	reasonAuthors   = "authors"   // more authors than this node follows, or than one relay may bring
-	reasonSignature = "signature" // not signed, or not by its author
-	reasonSelf      = "self"      // others relay what is signed with this node's own identity
-	reasonOverload  = "overload"  // this node could not keep up
-	reasonProtocol  = "protocol"  // breaks the rules of gossipsub in another way
-	reasonTooLarge  = "too_large" // longer than anything a node may send
+	reasonMalformed  = "malformed"  // not an announcement within its bounds
+	reasonVersion    = "version"    // announcement of another format version
+	reasonAllow      = "allow"      // author is not on the allow list, or has another kind of key
+	reasonRate       = "rate"       // author announces too often
+	reasonStale      = "stale"      // not newer than what the author said before
+	reasonAuthors    = "authors"    // more authors than this node follows, or than one relay may bring
+	reasonSignature  = "signature"  // not signed, or not by its author
+	reasonSelf       = "self"       // others relay what is signed with this node's own identity
+	reasonOverload   = "overload"   // this node could not keep up
+	reasonProtocol   = "protocol"   // breaks the rules of gossipsub in another way
+	reasonTooLarge   = "too_large"  // longer than anything a node may send
+	reasonNeighbours = "neighbours" // more mDNS packets than are read
 )
 
 const (

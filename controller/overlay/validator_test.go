@@ -22,7 +22,7 @@ import (
 
 func newValidator(allow map[peer.ID]bool) *validator {
 	refused := &refusals{log: zerolog.Nop()}
-	g := newGate(allow, refused)
+	g := newGate(allow, refused, newBook(false))
 	g.key = func(string) error { return nil } // short names for peers
 	return &validator{
 		self: "self", gate: g, refused: refused,
@@ -95,7 +95,7 @@ func replaysMuteNobody(t *testing.T) {
 // without one would spoil everybody's table.
 func TestOnlyEd25519(t *testing.T) {
 	refused := &refusals{log: zerolog.Nop()}
-	g := newGate(nil, refused)
+	g := newGate(nil, refused, newBook(false))
 	for keyType, want := range map[int]bool{crypto.Ed25519: true, crypto.Secp256k1: false, crypto.ECDSA: false, crypto.RSA: false} {
 		key, _, err := crypto.GenerateKeyPair(keyType, 2048)
 		if err != nil {
