@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
 )
@@ -42,10 +44,8 @@ const boundEvery = 25
 
 // haproxyEvent is what the loop hears of HAProxy, when it has changed.
 type haproxyEvent struct {
-	servers map[string]haproxy.State // of peers, by peer id; nil if they could not be read
-	answers map[string]answers       // of the same
-	gateway answers                  // of this node's gateway, when peers had answered that
-	err     error
+	core.HAProxy
+	states map[string]haproxy.State // of the same servers
 }
 
 // haproxyKeeper keeps the servers of peers in HAProxy as the loop wants them.
@@ -59,11 +59,11 @@ type haproxyKeeper struct {
 	events  chan haproxyEvent
 
 	wanted  []haproxy.Peer
-	known   bool               // whether wanted was ever said; until then nothing is touched
-	gateway answers            // of this node's gateway, as read last
-	readFor map[string]answers // what peers had answered then
-	told    haproxyEvent       // last event
-	bound   error              // of the last attempt
+	known   bool                   // whether wanted was ever said; until then nothing is touched
+	gateway estimate.Answers       // of this node's gateway, as read last
+	readFor map[string]core.Server // what peers had answered then
+	told    haproxyEvent           // last event
+	bound   error                  // of the last attempt
 }
 
 func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
@@ -80,9 +80,9 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 			if look%boundEvery == 0 || k.bound != nil {
 				k.bound = k.api.Bound(ctx)
 			}
-			err = errors.Join(err, k.bound, k.readGateway(ctx, e.answers))
+			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Servers))
 		}
-		e.gateway, e.err = k.gateway, err
+		e.Gateway, e.Err = k.gateway, err
 		k.tell(ctx, e)
 		select {
 		case <-ctx.Done():
@@ -144,17 +144,17 @@ func (k *haproxyKeeper) secure(ctx context.Context) ([]haproxy.Peer, error) {
 
 // readGateway reads what became of requests to the gateway, if peers have answered
 // any since the last time: it is for nothing but to judge theirs by.
-func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]answers) error {
-	if k.readFor != nil && maps.Equal(k.readFor, peers) {
+func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]core.Server) error {
+	if k.readFor != nil && maps.EqualFunc(k.readFor, peers, sameAnswers) {
 		return nil
 	}
 	servers, err := k.api.Servers(ctx, haproxy.BackendLocal)
 	if err != nil {
 		return fmt.Errorf("reading the gateway's server: %w", err)
 	}
-	k.gateway, k.readFor = answers{}, peers
+	k.gateway, k.readFor = estimate.Answers{}, peers
 	for _, s := range servers {
-		k.gateway = k.gateway.plus(answersOf(s))
+		k.gateway = k.gateway.Plus(answersOf(s))
 	}
 	return nil
 }
@@ -172,11 +172,17 @@ func (k *haproxyKeeper) tell(ctx context.Context, e haproxyEvent) {
 }
 
 func (e haproxyEvent) same(other haproxyEvent) bool {
-	if (e.err == nil) != (other.err == nil) || e.err != nil && e.err.Error() != other.err.Error() {
+	if (e.Err == nil) != (other.Err == nil) || e.Err != nil && e.Err.Error() != other.Err.Error() {
 		return false
 	}
-	return (e.servers == nil) == (other.servers == nil) && maps.Equal(e.servers, other.servers) &&
-		maps.Equal(e.answers, other.answers) && e.gateway == other.gateway
+	return (e.Servers == nil) == (other.Servers == nil) && maps.Equal(e.Servers, other.Servers) &&
+		maps.Equal(e.states, other.states) && e.Gateway == other.Gateway
+}
+
+func sameAnswers(a, b core.Server) bool { return a.Answers == b.Answers }
+
+func answersOf(s haproxy.Server) estimate.Answers {
+	return estimate.Answers{Served: s.Good, Lost: s.Lost}
 }
 
 // eventOf makes an event of what HAProxy says of the peers' servers, nil if they
@@ -184,11 +190,11 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 func eventOf(peers []haproxy.Server) haproxyEvent {
 	var e haproxyEvent
 	if peers != nil {
-		e.servers, e.answers = make(map[string]haproxy.State, len(peers)), make(map[string]answers, len(peers))
+		e.Servers, e.states = make(map[string]core.Server, len(peers)), make(map[string]haproxy.State, len(peers))
 	}
 	for _, s := range peers {
 		if haproxy.ValidPeerID(s.Name) {
-			e.servers[s.Name], e.answers[s.Name] = s.State, answersOf(s)
+			e.Servers[s.Name], e.states[s.Name] = core.Server{Up: s.State == haproxy.Up, Answers: answersOf(s)}, s.State
 		}
 	}
 	return e

@@ -21,10 +21,13 @@ import (
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
+
+func peerID(n int) string { return testtable.ID(n) }
 
 // The fakes stand for parts that are other processes. They keep to what the
 // real ones promise: calls end with their context, a restart loses everything.

@@ -5,8 +5,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
-	"github.com/dfaas/dfaas/spoa/table"
 )
 
 func TestDeployed(t *testing.T) {
@@ -15,16 +16,16 @@ func TestDeployed(t *testing.T) {
 		{Name: "bare", Labels: faasd.ParseLabels(nil)},
 		{Name: "both", Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "12.5", faasd.LabelTimeoutMS: "300"})},
 	}, 100)
-	if got[0].warning == "" {
+	if got[0].Warning == "" {
 		t.Error("invalid labels give no warning")
 	}
-	got[0].warning = ""
-	want := []function{
-		{name: "bad", capacity: table.Unlimited},
-		{name: "bare", capacity: 100, soft: true},
-		{name: "both", capacity: 12.5, timeoutMillis: 300},
+	got[0].Warning = ""
+	want := []core.Function{
+		{Name: "bad", Capacity: strategy.Unlimited},
+		{Name: "bare", Capacity: 100, Soft: true},
+		{Name: "both", Capacity: 12.5, TimeoutMillis: 300},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(function{})); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -2,21 +2,27 @@ package node
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
-	"github.com/dfaas/dfaas/controller/membership"
-	"github.com/dfaas/dfaas/controller/overlay"
-	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-const formed = 4 * time.Second // by then nodes started together know each other
+// What package core promises.
+const (
+	maxSettle  = 2 * time.Second
+	maxReunion = 5 * time.Second
+	grace      = 15 * time.Second
+	refresh    = 5 * time.Second
+	lonely     = 10 * time.Second
+
+	formed = 4 * time.Second // by then nodes started together know each other
+)
 
 func (n *testNode) serves(function string) bool {
 	f := n.spoa.row(function)
@@ -96,19 +102,34 @@ func TestPairForwards(t *testing.T) {
 	})
 }
 
+// TestMemberLeaves: a peer that stops is used for as long as what it leaves behind
+// goes on serving, since it may only be started anew.
 func TestMemberLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
 		b.stop()
-		within(t, 200*time.Millisecond, "no route to a peer that has left", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
-		if p := a.spoa.peer(b.id); p == nil || p.Token != "" || p.Inbound["cat"] == 0 {
-			t.Errorf("its last requests would be refused: %+v", p)
+		if !b.overlay.last().Leaving {
+			t.Error("b did not say that it leaves")
+		}
+		for range 9 {
+			pass(time.Second)
+			synctest.Wait()
+			if got := a.spoa.forwards("cat", b.id); got != 20 {
+				t.Fatalf("a forwards %v", got)
+			}
+			if got := b.spoa.forwards("cat", a.id); got != 10 {
+				t.Fatalf("b, which may only be restarting, forwards %v", got)
+			}
+		}
+		if report, err := b.spoa.Meter(t.Context()); err != nil || !report.TableFresh {
+			t.Error("b serves by no table any more, and a does not know")
 		}
 		if got := a.Peers(); len(got) != 1 || got[0].State != "expired" || got[0].Reason != "has left" {
 			t.Errorf("peers %+v", got)
 		}
-		if got := b.spoa.forwards("cat", a.id); got != 10 {
-			t.Errorf("b, which may only be restarting, forwards %v", got)
+		within(t, 2*time.Second, "no route to a peer that has left", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
+		if p := a.spoa.peer(b.id); p == nil || p.Token != "" || p.Inbound["cat"] == 0 {
+			t.Errorf("its last requests would be refused: %+v", p)
 		}
 		within(t, grace, "b serves everything itself", func() bool {
 			report, err := b.spoa.Meter(t.Context())
@@ -118,54 +139,75 @@ func TestMemberLeaves(t *testing.T) {
 			t.Error("b still forwarded when a did not know it any more")
 		}
 		within(t, grace+2*refresh, "forgotten", func() bool { return a.spoa.peer(b.id) == nil && a.haproxy.state(b.id) == "" })
-
-		if !b.overlay.last().Leaving {
-			t.Error("b did not say that it leaves")
-		}
 	})
+}
+
+// TestNodeStops: a peer that says that it stops, and whose HAProxy then cannot be
+// reached, is gone for good.
+func TestNodeStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pair(t)
+		b.stop()
+		a.haproxy.set(func(h *fakeHAProxy) { h.servers[0].State = haproxy.Down })
+		within(t, 500*time.Millisecond, "no route to it", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
+	})
+}
+
+// TestControllerRestarts: nobody notices that a controller is stopped and started
+// anew, not even those who ask for a function that only its node has.
+func TestControllerRestarts(t *testing.T) {
+	for name, away := range map[string]time.Duration{"at once": 0, "after a while": 4 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pair(t)
+				b.gateway.set(nil, fn("cat", "20"), fn("only", "30"))
+				within(t, 2*time.Second, "a route", func() bool { return a.spoa.forwards("only", b.id) == 30 })
+				over := make(chan struct{})
+				go func() {
+					defer close(over)
+					for range 1000 {
+						pass(10 * time.Millisecond)
+						synctest.Wait()
+						if a.spoa.forwards("only", b.id) == 0 || a.spoa.row("only") == nil {
+							t.Error("a forgot a function of a peer that only started anew")
+							return
+						}
+						if b.spoa.forwards("cat", a.id) == 0 {
+							t.Error("the node that started anew forgot its peer")
+							return
+						}
+					}
+				}()
+				b.stop()
+				pass(away)
+				again := startNode(t, a.overlay.net, 2, func(o *Options, n *testNode) {
+					n.spoa, n.haproxy, n.gateway = b.spoa, b.haproxy, b.gateway
+					o.SPOA, o.HAProxy = b.spoa, b.haproxy
+				})
+				<-over
+				if peers := a.Peers(); len(peers) != 1 || peers[0].State != "alive" {
+					t.Errorf("peers %+v", peers)
+				}
+				if peers := again.Peers(); len(peers) != 1 || peers[0].State != "alive" {
+					t.Errorf("peers of the new run %+v", peers)
+				}
+				if a.haproxy.deleted() > 0 {
+					t.Error("HAProxy lost the server")
+				}
+			})
+		})
+	}
 }
 
 func TestMemberFallsSilentAndComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
 		b.overlay.setMute(true)
-		within(t, 4*time.Second+tickOf(time.Second), "no route to a silent peer", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
+		within(t, 4*time.Second+core.TickOf(time.Second), "no route to a silent peer", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
 		b.overlay.setMute(false)
 		within(t, 2*time.Second, "a route again", func() bool { return a.spoa.forwards("cat", b.id) > 0 })
 		if a.haproxy.deleted() > 0 {
 			t.Error("a blink made HAProxy lose the server")
-		}
-	})
-}
-
-// TestStandingStill gives the loop a gap in its ticks, as when the process was
-// stopped and goes on.
-func TestStandingStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net, now := newFakeNet(), time.Now()
-		n := New(Options{
-			Self: peerID(1), Strategy: headroom(t), Period: time.Second, Overlay: net.join(peerID(1)),
-			Members: membership.New(membership.Options{Self: peerID(1)}), Minter: fakeMinter{},
-		})
-		l := newLoop(n, newMailbox[table.Table](), newMailbox[[]haproxy.Peer](), newMailbox[wire.Announcement](), now)
-		tick := func(after time.Duration) int {
-			l.onSPOA(spoaEvent{err: errNotReached}, now.Add(after))
-			return len(l.o.Members.Alive())
-		}
-		l.onMessage(overlay.Message{
-			From: peerID(2), RemoteIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-			Announcement: wire.Announcement{V: 1, Epoch: 1, Seq: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000},
-		}, now)
-		if alive := tick(maxTick); alive != 1 {
-			t.Fatalf("%d members", alive)
-		}
-		for _, still := range []time.Duration{3 * time.Second, time.Minute} {
-			if alive := tick(still); alive != 1 {
-				t.Errorf("a member was taken for dead while it was this node that stood still, for %v", still)
-			}
-		}
-		if alive := tick(time.Minute + maxTick); alive != 0 {
-			t.Error("a silent member stays")
 		}
 	})
 }

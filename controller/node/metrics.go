@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/membership"
 )
 
@@ -93,10 +94,20 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 
 func (m *metrics) planned(d time.Duration) { m.planSeconds.Observe(d.Seconds()) }
 
-func (m *metrics) component(c *component) {
-	up := 0.0
-	if c.ok() {
-		up = 1
+// observe takes in what is visible of the core.
+func (m *metrics) observe(v *core.View) {
+	m.members.counts.Store(&v.Members)
+	m.tableVersion.Set(float64(v.TableVersion))
+	functions := 0
+	if v.GatewayUp {
+		functions = len(v.Functions)
 	}
-	m.componentUp.WithLabelValues(c.name).Set(up)
+	m.functions.Set(float64(functions))
+	for _, c := range v.Components {
+		up := 0.0
+		if c.Err == nil {
+			up = 1
+		}
+		m.componentUp.WithLabelValues(c.Name).Set(up)
+	}
 }

@@ -1,9 +1,10 @@
-// Package node is the controller's heart: it observes the node and its peers,
-// lets a strategy plan, and applies the plan to the SPOA and to HAProxy.
+// Package node is a running controller: the shell around a core. It owns the
+// goroutines, timers and sockets, tells the core what happens, and does what the
+// core decides.
 //
-// One goroutine, the loop, owns all that changes. What may hang has a goroutine
-// of its own (the SPOA, HAProxy, gossip going out); they exchange values with
-// the loop over channels, and none of them ever holds the loop up.
+// One goroutine, the loop, steps the core. What may hang has a goroutine of its own
+// (the SPOA, HAProxy, gossip going out); they exchange values with the loop over
+// channels, and none of them ever holds the loop up.
 package node
 
 import (
@@ -16,12 +17,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
-	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/internal/notify"
 )
 
 // Overlay is the network of the federation's controllers.
@@ -37,13 +39,6 @@ type Overlay interface {
 	Refused() []membership.Refusal
 }
 
-// Minter makes the tokens that are shown to peers.
-type Minter interface {
-	// Token returns a token for the peer that is good for at least ten seconds
-	// from now. It is called often, and keeps what it has made.
-	Token(now time.Time, peer string) (string, error)
-}
-
 // Options is all that a node is made of.
 type Options struct {
 	Self             string // own peer id
@@ -55,6 +50,7 @@ type Options struct {
 	HTTP             netip.AddrPort // of this node's HAProxy, announced to peers
 	DefaultNamespace string         // of the gateway
 	HasBootstrap     bool           // members to connect to are configured
+	Seed             uint64         // of the times of announcements; other than that of other nodes
 
 	SPOA    SPOA
 	HAProxy HAProxy
@@ -63,9 +59,13 @@ type Options struct {
 	Overlay Overlay
 	// Members is handed over to the node, which alone uses it from then on.
 	Members *membership.Members
-	Minter  Minter
+	Minter  core.Tokens
 	// Certificates, unless nil, make requests between peers go over TLS.
 	Certificates Certificates
+
+	// Systemd, unless nil, is told when the SPOA has its first table, and that the
+	// loop turns.
+	Systemd *notify.Systemd
 
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -84,30 +84,31 @@ type Node struct {
 func New(o Options) *Node {
 	o.Log = o.Log.With().Str("part", "node").Logger()
 	n := &Node{options: o, started: time.Now(), metrics: newMetrics(o.Registerer, o)}
-	n.snapshot.Store(&snapshot{at: n.started})
+	n.snapshot.Store(&snapshot{View: core.View{At: n.started}})
 	return n
 }
+
+// now is the node's time, which goes on evenly whatever becomes of the machine's
+// clock.
+func (n *Node) now() time.Time { return n.started.Add(time.Since(n.started)) }
 
 // Run works until the context ends, and then leaves the federation: peers are
 // told, and the SPOA is left with a table that soon ends, after which everything
 // is served here. It must be called once. It returns within about two seconds of
 // the context's end.
 func (n *Node) Run(ctx context.Context) {
-	o := n.options
-	spoa := &spoaKeeper{
-		spoa: o.SPOA, tick: tickOf(o.Period), tables: newMailbox[table.Table](), events: make(chan spoaEvent), metrics: n.metrics,
-	}
-	haproxy := newHAProxyKeeper(o.HAProxy, o.Certificates)
-	voice := newPublisher(o.Overlay)
-	l := newLoop(n, spoa.tables, haproxy.desired, voice.outbox, time.Now())
+	spoa := newSPOAKeeper(n.options.SPOA, n.metrics)
+	haproxy := newHAProxyKeeper(n.options.HAProxy, n.options.Certificates)
+	voice := newPublisher(n.options.Overlay)
+	l := newLoop(n, spoa, haproxy, voice)
 
 	var keepers sync.WaitGroup
 	keepers.Go(func() { spoa.run(ctx) })
 	keepers.Go(func() { haproxy.run(ctx) })
 	keepers.Go(func() { voice.run(ctx) })
-	l.run(ctx, spoa.events, haproxy.events, voice.events)
+	l.run(ctx)
 	keepers.Wait()
-	n.leave(context.WithoutCancel(ctx), l, spoa)
+	n.leave(context.WithoutCancel(ctx), l.leave(), spoa)
 }
 
 const (
@@ -118,25 +119,23 @@ const (
 )
 
 // leave does the last things, those that may hang side by side.
-func (n *Node) leave(ctx context.Context, l *loop, spoa *spoaKeeper) {
+func (n *Node) leave(ctx context.Context, last core.Effects, spoa *spoaKeeper) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	var last sync.WaitGroup
-	last.Go(func() {
-		if _, err := n.options.Overlay.Publish(ctx, l.farewell(time.Now())); err != nil {
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := n.options.Overlay.Publish(ctx, *last.Announce); err != nil {
 			n.options.Log.Warn().Err(err).Msg("cannot tell the peers that this node leaves")
 			return
 		}
 		<-time.After(leaveLinger)
 	})
-	if l.applied != nil && spoa.answers {
-		last.Go(func() {
-			t := finalTable(*l.applied, l.clocks.offset(time.Now()))
-			spoa.table = &t
-			if err := spoa.put(ctx); err != nil {
-				n.options.Log.Warn().Err(err).Msg("cannot give the SPOA a last table")
+	if last.Table != nil {
+		all.Go(func() {
+			if put := spoa.put(ctx, last.Table); put.Err != nil {
+				n.options.Log.Warn().Err(put.Err).Msg("cannot give the SPOA a last table")
 			}
 		})
 	}
-	last.Wait()
+	all.Wait()
 }

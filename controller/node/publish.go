@@ -4,27 +4,22 @@ import (
 	"context"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/wire"
 )
 
 const publishTimeout = time.Second
-
-// publishEvent is what the loop hears of an announcement it has made.
-type publishEvent struct {
-	dropped int // offers that did not fit
-	err     error
-}
 
 // publisher sends announcements out. It has a goroutine of its own, since the
 // overlay may make it wait.
 type publisher struct {
 	overlay Overlay
 	outbox  mailbox[wire.Announcement]
-	events  chan publishEvent
+	events  chan core.Event
 }
 
 func newPublisher(o Overlay) *publisher {
-	return &publisher{overlay: o, outbox: newMailbox[wire.Announcement](), events: make(chan publishEvent)}
+	return &publisher{overlay: o, outbox: newMailbox[wire.Announcement](), events: make(chan core.Event)}
 }
 
 func (p *publisher) run(ctx context.Context) {
@@ -43,9 +38,9 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-func (p *publisher) publish(ctx context.Context, a wire.Announcement) publishEvent {
+func (p *publisher) publish(ctx context.Context, a wire.Announcement) core.Announced {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	dropped, err := p.overlay.Publish(ctx, a)
-	return publishEvent{dropped, err}
+	return core.Announced{Dropped: dropped, Err: err}
 }

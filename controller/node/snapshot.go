@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/haproxy"
@@ -17,42 +18,19 @@ import (
 
 var _ api.Source = (*Node)(nil)
 
-// snapshot is the loop's state as others may read it. It is never changed once
+// snapshot is the core's state as others may read it. It is never changed once
 // it was published; what is made from it for a reader is made when they ask.
 type snapshot struct {
-	at           time.Time
-	components   []api.Component
-	tableVersion uint64
-	gatewayUp    bool
-	functions    []function // deployed here
-	alive, gone  []membership.Member
-	refused      []membership.Refusal
-	skew         map[string]time.Duration
-	servers      map[string]haproxy.State
-	plan         strategy.Plan
-	smooth       map[string]float64       // user rates, by function
-	last         map[string]functionRates // measured over the last period
+	core.View
+	wall    time.Duration            // this machine's clock minus the node's time
+	servers map[string]haproxy.State // of peers
 }
 
-// publish makes the loop's present state the one that readers see.
+// publish makes the core's present state the one that readers see.
 func (l *loop) publish(now time.Time) {
-	counts := l.o.Members.Counts()
-	l.node.metrics.members.counts.Store(&counts)
-	l.node.snapshot.Store(&snapshot{
-		at:           now,
-		components:   []api.Component{l.spoa.status(), l.haproxy.status(), l.gatewayUp.status(), l.overlay.status()},
-		tableVersion: l.version,
-		gatewayUp:    l.gateway.up(),
-		functions:    l.gateway.functions,
-		alive:        l.o.Members.Alive(),
-		gone:         l.o.Members.Gone(),
-		refused:      l.o.Members.Refused(now),
-		skew:         l.clocks.skews(now),
-		servers:      l.servers,
-		plan:         l.plan,
-		smooth:       maps.Clone(l.rates.smooth),
-		last:         l.rates.last,
-	})
+	s := &snapshot{View: l.core.View(now), wall: l.wall, servers: l.servers}
+	l.node.metrics.observe(&s.View)
+	l.node.snapshot.Store(s)
 }
 
 // Status implements api.Source.
@@ -62,12 +40,24 @@ func (n *Node) Status() api.Status {
 		NodeID: o.Self, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
 		PeriodMillis: o.Period.Milliseconds(), UptimeMillis: time.Since(n.started).Milliseconds(),
 		HTTPAddress: o.HTTP.String(), Addresses: o.Overlay.Addrs(),
-		Peers: len(s.alive), TableVersion: s.tableVersion, Components: s.components,
+		Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
 	}
-	if s.gatewayUp {
-		status.Functions = len(s.functions)
+	if s.GatewayUp {
+		status.Functions = len(s.Functions)
 	}
 	return status
+}
+
+func (s *snapshot) components() []api.Component {
+	all := make([]api.Component, 0, len(s.Components))
+	for _, c := range s.Components {
+		row := api.Component{Name: c.Name, OK: c.Err == nil, Since: c.Since.Add(s.wall).UnixMilli()}
+		if c.Err != nil {
+			row.Error = c.Err.Error()
+		}
+		all = append(all, row)
+	}
+	return all
 }
 
 // Peers implements api.Source.
@@ -75,7 +65,7 @@ func (n *Node) Peers() []api.Peer {
 	s := n.snapshot.Load()
 	rows := make(map[string]api.Peer)
 	connected := n.options.Overlay.Peers()
-	for _, r := range slices.Concat(n.options.Overlay.Refused(), s.refused) {
+	for _, r := range slices.Concat(n.options.Overlay.Refused(), s.Refused) {
 		rows[r.Peer] = api.Peer{ID: r.Peer, State: "refused", AgeMillis: -1, Reason: r.Reason}
 	}
 	for _, p := range connected {
@@ -83,12 +73,12 @@ func (n *Node) Peers() []api.Peer {
 			rows[p.ID] = api.Peer{ID: p.ID, State: "connected", AgeMillis: -1}
 		}
 	}
-	for _, m := range s.gone {
+	for _, m := range s.Gone {
 		if row, other := rows[m.ID]; !other || row.State == "connected" {
 			rows[m.ID] = s.member(m, "expired")
 		}
 	}
-	for _, m := range s.alive {
+	for _, m := range s.Alive {
 		rows[m.ID] = s.member(m, "alive")
 	}
 	for _, p := range connected {
@@ -103,7 +93,7 @@ func (n *Node) Peers() []api.Peer {
 func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	p := api.Peer{
 		ID: m.ID, State: state, HTTP: m.HTTP.String(), Strategy: m.Strategy,
-		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.skew[m.ID].Milliseconds(),
+		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
 		Server: "none",
 	}
 	if m.Left {
@@ -124,14 +114,14 @@ func (s *snapshot) member(m membership.Member, state string) api.Peer {
 func (n *Node) Functions() []api.Function {
 	s := n.snapshot.Load()
 	rows := make(map[string]api.Function)
-	for _, f := range s.functions {
-		row := api.Function{Name: f.name, Local: s.gatewayUp, Capacity: f.capacity, Warning: f.warning}
-		if !s.gatewayUp {
+	for _, f := range s.Functions {
+		row := api.Function{Name: f.Name, Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
+		if !s.GatewayUp {
 			row.Warning = "the gateway does not answer"
 		}
-		rows[f.name] = row
+		rows[f.Name] = row
 	}
-	for _, m := range s.alive {
+	for _, m := range s.Alive {
 		for _, o := range m.Offers {
 			if o.Absent {
 				continue
@@ -144,8 +134,8 @@ func (n *Node) Functions() []api.Function {
 	}
 	out := make([]api.Function, 0, len(rows))
 	for name, row := range rows {
-		last := s.last[name]
-		row.UserRate, row.InRate, row.OutRate, row.Refused = s.smooth[name], last.inRate(), last.outRate(), last.refused
+		last := s.Rates[name]
+		row.UserRate, row.InRate, row.OutRate, row.Refused = s.Demand[name], last.Served(), last.Sent(), last.Refused
 		out = append(out, row)
 	}
 	return out
@@ -155,7 +145,7 @@ func (n *Node) Functions() []api.Function {
 func (n *Node) Routes(function string) []api.Route {
 	s := n.snapshot.Load()
 	var out []api.Route
-	for _, p := range s.plan.Functions {
+	for _, p := range s.Plan.Functions {
 		if function == "" || function == p.Name {
 			out = append(out, s.routes(p)...)
 		}
@@ -165,21 +155,21 @@ func (n *Node) Routes(function string) []api.Route {
 
 // routes are the rows of one function.
 func (s *snapshot) routes(p strategy.FunctionPlan) []api.Route {
-	last := s.last[p.Name]
+	last := s.Rates[p.Name]
 	var out []api.Route
 	if p.Local != nil {
-		here := last.user - last.outRate() - last.refused
+		here := last.User - last.Sent() - last.Refused
 		out = append(out, api.Route{
 			Function: p.Name, Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: max(0, here),
 		})
 	}
 	for _, f := range p.Out {
 		out = append(out, api.Route{
-			Function: p.Name, Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate, Measured: last.out[f.Peer],
+			Function: p.Name, Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate, Measured: last.Out[f.Peer],
 		})
 	}
 	for _, f := range p.In {
-		out = append(out, api.Route{Function: p.Name, Kind: "in", Peer: f.Peer, Rate: f.Rate, Measured: last.in[f.Peer]})
+		out = append(out, api.Route{Function: p.Name, Kind: "in", Peer: f.Peer, Rate: f.Rate, Measured: last.In[f.Peer]})
 	}
 	return out
 }

@@ -87,7 +87,7 @@ func TestPeersOverTLS(t *testing.T) {
 			return a.haproxy.state(b.id) == haproxy.Up && len(letIn) == 2
 		})
 		b.stop()
-		within(t, grace+5*time.Second, "shut out once it is gone", func() bool {
+		within(t, 2*grace, "shut out once it is gone", func() bool {
 			servers, letIn := a.haproxy.secured()
 			return len(servers) == 0 && len(letIn) == 1
 		})

@@ -56,6 +56,8 @@ const (
 
 func (headroom) Name() string { return "headroom" }
 
+func (headroom) Demand() Demand { return DemandNow }
+
 func (headroom) Plan(o Observation) Plan {
 	return plan(o, func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
@@ -63,16 +65,16 @@ func (headroom) Plan(o Observation) Plan {
 		if v.bounded() {
 			fp.In = f.in(v, o.Peers)
 		}
-		if f.ownSpare > 0 && v.doubted(o.Peers) {
+		if f.ownSpare > 0 && v.distrustful(o.Peers) {
 			offer.Demand = min(maxRate, max(noDemand, f.believed))
 		}
 		return fp, offer
 	})
 }
 
-// doubted reports whether this node disbelieves anybody's surplus. It goes on
+// distrustful reports whether this node disbelieves anybody's surplus. It goes on
 // counting aloud while that one happens to claim nothing.
-func (v *view) doubted(peers []Peer) bool {
+func (v *view) distrustful(peers []Peer) bool {
 	return slices.ContainsFunc(peers, func(p Peer) bool { return p.Unused[v.name] > 0 })
 }
 

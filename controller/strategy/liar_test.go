@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/dfaas/dfaas/controller/estimate"
 )
 
 // liar is one node that says and does what it likes. It serves nobody.
@@ -42,8 +44,8 @@ type world struct {
 	sites    []site
 	liar     *liar // nil: all are honest
 	offers   []Offer
-	distrust [][]Doubt // by who distrusts whom
-	unused   [][]Doubt
+	distrust [][]estimate.Claim // by who distrusts whom
+	unused   [][]estimate.Claim
 	failing  map[int]bool // honest nodes that serve no peer for now
 }
 
@@ -54,8 +56,8 @@ func newWorld(sites []site, l *liar) *world {
 	}
 	w := &world{sites: sites, liar: l, offers: make([]Offer, n), failing: map[int]bool{}}
 	for range n {
-		w.distrust = append(w.distrust, slices.Repeat([]Doubt{NewDistrust()}, n))
-		w.unused = append(w.unused, slices.Repeat([]Doubt{NewUnused()}, n))
+		w.distrust = append(w.distrust, slices.Repeat([]estimate.Claim{estimate.SpareClaim()}, n))
+		w.unused = append(w.unused, slices.Repeat([]estimate.Claim{estimate.SurplusClaim()}, n))
 	}
 	for i, s := range sites {
 		w.offers[i] = s.offer(0)
@@ -70,7 +72,7 @@ func (w *world) observation(i int) Observation {
 		if j != i {
 			o.Peers = append(o.Peers, Peer{
 				ID: id(j), Offers: []Offer{w.offers[j]},
-				Distrust: w.distrust[i][j].Value(), Unused: map[string]float64{fn: w.unused[i][j].Value()},
+				Distrust: w.distrust[i][j].Distrust(), Unused: map[string]float64{fn: w.unused[i][j].Distrust()},
 			})
 		}
 	}
@@ -205,7 +207,7 @@ const (
 	trial, margins = 0.05, 0.15
 	// evidence is what it takes to judge a node to which little is sent, spread
 	// over the rounds that count, requests/s.
-	evidence = 4. * enough / (rounds - seen)
+	evidence = 4. * estimate.Enough / (rounds - seen)
 )
 
 // goodput is what each honest node gets served of its surplus, per round, when
@@ -297,7 +299,7 @@ func TestLiarAtOnce(t *testing.T) {
 	}
 }
 
-// TestHonestNodesAreBelieved: with nobody lying, doubt never arises.
+// TestHonestNodesAreBelieved: with nobody lying, distrust never arises.
 func TestHonestNodesAreBelieved(t *testing.T) {
 	for seed := range uint64(300) {
 		sites := randomSites(rand.New(rand.NewPCG(seed, 4)))
@@ -307,7 +309,7 @@ func TestHonestNodesAreBelieved(t *testing.T) {
 		}
 		for i := range sites {
 			for k := range sites {
-				if d, u := w.distrust[i][k].Value(), w.unused[i][k].Value(); d > 0 || u > 0 {
+				if d, u := w.distrust[i][k].Distrust(), w.unused[i][k].Distrust(); d > 0 || u > 0 {
 					t.Fatalf("seed %d: %s disbelieves %g of the spare and %g of the surplus of %s\n%+v", seed, id(i), d, u, id(k), sites)
 				}
 			}
@@ -323,7 +325,7 @@ func TestMisjudged(t *testing.T) {
 	for r := range 20 {
 		w.round(r)
 	}
-	if d := w.distrust[0][1].Value(); d < 0.9 {
+	if d := w.distrust[0][1].Distrust(); d < 0.9 {
 		t.Fatalf("a node that serves nobody is distrusted by %g", d)
 	}
 	w.failing[1] = false
@@ -332,71 +334,7 @@ func TestMisjudged(t *testing.T) {
 			t.Fatalf("round %d: %.1f req/s of 50 are served", r, got)
 		}
 	}
-	if d := w.distrust[0][1].Value(); d > 0 {
+	if d := w.distrust[0][1].Distrust(); d > 0 {
 		t.Errorf("not trusted again: %g is disbelieved", d)
-	}
-}
-
-func TestDoubt(t *testing.T) {
-	observe := func(d *Doubt, seconds, want, got float64, times int) float64 {
-		for range times {
-			d.Observe(seconds, want, got)
-		}
-		return d.Value()
-	}
-	slow, quick := NewDistrust(), NewUnused()
-	for _, d := range []*Doubt{&slow, &quick} {
-		if v := observe(d, 1, 100, 10, 2); v != 0 {
-			t.Errorf("%g after two bad periods: it may be a change under way", v)
-		}
-		if v := observe(d, 1, 100, 10, 1); v < 0.89 || v > 0.91 {
-			t.Errorf("%g after three bad periods, want 0.9", v)
-		}
-	}
-	if v := observe(&quick, 1, 100, 100, 1); v != 0 {
-		t.Errorf("%g is left of a quick doubt", v)
-	}
-	if v := observe(&slow, 1, 100, 100, 3); v < 0.4 {
-		t.Errorf("%g is left of a slow doubt after 3 good periods", v)
-	}
-	if v := observe(&slow, 1, 100, 10, 1); v < 0.89 {
-		t.Errorf("%g after one bad period of who is doubted anyway", v)
-	}
-	if v := observe(&slow, 1, 100, 100, 18); v != 0 {
-		t.Errorf("%g is left after 18 good periods", v)
-	}
-	if v := observe(&slow, 1, 100, 10, 3); observe(&slow, 1, 0, 0, 1000) != v {
-		t.Error("a peer that is sent nothing is trusted again")
-	}
-	observe(&quick, 1, 100, 10, 3)
-	if v := observe(&quick, 1, 0, 0, 3); v < 0.4 {
-		t.Errorf("%g after three seconds without a claim", v)
-	}
-	if v := observe(&quick, 1, 0, 0, 80); v != 0 {
-		t.Errorf("%g after 83 seconds without a claim", v)
-	}
-	back := NewDistrust()
-	observe(&back, 1, 100, 10, 2)
-	observe(&back, 1, 0, 0, outdated)
-	if v := observe(&back, 1, 100, 10, 1); v == 0 {
-		t.Error("the evidence is forgotten within the minute")
-	}
-	back = NewDistrust()
-	observe(&back, 1, 100, 10, 2)
-	observe(&back, 1, 0, 0, outdated+1)
-	if v := observe(&back, 1, 100, 10, 2); v != 0 {
-		t.Errorf("%g after two bad periods of who was away", v)
-	}
-	for name, honest := range map[string][3]float64{
-		"a bit short":          {1, 100, 92},
-		"nothing wanted":       {1, 0, 100},
-		"hardly any evidence":  {1, 0.1, 0},
-		"hardly any time":      {0.01, 100, 0},
-		"more than was wanted": {1, 100, 1000},
-	} {
-		d := NewUnused()
-		if v := observe(&d, honest[0], honest[1], honest[2], 50); v != 0 {
-			t.Errorf("%s: %g is disbelieved", name, v)
-		}
 	}
 }

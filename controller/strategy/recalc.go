@@ -9,6 +9,8 @@ type recalc struct{}
 
 func (recalc) Name() string { return "recalc" }
 
+func (recalc) Demand() Demand { return DemandOfPeriod }
+
 func (recalc) Plan(o Observation) Plan {
 	return plan(o, func(v *view) (FunctionPlan, Offer) {
 		limit := v.evenLimit()

@@ -1,7 +1,5 @@
 package strategy
 
-import "github.com/dfaas/dfaas/spoa/table"
-
 // The strategies of this file do not look at rates at all: the base lines that
 // the others are measured against. They send without limit and leave it to the
 // receiver's capacity to refuse.
@@ -15,6 +13,8 @@ type static struct{}
 
 func (static) Name() string { return "static" }
 
+func (static) Demand() Demand { return DemandNow }
+
 func (static) Plan(o Observation) Plan {
 	return blind(o, func(peers int) float64 { return staticShare })
 }
@@ -24,6 +24,8 @@ func (static) Plan(o Observation) Plan {
 type random struct{}
 
 func (random) Name() string { return "random" }
+
+func (random) Demand() Demand { return DemandNow }
 
 func (random) Plan(o Observation) Plan {
 	return blind(o, func(peers int) float64 { return 1 / float64(peers+1) })
@@ -39,7 +41,7 @@ func blind(o Observation, share func(peers int) float64) Plan {
 		}
 		return FunctionPlan{
 			Local: v.local(here),
-			Out:   v.evenly(1, table.Unlimited),
+			Out:   v.evenly(1, Unlimited),
 			In:    v.admitToCapacity(o.Peers),
 		}, v.offer(v.evenLimit())
 	})
@@ -49,6 +51,8 @@ func blind(o Observation, share func(peers int) float64) Plan {
 type allLocal struct{}
 
 func (allLocal) Name() string { return "alllocal" }
+
+func (allLocal) Demand() Demand { return DemandNow }
 
 func (allLocal) Plan(o Observation) Plan {
 	return plan(o, func(v *view) (FunctionPlan, Offer) {

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // Observation is what one node knows when it plans.
@@ -29,7 +27,7 @@ type Function struct {
 	// then ignored, UserRate is the demand that only peers can serve.
 	Absent bool
 	// Capacity is what this node can serve, requests/s, >= 0, or
-	// table.Unlimited for a function that is served here without limit and not
+	// Unlimited for a function that is served here without limit and not
 	// offered to peers.
 	Capacity float64
 	// Soft is true when nobody wrote Capacity down (the node's default): users
@@ -73,11 +71,25 @@ type Offer struct {
 	TimeoutMillis int64 `json:"t,omitempty"`
 }
 
+// Unlimited is the rate, in requests/s, where there is no limit.
+const Unlimited = -1
+
+// Local is how a function is served on this node.
+type Local struct {
+	Rate float64 // the node's capacity, requests/s, >= 0, or Unlimited
+	// Soft makes Rate a threshold for forwarding only: users over it whom no peer
+	// takes are served here.
+	Soft bool
+	// Share is the fraction of user requests, 0 to 1, tried here first.
+	Share         float64
+	TimeoutMillis int64 // 0: none written down
+}
+
 // Flow is an amount of one function between this node and one peer, requests/s.
 type Flow struct {
 	Peer   string
 	Weight float64
-	Rate   float64 // or table.Unlimited
+	Rate   float64 // or Unlimited
 	// TimeoutMillis is how long the receiver lets the function take, 0 if it does
 	// not say. Only of what is sent.
 	TimeoutMillis int64
@@ -86,9 +98,9 @@ type Flow struct {
 // FunctionPlan is what a strategy decides for one function.
 type FunctionPlan struct {
 	Name  string
-	Local *table.Local // nil: not deployed here
-	Out   []Flow       // what this node may send; sorted by peer
-	In    []Flow       // what it admits (Weight: what the peer's claim, if true, makes it send); sorted by peer
+	Local *Local // nil: not deployed here
+	Out   []Flow // what this node may send; sorted by peer
+	In    []Flow // what it admits (Weight: what the peer's claim, if true, makes it send); sorted by peer
 }
 
 // Plan is a strategy's whole answer.
@@ -101,10 +113,24 @@ type Plan struct {
 type Strategy interface {
 	// Name is what operators write in the configuration.
 	Name() string
+	// Demand says which estimate of what users ask for the plans go by.
+	Demand() Demand
 	// Plan never fails: whatever the peers announced, it answers with finite
 	// rates >= 0 and never admits more from peers than the capacity it has.
 	Plan(Observation) Plan
 }
+
+// Demand is an estimate of what a node's users ask for.
+type Demand int
+
+const (
+	// DemandNow follows a rise at once, and a decline or noise smoothly. A sharp
+	// rise is planned for at once.
+	DemandNow Demand = iota
+	// DemandOfPeriod is the plain mean over the last whole period. Plans are made
+	// when a period ends.
+	DemandOfPeriod
+)
 
 // Names lists the strategies, sorted.
 func Names() []string {

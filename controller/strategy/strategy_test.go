@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -238,7 +237,7 @@ func TestPlansAreSane(t *testing.T) {
 
 func checkPlan(t *testing.T, o Observation, p Plan) {
 	t.Helper()
-	ok := func(x float64) bool { return x == table.Unlimited || x >= 0 && x <= 2*maxRate*float64(len(o.Peers)+1) }
+	ok := func(x float64) bool { return x == Unlimited || x >= 0 && x <= 2*maxRate*float64(len(o.Peers)+1) }
 	last := ""
 	for _, f := range p.Functions {
 		if f.Name <= last {
@@ -252,7 +251,7 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 					t.Fatalf("%s %s: peer %q after %q", f.Name, kind, fl.Peer, peer)
 				}
 				peer = fl.Peer
-				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > table.MaxTimeoutMillis {
+				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > maxTimeoutMillis {
 					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
 				}
 				if !ok(fl.Rate) || !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
@@ -367,13 +366,13 @@ func TestFullPeersAreListed(t *testing.T) {
 func TestUnlimitedStaysHome(t *testing.T) {
 	o := Observation{
 		Self:      id(0),
-		Functions: []Function{{Name: fn, Capacity: table.Unlimited, UserRate: 500}},
+		Functions: []Function{{Name: fn, Capacity: Unlimited, UserRate: 500}},
 		Peers:     []Peer{{ID: id(1)}},
 	}
 	for _, s := range all() {
 		p := s.Plan(o)
 		f := function(p)
-		if f.Local == nil || f.Local.Rate != table.Unlimited || len(f.In) != 0 {
+		if f.Local == nil || f.Local.Rate != Unlimited || len(f.In) != 0 {
 			t.Errorf("%s: %+v", s.Name(), f)
 		}
 		if p.Offers[0] != (Offer{Name: fn}) {

@@ -4,13 +4,15 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/dfaas/dfaas/spoa/table"
 )
 
-// maxRate bounds every rate that goes into a calculation, requests/s, so that
-// no announcement can overflow a sum or produce an infinity.
-const maxRate = table.MaxRate
+const (
+	// maxRate bounds every rate that goes into a calculation, requests/s, so that
+	// no announcement can overflow a sum or produce an infinity.
+	maxRate = 1e6
+	// maxTimeoutMillis is the longest time limit of a function, one hour.
+	maxTimeoutMillis = 3_600_000
+)
 
 // view is one function as every strategy wants to see it: this node's own row
 // and the peers' offers, numbers already made safe.
@@ -41,7 +43,7 @@ func views(o Observation) []view {
 	}
 	for _, f := range o.Functions {
 		f.UserRate = clamp(f.UserRate)
-		if f.Capacity != table.Unlimited {
+		if f.Capacity != Unlimited {
 			f.Capacity = clamp(f.Capacity)
 		}
 		get(f.Name).own = f
@@ -52,7 +54,7 @@ func views(o Observation) []view {
 			if of.Absent {
 				of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
 			}
-			of.TimeoutMillis = min(max(0, of.TimeoutMillis), table.MaxTimeoutMillis)
+			of.TimeoutMillis = min(max(0, of.TimeoutMillis), maxTimeoutMillis)
 			v := get(of.Name)
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
@@ -89,7 +91,7 @@ func (v *view) having() int {
 
 // bounded reports whether this node has the function with a capacity that can be
 // shared: unlimited functions are served here and kept out of the federation.
-func (v *view) bounded() bool { return !v.own.Absent && v.own.Capacity != table.Unlimited }
+func (v *view) bounded() bool { return !v.own.Absent && v.own.Capacity != Unlimited }
 
 // spare is what this node has left of the function after its own users.
 func (v *view) spare() float64 {
@@ -100,11 +102,11 @@ func (v *view) spare() float64 {
 }
 
 // local is this node's row of the function, nil where it is not deployed.
-func (v *view) local(share float64) *table.Local {
+func (v *view) local(share float64) *Local {
 	if v.own.Absent {
 		return nil
 	}
-	return &table.Local{Rate: v.own.Capacity, Soft: v.own.Soft, Share: share, TimeoutMillis: v.own.TimeoutMillis}
+	return &Local{Rate: v.own.Capacity, Soft: v.own.Soft, Share: share, TimeoutMillis: v.own.TimeoutMillis}
 }
 
 // offer is what this node announces of the function.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -118,7 +119,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
-		Log: log, Registerer: registry,
+		Seed: rand.Uint64(), Systemd: systemd, Log: log, Registerer: registry,
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
 	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Stringer("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).

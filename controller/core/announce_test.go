@@ -1,6 +1,7 @@
-package node
+package core
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ func TestSignificant(t *testing.T) {
 		{"rate", func(o *strategy.Offer) { o.UserRate = 56 }, true},
 		{"rate falls", func(o *strategy.Offer) { o.UserRate = 44 }, true},
 		{"limit", func(o *strategy.Offer) { o.Limit = 30 }, true},
-		{"doubt begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
+		{"distrust begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
 		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
 		{"time limit", func(o *strategy.Offer) { o.TimeoutMillis = 1 }, true},
 		{"another function", func(o *strategy.Offer) { o.Name = "g" }, true},
@@ -47,14 +48,14 @@ func TestSignificant(t *testing.T) {
 func TestAnnouncer(t *testing.T) {
 	const period = time.Second
 	start := time.UnixMilli(1_700_000_000_000)
-	a := newAnnouncer(period, start)
+	a := newAnnouncer(period, start, rand.NewPCG(1, 2))
 	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
 	busy := []strategy.Offer{{Name: "f", Capacity: 10, UserRate: 50.00049}}
 
 	if due := a.due(start, idle, false); due != start {
 		t.Errorf("first announcement is due %v after the start", due.Sub(start))
 	}
-	first := a.next(start, idle)
+	first := a.next(start, start, idle)
 	now := start.Add(10 * time.Millisecond)
 	if due := a.due(now, busy, false); due != start.Add(announceGap) {
 		t.Errorf("a change is due %v after the last announcement, want the gap", due.Sub(start))
@@ -69,9 +70,9 @@ func TestAnnouncer(t *testing.T) {
 		if wait := a.due(now, idle, false).Sub(a.at); wait < period*8/10 || wait > period {
 			t.Fatalf("the next beat is %v after the last", wait)
 		}
-		a.next(start, idle)
+		a.next(start, start, idle)
 	}
-	last := a.next(now, busy)
+	last := a.next(now, now, busy)
 	if last.Seq <= first.Seq || last.Epoch != first.Epoch || last.Epoch != start.UnixMilli() || last.SentAtMillis != now.UnixMilli() {
 		t.Errorf("first %+v, last %+v", first, last)
 	}

@@ -1,4 +1,4 @@
-package node
+package core
 
 import (
 	"math"
@@ -18,9 +18,9 @@ const (
 	changedRate     = 0.5
 )
 
-// announcer decides when to announce. It is owned by one goroutine and does no
-// I/O.
+// announcer decides when to announce.
 type announcer struct {
+	chance *rand.PCG
 	period time.Duration
 	gap    time.Duration
 	epoch  int64 // Unix ms
@@ -30,8 +30,9 @@ type announcer struct {
 	beat   time.Duration    // time from it to the next that needs no change
 }
 
-func newAnnouncer(period time.Duration, start time.Time) *announcer {
-	return &announcer{period: period, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
+// newAnnouncer begins an epoch at that time of the machine's clock.
+func newAnnouncer(period time.Duration, start time.Time, chance *rand.PCG) announcer {
+	return announcer{chance: chance, period: period, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
 }
 
 // due returns when the offers should be announced: as soon as the gap allows if
@@ -47,12 +48,12 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 	return later(now, a.at.Add(a.beat))
 }
 
-// next returns the announcement to publish now.
-func (a *announcer) next(now time.Time, offers []strategy.Offer) wire.Announcement {
+// next returns the announcement to publish now, wall by the machine's clock.
+func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Announcement {
 	a.seq++
 	a.sent, a.at = offers, now
 	// Up to a fifth early, never late, and not in step with the others.
-	a.beat = time.Duration(float64(a.period) * (0.8 + 0.2*rand.Float64()))
+	a.beat = time.Duration(float64(a.period) * (0.8 + 0.2*rand.New(a.chance).Float64()))
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
 		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
@@ -60,7 +61,7 @@ func (a *announcer) next(now time.Time, offers []strategy.Offer) wire.Announceme
 		rounded[i] = o
 	}
 	return wire.Announcement{
-		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: now.UnixMilli(),
+		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: wall.UnixMilli(),
 		PeriodMillis: a.period.Milliseconds(), Offers: rounded,
 	}
 }
@@ -88,9 +89,19 @@ func differs(before, now float64) bool {
 	return math.Abs(now-before) > max(changedRate, changedFraction*before)
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+func (c *Core) onAnnounced(now time.Time, e Announced) {
+	c.publishErr = e.Err
+	c.checkOverlay(now)
+	if e.Dropped > 0 {
+		c.log(Debug, "not all functions fit into the announcement", Field{"dropped", e.Dropped})
 	}
-	return b
+}
+
+// speak announces this node.
+func (c *Core) speak(now time.Time) {
+	a := c.announcer.next(now, c.clocks.Wall(now), c.plan.Offers)
+	a.HTTP, a.TLS, a.Strategy = c.o.HTTP.String(), c.o.PeerTLS, c.o.Strategy.Name()
+	c.newcomers = false
+	c.fx.Announce = &a
+	c.speakAt = c.announcer.due(now, c.plan.Offers, false)
 }

@@ -1,4 +1,4 @@
-package node
+package core
 
 import (
 	"net/netip"
@@ -32,7 +32,7 @@ func FuzzAnnouncement(f *testing.F) {
 		o := strategy.Observation{Self: peerID(0), Functions: []strategy.Function{
 			{Name: "cat", Capacity: 10, UserRate: 50}, {Name: "dog", Capacity: 100, UserRate: 5},
 		}}
-		in := tableInput{self: peerID(0), defaultNamespace: "openfaas-fn"}
+		in := tableInput{self: peerID(0), defaultNamespace: "openfaas-fn", limits: Limits{}.orDefaults()}
 		for _, m := range members.Alive() {
 			if err := (haproxy.Peer{ID: m.ID, Address: m.HTTP}).Validate(); err != nil {
 				t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
@@ -94,32 +95,6 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 	})
 }
 
-// TestFunctionsThatFail: what fails at this node's own gateway as well is no lie.
-// But failures here, which a liar may have caused, excuse only so much.
-func TestFunctionsThatFail(t *testing.T) {
-	distrust := func(served, gateway int64) float64 { // of 100 requests a second each
-		d, now := newDoubts(time.Now()), time.Now()
-		for n := range int64(10) {
-			now = now.Add(time.Second)
-			d.judgeAnswers(now, map[string]answers{"p": {served * n, (100 - served) * n}}, answers{gateway * n, (100 - gateway) * n})
-		}
-		p := strategy.Peer{ID: "p"}
-		d.about(&p)
-		return p.Distrust
-	}
-	for _, test := range []struct {
-		served, gateway int64
-		doubted         bool
-	}{
-		{80, 82, false}, {75, 60, false}, {100, 100, false},
-		{80, 100, true}, {10, 100, true}, {10, 10, true}, {0, 0, true},
-	} {
-		if got := distrust(test.served, test.gateway); (got > 0) != test.doubted {
-			t.Errorf("%d %% served there, %d %% here: distrust %g", test.served, test.gateway, got)
-		}
-	}
-}
-
 func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newFakeNet()
@@ -147,15 +122,6 @@ func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 	})
 }
 
-func TestAnswersSince(t *testing.T) {
-	if got := (answers{5, 7}).since(answers{2, 3}); got != (answers{3, 4}) {
-		t.Errorf("%+v", got)
-	}
-	if got := (answers{5, 0}).since(answers{2, 3}); got != (answers{5, 0}) {
-		t.Errorf("a new server: %+v", got)
-	}
-}
-
 // TestGatewayIsReadForPeers: the answers of this node's gateway are read to judge
 // the peers' by, as often as those change, and again if they could not be read.
 func TestGatewayIsReadForPeers(t *testing.T) {
@@ -163,7 +129,7 @@ func TestGatewayIsReadForPeers(t *testing.T) {
 		h := &fakeHAProxy{good: 4, lost: 5, servers: []haproxy.Server{{Name: peerID(1), State: haproxy.Up, Good: 1, Lost: 5}}}
 		k := newHAProxyKeeper(h, nil)
 		go k.run(t.Context())
-		if e := <-k.events; len(e.answers) != 1 || e.answers[peerID(1)] != (answers{1, 5}) || e.gateway != (answers{4, 5}) {
+		if e := <-k.events; len(e.Servers) != 1 || e.Servers[peerID(1)].Answers != (estimate.Answers{Served: 1, Lost: 5}) || e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) {
 			t.Errorf("%+v", e)
 		}
 		h.set(func(h *fakeHAProxy) { h.good = 40 })
@@ -172,31 +138,12 @@ func TestGatewayIsReadForPeers(t *testing.T) {
 			t.Errorf("the gateway was read %d times although no peer had answered", h.gatewayReads)
 		}
 		h.set(func(h *fakeHAProxy) { h.servers[0].Good, h.gatewayErr = 2, haproxy.ErrTimeout })
-		if e := <-k.events; e.answers[peerID(1)] != (answers{2, 5}) || e.gateway != (answers{4, 5}) || e.err == nil {
+		if e := <-k.events; e.Servers[peerID(1)].Answers != (estimate.Answers{Served: 2, Lost: 5}) || e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) || e.Err == nil {
 			t.Errorf("while it cannot be read: %+v", e)
 		}
 		h.set(func(h *fakeHAProxy) { h.gatewayErr = nil })
-		if e := <-k.events; e.gateway != (answers{40, 5}) || e.err != nil {
+		if e := <-k.events; e.Gateway != (estimate.Answers{Served: 40, Lost: 5}) || e.Err != nil {
 			t.Errorf("read again: %+v", e)
 		}
 	})
-}
-
-// TestDoubtsAreBounded: whoever comes and goes, memory does not grow.
-func TestDoubtsAreBounded(t *testing.T) {
-	d, now := newDoubts(time.Now()), time.Now()
-	peers := make(map[string]answers)
-	var plan strategy.Plan
-	for n := range 2 * maxDoubts {
-		id := peerID(n)
-		peers[id] = answers{0, 10}
-		plan.Functions = append(plan.Functions, strategy.FunctionPlan{Name: id, In: []strategy.Flow{{Peer: id, Weight: 1}}})
-	}
-	d.judgeAnswers(now.Add(time.Second), map[string]answers{}, answers{})
-	d.judgeAnswers(now.Add(2*time.Second), peers, answers{})
-	d.expect(plan, 10)
-	d.judgeUse(nil, 10)
-	if len(d.distrust) > maxDoubts || len(d.unused) > maxDoubts {
-		t.Errorf("%d and %d doubts", len(d.distrust), len(d.unused))
-	}
 }

@@ -1,4 +1,4 @@
-package node
+package estimate
 
 import (
 	"math"
@@ -49,10 +49,10 @@ func TestFollow(t *testing.T) {
 
 // TestRiseWithinASample: the load began when half of the first sample was over.
 func TestRiseWithinASample(t *testing.T) {
-	r := newRates(time.Second)
+	r := NewRates(time.Second)
 	for i, want := range []float64{15, 25, 25} {
 		n := uint64(want * halfSecond)
-		rise := r.add(sample{seconds: halfSecond, functions: map[string]counts{"cat": {user: n}}})
+		rise := r.Add(Sample{Seconds: halfSecond, Functions: map[string]Counts{"cat": {User: n}}})
 		if got := r.smooth["cat"]; got != float64(n)/halfSecond || rise != (i < 2) {
 			t.Errorf("sample %d: estimate %v, rise %v", i, got, rise)
 		}
@@ -107,56 +107,42 @@ func poisson(r *rand.Rand, mean float64) uint64 {
 }
 
 func TestRatesOverPeriod(t *testing.T) {
-	r := newRates(2 * time.Second)
+	r := NewRates(2 * time.Second)
 	add := func(seconds float64, user, refused, in, out uint64) {
-		r.add(sample{seconds, map[string]counts{"f": {
-			user: user, refused: refused, in: map[string]uint64{"a": in}, out: map[string]uint64{"b": out},
+		r.Add(Sample{seconds, map[string]Counts{"f": {
+			User: user, Refused: refused, In: map[string]uint64{"a": in}, Out: map[string]uint64{"b": out},
 		}}})
 	}
 	add(0.5, 10, 1, 2, 3)
 	add(1.5, 30, 1, 4, 7)
-	if len(r.last) != 0 {
+	if len(r.Last()) != 0 {
 		t.Error("the period under way shows already")
 	}
-	r.endPeriod()
-	got := r.last["f"]
-	if got.user != 20 || got.refused != 1 || got.inRate() != 3 || got.outRate() != 5 {
+	r.EndPeriod()
+	got := r.Last()["f"]
+	if got.User != 20 || got.Refused != 1 || got.Served() != 3 || got.Sent() != 5 {
 		t.Errorf("means %+v, want 20 user, 1 refused, 3 in, 5 out", got)
 	}
-	r.endPeriod()
-	if r.last["f"].user != 20 {
+	r.EndPeriod()
+	if r.Last()["f"].User != 20 {
 		t.Error("a period without any sample forgot the rates")
 	}
-	r.add(sample{2, map[string]counts{}})
-	r.endPeriod()
-	if len(r.last) != 0 {
-		t.Errorf("after an idle period: %+v", r.last)
+	r.Add(Sample{2, map[string]Counts{}})
+	r.EndPeriod()
+	if len(r.Last()) != 0 {
+		t.Errorf("after an idle period: %+v", r.Last())
 	}
 }
 
 // TestRatesForget checks that functions that nobody calls any more are no
 // longer held in memory.
 func TestRatesForget(t *testing.T) {
-	r := newRates(time.Second)
-	r.add(sample{0.5, map[string]counts{"f": {user: 100}}})
+	r := NewRates(time.Second)
+	r.Add(Sample{0.5, map[string]Counts{"f": {User: 100}}})
 	for range 60 {
-		r.add(sample{0.5, map[string]counts{}})
+		r.Add(Sample{0.5, map[string]Counts{}})
 	}
 	if len(r.smooth) != 0 {
 		t.Errorf("30 s after the last request: %v", r.smooth)
-	}
-}
-
-func TestTick(t *testing.T) {
-	for period, want := range map[time.Duration]time.Duration{
-		100 * time.Millisecond: 100 * time.Millisecond,
-		500 * time.Millisecond: 500 * time.Millisecond,
-		700 * time.Millisecond: 350 * time.Millisecond,
-		time.Second:            500 * time.Millisecond,
-		10 * time.Minute:       500 * time.Millisecond,
-	} {
-		if got := tickOf(period); got != want {
-			t.Errorf("period %v: tick %v, want %v", period, got, want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package node
+package core
 
 import (
 	"math"
@@ -48,6 +48,7 @@ type tableInput struct {
 	// stranded are functions of a gateway that does not answer. Those that no
 	// peer has stay local, so that users get the gateway's own error.
 	stranded []string
+	limits   Limits
 }
 
 // buildTable turns a plan into the table for the SPOA, without a version. It is
@@ -57,7 +58,7 @@ func buildTable(in tableInput) table.Table {
 		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
 		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
 	}
-	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: maxRoutes}
+	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: in.limits, budget: in.limits.Routes}
 	t.Peers = b.addPeers(in.peers)
 	plans := functionPlans(in)
 	t.Functions = make([]table.Function, 0, len(plans))
@@ -88,11 +89,11 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 	for _, name := range in.stranded {
 		if !planned[name] && validName(name, in.defaultNamespace) {
 			planned[name] = true
-			here = append(here, strategy.FunctionPlan{Name: name, Local: &table.Local{Rate: table.Unlimited, Share: 1}})
+			here = append(here, strategy.FunctionPlan{Name: name, Local: &strategy.Local{Rate: strategy.Unlimited, Share: 1}})
 		}
 	}
 	all := append(here, elsewhere...)
-	return all[:min(len(all), table.MaxFunctions)]
+	return all[:min(len(all), in.limits.Functions)]
 }
 
 // validName reports whether a table may have a row of that name: functions of the
@@ -106,12 +107,13 @@ func validName(name, defaultNamespace string) bool {
 type builder struct {
 	peers  map[string]*table.Peer
 	usable map[string]bool
+	limits Limits
 	budget int // routes left
 }
 
 func (b *builder) addPeers(peers []tablePeer) []table.Peer {
-	out := make([]table.Peer, 0, min(len(peers), table.MaxPeers))
-	for _, p := range peers[:min(len(peers), table.MaxPeers)] {
+	out := make([]table.Peer, 0, min(len(peers), b.limits.Peers))
+	for _, p := range peers[:min(len(peers), b.limits.Peers)] {
 		out = append(out, table.Peer{ID: p.id, Token: p.token})
 		b.peers[p.id] = &out[len(out)-1]
 		b.usable[p.id] = p.usable && p.token != ""
@@ -134,9 +136,9 @@ func (b *builder) addLingering(peers []tablePeer) {
 func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	f := table.Function{Name: p.Name}
 	if p.Local != nil {
-		local := *p.Local
-		local.Rate = tableRate(local.Rate)
-		f.Local = &local
+		f.Local = &table.Local{
+			Rate: tableRate(p.Local.Rate), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,
+		}
 	}
 	for _, flow := range p.Out {
 		if b.peers[flow.Peer] == nil || b.budget <= 0 {
@@ -174,8 +176,8 @@ func (b *builder) forward(flow strategy.Flow) table.Forward {
 // tableRate makes a rate fit for the table: thousandths of a request/s are
 // neither sent nor compared.
 func tableRate(r float64) float64 {
-	if r == table.Unlimited {
-		return r
+	if r == strategy.Unlimited {
+		return table.Unlimited
 	}
 	return round(clamp(r, table.MaxRate))
 }
@@ -192,8 +194,6 @@ func clamp(x, most float64) float64 {
 func clampOffset(d time.Duration) time.Duration {
 	return min(max(d, -table.MaxClockOffset), table.MaxClockOffset)
 }
-
-func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
 // finalTable is what a node that stops leaves behind: the table in use, with
 // less time to live. For that long, peers still admit what it sends them, so

@@ -1,7 +1,6 @@
-package node
+package core
 
 import (
-	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -9,27 +8,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-// peerID returns the n-th of a series of valid peer ids.
-func peerID(n int) string {
-	seed := make([]byte, ed25519.SeedSize)
-	seed[0], seed[1] = byte(n), byte(n>>8)
-	key, err := crypto.UnmarshalEd25519PublicKey(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
-	if err != nil {
-		panic(err)
-	}
-	id, err := peer.IDFromPublicKey(key)
-	if err != nil {
-		panic(err)
-	}
-	return id.String()
-}
+func peerID(n int) string { return testtable.ID(n) }
 
 func accepted(t *testing.T, tbl table.Table) {
 	t.Helper()
@@ -45,7 +30,7 @@ func TestBuildTable(t *testing.T) {
 		self: self, defaultNamespace: "openfaas-fn",
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
 			{
-				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
+				Name: "cat", Local: &strategy.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
 				Out: []strategy.Flow{{Peer: up, Weight: 2, Rate: 5.00049}, {Peer: down, Weight: 1, Rate: 5}, {Peer: gone, Weight: 1, Rate: 1}},
 				In:  []strategy.Flow{{Peer: up, Rate: 3}, {Peer: down, Rate: 0}},
 			},
@@ -58,6 +43,7 @@ func TestBuildTable(t *testing.T) {
 			{id: gone, lingering: map[string]float64{"cat": 4}},
 		},
 		stranded: []string{"alone", "cat"},
+		limits:   Limits{}.orDefaults(),
 	})
 	want := table.Table{
 		NodeID: self, TTLMillis: tableTTL.Milliseconds(), DefaultNamespace: "openfaas-fn",
@@ -92,14 +78,14 @@ func TestTablesAreAccepted(t *testing.T) {
 		ids[i] = peerID(i + 1)
 	}
 	for range 300 {
-		in := tableInput{self: peerID(0), defaultNamespace: "fn"}
+		in := tableInput{self: peerID(0), defaultNamespace: "fn", limits: Limits{}.orDefaults()}
 		for i, id := range ids[:r.IntN(len(ids))] {
 			in.peers = append(in.peers, tablePeer{id: id, token: []string{"", "a.b.c"}[i%2], usable: r.IntN(2) == 0})
 		}
 		for range r.IntN(20) {
 			p := strategy.FunctionPlan{Name: []string{"f", "f-1", "f.fn", "g.other", "Bad", "", "x y"}[r.IntN(7)]}
 			if r.IntN(2) == 0 {
-				p.Local = &table.Local{Rate: rate(), Share: r.Float64()}
+				p.Local = &strategy.Local{Rate: rate(), Share: r.Float64()}
 			}
 			for _, id := range ids {
 				p.Out = append(p.Out, strategy.Flow{Peer: id, Weight: rate(), Rate: rate(), TimeoutMillis: int64(r.Uint64())})
@@ -116,7 +102,7 @@ func TestTablesAreAccepted(t *testing.T) {
 
 // TestTableOfManyFits builds the largest federation that peers could announce.
 func TestTableOfManyFits(t *testing.T) {
-	in := tableInput{self: peerID(0)}
+	in := tableInput{self: peerID(0), limits: Limits{}.orDefaults()}
 	var flows []strategy.Flow
 	for i := range 256 {
 		id := peerID(i + 1)
@@ -127,7 +113,7 @@ func TestTableOfManyFits(t *testing.T) {
 		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: fmt.Sprintf("a-function-%d.of-a-namespace", i), Out: flows})
 	}
 	in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{
-		Name: "zz-here", Local: &table.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
+		Name: "zz-here", Local: &strategy.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
 	})
 	built := buildTable(in)
 	for i := range built.Peers {
@@ -149,7 +135,7 @@ func TestTableOfManyFits(t *testing.T) {
 func TestLivingPeersGoFirst(t *testing.T) {
 	alive, gone := peerID(1), peerID(2)
 	all := []tablePeer{{id: gone, lingering: map[string]float64{"cat": 1, "dog": 1}}, {id: alive, token: "t.o.k", usable: true}}
-	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), budget: 2}
+	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: Limits{}.orDefaults(), budget: 2}
 	peers := b.addPeers(all)
 	f := b.function(&strategy.FunctionPlan{Name: "cat", Out: []strategy.Flow{{Peer: alive, Weight: 1, Rate: 1}}})
 	b.addLingering(all)

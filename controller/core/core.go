@@ -1,0 +1,315 @@
+// Package core is what a controller decides, from what it has heard, seen and
+// been told, in the order in which that happened: what the SPOA's table says, which
+// servers HAProxy has, what other nodes are told.
+//
+// A Core is stepped. Whoever owns it, a node or a simulator of thousands, says what
+// has happened and when, and does what the answer asks for. A Core has no goroutine
+// and no clock, does no I/O, logs nothing and counts nothing: the same events at the
+// same times have the same effects. A caller does this, over and over:
+//
+//	fx := c.Step(now, event) // or, at c.Next() at the latest, Tick{}
+//	...                      // do what fx asks for; its answers are events, too
+//
+// No answer is waited for: whatever hangs, plans are made and announced.
+package core
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// Options is all that a core is made of.
+type Options struct {
+	Self             string // own peer id
+	Strategy         strategy.Strategy
+	Period           time.Duration  // planning period, 50 ms at least
+	HTTP             netip.AddrPort // of this node's HAProxy, announced to peers
+	PeerTLS          bool           // requests between peers go over TLS
+	DefaultNamespace string         // of the gateway
+	HasBootstrap     bool           // members to connect to are configured
+	// Seed is for the times of announcements, which should differ from node to
+	// node.
+	Seed uint64
+	// Wall is this machine's clock minus the time that New is given.
+	Wall time.Duration
+	// Members is handed over to the core, which alone uses it from then on.
+	Members *membership.Members
+	Tokens  Tokens
+	Limits  Limits
+}
+
+// Tokens are what is shown to peers.
+type Tokens interface {
+	// Token returns a token for the peer that is good for at least ten seconds
+	// from now. It is called often, and keeps what it has made.
+	Token(now time.Time, peer string) (string, error)
+}
+
+// Limits bound what is kept and made. 0 means the default.
+type Limits struct {
+	Functions int // in a table; default table.MaxFunctions
+	Peers     int // in a table; default table.MaxPeers
+	Routes    int // entries of a table; default 100,000
+	Claims    int // of peers that are remembered; default estimate.MaxClaims
+}
+
+func (l Limits) orDefaults() Limits {
+	set := func(limit *int, otherwise int) {
+		if *limit == 0 {
+			*limit = otherwise
+		}
+	}
+	set(&l.Functions, table.MaxFunctions)
+	set(&l.Peers, table.MaxPeers)
+	set(&l.Routes, maxRoutes)
+	set(&l.Claims, estimate.MaxClaims)
+	return l
+}
+
+const (
+	// debounce is how long a change waits for others before a plan is made
+	// for all of them together.
+	debounce = 50 * time.Millisecond
+	// planShare bounds the time spent on plans for changes: after a plan that
+	// took d, the next change waits for planShare x d.
+	planShare = 20
+	// maxSettle is how long a node that starts listens before it applies
+	// anything: what an earlier run left in the SPOA and in HAProxy is better
+	// than what one knows before the first peer was heard.
+	maxSettle = 2 * time.Second
+	// maxReunion is how long a node that starts listens for the peers that the
+	// SPOA knows from an earlier run. Without their rows they would be refused.
+	maxReunion = 5 * time.Second
+	// maxTick is the longest time between two looks at the meter.
+	maxTick = 500 * time.Millisecond
+	// stall is how long nothing is stepped only when this process stands still.
+	stall = 3 * maxTick
+	// lonely is how long bootstrap members may be out of reach before that is
+	// shown as a fault.
+	lonely = 10 * time.Second
+)
+
+// Core is the state of a node. It is owned by one goroutine.
+type Core struct {
+	o    Options
+	tick time.Duration // time between two looks at the meter
+	fx   Effects       // of the step under way
+
+	start     time.Time
+	ran       time.Time // last step
+	resumed   time.Time // first step after the last stall
+	planCost  time.Duration
+	connected int // nodes this one is connected to
+	stopped   bool
+
+	// Times at which something is due; zero where nothing is.
+	tickAt   time.Time
+	periodAt time.Time // end of the period
+	closeBy  time.Time // the period has ended, and its last counters are waited for
+	planAt   time.Time
+	planSoon bool // planAt is within the debounce
+	speakAt  time.Time
+
+	spoa, haproxy, gatewayUp, overlay Component
+
+	report   *meter.Report // the last one read
+	measured bool          // what users ask for is known, or cannot be
+	earlier  []string      // peers in the table of an earlier run
+	rates    *estimate.Rates
+	clocks   *estimate.Clocks
+	trust    *estimate.Trust
+
+	gateway    gateway
+	warned     map[string]string // warning logged, by function
+	alive      []membership.Member
+	leaving    map[string]leaver // of these, those that have said that they stop
+	gone       map[string]departed
+	strategies map[string]string // of peers, to warn once of another than ours
+	servers    map[string]Server // nil: never read
+	answers    map[string]estimate.Answers
+	ofGateway  estimate.Answers
+
+	plan       strategy.Plan
+	observed   strategy.Observation // that the plan is of
+	judgements uint64               // of trust, by then
+	changed    bool                 // peers or servers, since then
+	planned    time.Time            // when that was, or the expectations of it were noted
+	announcer  announcer
+	publishErr error // of the last announcement
+	newcomers  bool  // somebody joined who has not heard of this node
+	tables     tables
+	wanted     []Peer // servers, as asked for last
+	clockWrong time.Duration
+	clocksLied time.Duration
+}
+
+// New returns a core that starts now. Its first Step is due at once.
+func New(o Options, now time.Time) *Core {
+	o.Limits = o.Limits.orDefaults()
+	c := &Core{
+		o: o, tick: TickOf(o.Period), start: now, ran: now, planned: now,
+		tickAt: now, periodAt: now.Add(o.Period), planAt: now.Add(settle(o.Period)), speakAt: now.Add(settle(o.Period)),
+		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
+		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
+		rates: estimate.NewRates(o.Period), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
+		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
+	}
+	c.announcer = newAnnouncer(o.Period, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
+	return c
+}
+
+// settle is how long a node that starts listens before it applies anything.
+func settle(period time.Duration) time.Duration { return min(maxSettle, 2*period) }
+
+// TickOf is the time between two looks at the meter: at most half a second, such
+// that a period is a whole number of ticks.
+func TickOf(period time.Duration) time.Duration {
+	return period / time.Duration((period+maxTick-1)/maxTick)
+}
+
+// Next returns when Step has to be called next, whatever else happens or not; the
+// zero time after Leave.
+func (c *Core) Next() time.Time {
+	if c.stopped {
+		return time.Time{}
+	}
+	next := c.tickAt
+	for _, at := range [...]time.Time{c.closeBy, c.planAt, c.speakAt} {
+		if !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
+// Step takes in what has happened by now and returns what is to be done. Times
+// never go backwards, and go on evenly: clocks are set by the event ClockSet.
+func (c *Core) Step(now time.Time, e Event) Effects {
+	if c.stopped {
+		return Effects{}
+	}
+	c.awake(now)
+	c.take(now, e)
+	if !c.stopped {
+		c.due(now)
+	}
+	fx := c.fx
+	c.fx = Effects{}
+	return fx
+}
+
+// take takes in an event.
+func (c *Core) take(now time.Time, e Event) {
+	switch e := e.(type) {
+	case Metered:
+		c.onMetered(now, e)
+	case TablePut:
+		c.onTablePut(now, e)
+	case HAProxy:
+		c.onHAProxy(now, e)
+	case Gateway:
+		c.onGateway(now, e)
+	case Heard:
+		c.onHeard(now, e)
+	case Announced:
+		c.onAnnounced(now, e)
+	case Connected:
+		c.connected = e.Peers
+	case ClockSet:
+		c.clocks.SetWall(e.Wall)
+		if c.tables.newest != nil {
+			c.apply(now)
+		}
+	case PlanTook:
+		c.planCost = e.Time
+	case Leave:
+		c.leave(now)
+	}
+}
+
+// due does what the time has come for.
+func (c *Core) due(now time.Time) {
+	reached := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	if reached(c.tickAt) {
+		c.onTick(now)
+	}
+	if reached(c.closeBy) {
+		c.endPeriod(now)
+	}
+	if reached(c.planAt) {
+		c.replan(now)
+	}
+	if reached(c.speakAt) {
+		c.speak(now)
+	}
+}
+
+// onTick has the meter read, and looks at what time alone changes. The period
+// ends with what the meter says now, but does not wait for it long.
+func (c *Core) onTick(now time.Time) {
+	c.tickAt = later(c.tickAt.Add(c.tick), now.Add(c.tick/2))
+	c.fx.ReadMeter = true
+	c.checkOverlay(now)
+	if c.closeBy.IsZero() && !now.Add(c.tick/2).Before(c.periodAt) {
+		c.closeBy = now.Add(c.tick / 4)
+	}
+	expired, left := c.expire(now), c.endLeaving(now)
+	switch {
+	case expired || left:
+		c.replan(now)
+	case c.tables.newest != nil && now.Sub(c.tables.at) >= refresh:
+		c.apply(now)
+	}
+}
+
+// endPeriod judges by what the period has shown, and makes a plan if anything is
+// other than when the last one was made.
+func (c *Core) endPeriod(now time.Time) {
+	c.closeBy = time.Time{}
+	c.periodAt = later(c.periodAt.Add(c.o.Period), now.Add(c.o.Period/2))
+	seconds := c.rates.EndPeriod()
+	c.expect(now)
+	c.trust.JudgeUse(c.rates.Last(), seconds)
+	c.trust.JudgeAnswers(now, c.answers, c.ofGateway)
+	if c.stale() {
+		c.replan(now)
+	}
+}
+
+// expect notes what peers had to send by the plan that has been in use.
+func (c *Core) expect(now time.Time) {
+	seconds := now.Sub(c.planned).Seconds()
+	for i := range c.plan.Functions {
+		f := &c.plan.Functions[i]
+		for _, in := range f.In {
+			c.trust.Expect(in.Peer, f.Name, in.Weight*seconds)
+		}
+	}
+	c.planned = now
+}
+
+// awake notes that this process runs.
+func (c *Core) awake(now time.Time) {
+	if now.Sub(c.ran) > stall {
+		c.resumed = now
+	}
+	c.ran = now
+}
+
+// attentive reports whether this process has run for long enough to have heard
+// whoever spoke while it stood still.
+func (c *Core) attentive(now time.Time) bool { return now.Sub(c.resumed) >= c.tick }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

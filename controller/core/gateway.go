@@ -1,0 +1,91 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Function is what a core needs to know of a function that the gateway has
+// deployed.
+type Function struct {
+	Name          string
+	Capacity      float64 // requests/s, or strategy.Unlimited
+	Soft          bool    // nobody wrote the capacity down
+	TimeoutMillis int64   // 0: none written down
+	Warning       string  // what is wrong with its labels
+}
+
+// gateway is what is known of the gateway's functions.
+type gateway struct {
+	functions []Function // of the last list that was read
+	refused   string     // functions that its list had and that were left out, and why
+	looked    bool       // there has been an answer or an error
+	read      bool       // a list was read at some time
+	failures  int        // looks in vain since
+}
+
+// gatewayFall is how many looks in vain it takes to believe that the gateway is
+// down: a single one may be a gateway that is busy.
+const gatewayFall = 2
+
+// up reports whether the functions can be had from the gateway now.
+func (g *gateway) up() bool { return g.read && g.failures < gatewayFall }
+
+func (c *Core) onGateway(now time.Time, e Gateway) {
+	before := c.gateway
+	c.gateway.looked = true
+	c.note(&c.gatewayUp, now, e.Err)
+	if e.Err != nil {
+		c.gateway.failures++
+	} else {
+		c.gateway.failures, c.gateway.read, c.gateway.functions = 0, true, e.Functions
+		c.warnFunctions(e.Refused)
+	}
+	if before.up() == c.gateway.up() && before.looked && slices.Equal(before.functions, c.gateway.functions) {
+		return
+	}
+	c.log(Info, "functions of this node", Field{"functions", len(c.gateway.functions)}, Field{"gateway", c.gateway.up()})
+	c.soon(now)
+}
+
+// warnFunctions logs what is wrong with functions, each fault once.
+func (c *Core) warnFunctions(refused []string) {
+	warned := make(map[string]string)
+	for _, f := range c.gateway.functions {
+		if f.Warning == "" {
+			continue
+		}
+		if f.Warning != c.warned[f.Name] {
+			c.log(Warn, f.Warning, Field{"function", f.Name})
+		}
+		warned[f.Name] = f.Warning
+	}
+	c.warned = warned
+	if text := fmt.Sprint(refused); text != c.gateway.refused {
+		c.gateway.refused = text
+		if len(refused) > 0 {
+			c.log(Warn, "functions of the gateway are left out", Field{"reasons", refused})
+		}
+	}
+}
+
+// local returns the functions that this node can serve now.
+func (c *Core) local() []Function {
+	if !c.gateway.up() {
+		return nil
+	}
+	return c.gateway.functions
+}
+
+// stranded returns the functions of a gateway that is down.
+func (c *Core) stranded() []string {
+	if c.gateway.up() {
+		return nil
+	}
+	names := make([]string, 0, len(c.gateway.functions))
+	for _, f := range c.gateway.functions {
+		names = append(names, f.Name)
+	}
+	return names
+}

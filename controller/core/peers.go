@@ -1,0 +1,186 @@
+package core
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/membership"
+)
+
+const (
+	// grace is how long a peer that is gone is still recognised and keeps its
+	// server, for the requests under way.
+	grace = 15 * time.Second
+	// leaveGrace is how long a peer that has said that it stops is planned with all
+	// the same: mostly its controller is only started anew, and what it leaves to
+	// its SPOA goes on serving for finalTTL. If the whole node stops, HAProxy's
+	// health check says so.
+	leaveGrace = finalTTL - 3*time.Second
+)
+
+// departed is a peer that is gone, within grace.
+type departed struct {
+	server  Peer
+	until   time.Time
+	inbound map[string]float64 // what it was admitted to send
+}
+
+// leaver is a peer that has said that it stops, within leaveGrace.
+type leaver struct {
+	membership.Member // as it was before
+	until             time.Time
+}
+
+func (c *Core) onHeard(now time.Time, e Heard) {
+	changed, err := c.o.Members.Apply(now, e.From, e.Announcement, e.Via)
+	if err != nil {
+		c.log(Debug, "announcement refused", Field{"peer", e.From}, Field{"error", err})
+		return
+	}
+	// What waited while this process stood still, or came from nobody knows where,
+	// says nothing of the time.
+	timely := c.attentive(now) && (e.Direct || len(e.RemoteIPs) > 0)
+	if !e.Announcement.Leaving && timely {
+		c.clocks.Read(now, e.From, e.Announcement.SentAtMillis)
+	}
+	if changed {
+		c.soon(now)
+	}
+}
+
+// expire lets go of members that fell silent and reports whether there were any.
+// After this process stood still, whoever seems silent is given until the next
+// tick to be heard.
+func (c *Core) expire(now time.Time) bool {
+	return c.attentive(now) && len(c.o.Members.Expire(now)) > 0
+}
+
+// endLeaving reports whether anybody who said that it stops has had its grace.
+func (c *Core) endLeaving(now time.Time) bool {
+	for _, l := range c.leaving {
+		if !now.Before(l.until) {
+			return true
+		}
+	}
+	return false
+}
+
+// followMembers takes in who is there now and says who came and who went.
+func (c *Core) followMembers(now time.Time) {
+	before := c.alive
+	c.alive = c.o.Members.Alive()
+	for _, m := range c.alive {
+		if _, back := c.leaving[m.ID]; back {
+			delete(c.leaving, m.ID)
+			c.newcomers = true
+			c.log(Info, "peer is back", Field{"peer", m.ID}, Field{"http", m.HTTP})
+		}
+	}
+	c.keepLeaving(now, before)
+	for _, m := range c.alive {
+		delete(c.gone, m.ID)
+		if _, known := find(before, m.ID); !known {
+			c.newcomers = true
+			c.log(Info, "peer joined", Field{"peer", m.ID}, Field{"http", m.HTTP})
+		}
+		if m.Strategy != c.strategies[m.ID] && m.Strategy != c.o.Strategy.Name() {
+			c.log(Warn, "a peer plans by another strategy: set the same on all nodes",
+				Field{"peer", m.ID}, Field{"strategy", m.Strategy}, Field{"ours", c.o.Strategy.Name()})
+		}
+		c.strategies[m.ID] = m.Strategy
+	}
+	for _, m := range before {
+		if _, still := find(c.alive, m.ID); !still {
+			c.gone[m.ID] = departed{Peer{m.ID, m.HTTP}, now.Add(grace), c.inboundOf(m.ID)}
+			delete(c.strategies, m.ID)
+			c.log(Info, "peer is gone", Field{"peer", m.ID})
+		}
+	}
+	// Whoever came and went between two plans has no say either.
+	c.clocks.Keep(func(id string) bool { return !c.isMissing(id) })
+}
+
+// keepLeaving adds to those alive who has said that it stops, for leaveGrace.
+func (c *Core) keepLeaving(now time.Time, before []membership.Member) {
+	if missing := slices.DeleteFunc(slices.Clone(before), func(m membership.Member) bool { return !c.isMissing(m.ID) }); len(missing) > 0 {
+		left := make(map[string]bool)
+		for _, m := range c.o.Members.Gone() {
+			left[m.ID] = m.Left
+		}
+		for _, m := range missing {
+			if _, known := c.leaving[m.ID]; !known && left[m.ID] {
+				c.leaving[m.ID] = leaver{m, now.Add(leaveGrace)}
+				c.log(Info, "peer stops, or starts anew", Field{"peer", m.ID})
+			}
+		}
+	}
+	maps.DeleteFunc(c.leaving, func(_ string, l leaver) bool { return !now.Before(l.until) })
+	if len(c.leaving) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.leaving)) {
+		c.alive = append(c.alive, c.leaving[id].Member)
+	}
+	slices.SortFunc(c.alive, func(a, b membership.Member) int { return strings.Compare(a.ID, b.ID) })
+}
+
+func (c *Core) isMissing(id string) bool {
+	_, alive := find(c.alive, id)
+	return !alive
+}
+
+// find returns the member of that id from a list sorted by id.
+func find(members []membership.Member, id string) (int, bool) {
+	return slices.BinarySearchFunc(members, id, func(m membership.Member, id string) int { return strings.Compare(m.ID, id) })
+}
+
+// inboundOf returns what the table in use admits from the peer.
+func (c *Core) inboundOf(id string) map[string]float64 {
+	if c.tables.newest == nil {
+		return nil
+	}
+	for i := range c.tables.newest.Peers {
+		if c.tables.newest.Peers[i].ID == id {
+			return c.tables.newest.Peers[i].Inbound
+		}
+	}
+	return nil
+}
+
+func (c *Core) onHAProxy(now time.Time, e HAProxy) {
+	c.note(&c.haproxy, now, e.Err)
+	c.answers, c.ofGateway = nil, e.Gateway
+	if e.Servers == nil {
+		return // what it said last is believed
+	}
+	c.answers = make(map[string]estimate.Answers, len(e.Servers))
+	for id, s := range e.Servers {
+		c.answers[id] = s.Answers
+	}
+	before := c.servers
+	c.servers = e.Servers
+	if before == nil || !maps.EqualFunc(before, e.Servers, func(a, b Server) bool { return a.Up == b.Up }) {
+		c.soon(now)
+	}
+}
+
+// usable reports whether HAProxy could and may send requests to the peer: not if
+// its server is missing or down, nor if the operator drains it.
+func (c *Core) usable(id string) bool { return c.servers[id].Up }
+
+// checkOverlay notes whether announcements go out, and whether anybody can be
+// reached when members are named.
+func (c *Core) checkOverlay(now time.Time) {
+	err := c.publishErr
+	if err == nil && len(c.alive) == 0 && c.o.HasBootstrap && now.Sub(c.start) >= lonely && c.connected == 0 {
+		err = errLonely
+	}
+	c.note(&c.overlay, now, err)
+}
+
+var errLonely = errors.New("connected to nobody: none of the bootstrap members can be reached; " +
+	"check their addresses, the firewall and the federation key")

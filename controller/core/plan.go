@@ -1,0 +1,126 @@
+package core
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+// soon has a plan made within the debounce.
+func (c *Core) soon(now time.Time) {
+	c.changed = true
+	if c.planSoon {
+		return
+	}
+	c.planSoon = true
+	c.planAt = now.Add(max(debounce, planShare*c.planCost))
+}
+
+// stale reports whether a plan made now would be of other things than the last.
+func (c *Core) stale() bool {
+	return c.changed || c.judgements != c.trust.Judgements() || !slices.Equal(c.observed.Functions, c.functions())
+}
+
+// replan makes a plan from all that is known now, applies it, and sees to it
+// that it is announced.
+func (c *Core) replan(now time.Time) {
+	c.planSoon, c.planAt, c.changed, c.judgements = false, time.Time{}, false, c.trust.Judgements()
+	c.followMembers(now)
+	c.expect(now)
+	c.observed = strategy.Observation{Self: c.o.Self, Functions: c.functions(), Peers: c.peers()}
+	c.plan = c.o.Strategy.Plan(c.observed)
+	c.fx.Planned = true
+	settled := c.settled(now)
+	switch earliest := c.start.Add(settle(c.o.Period)); {
+	case settled:
+		c.apply(now)
+	case now.Before(earliest):
+		c.planAt = earliest
+	default:
+		c.planAt = c.start.Add(maxReunion)
+	}
+	// Peers would take a node that does not know yet what its users ask for to
+	// have no surplus, and refuse what its SPOA goes on sending.
+	if c.gateway.looked && c.measured || settled {
+		c.speakAt = c.announcer.due(now, c.plan.Offers, c.newcomers)
+	}
+}
+
+// settled reports whether the node has listened long enough to apply what it
+// knows.
+func (c *Core) settled(now time.Time) bool {
+	listened := now.Sub(c.start)
+	return listened >= settle(c.o.Period) && (listened >= maxReunion || !slices.ContainsFunc(c.earlier, c.isMissing))
+}
+
+// functions are those that are deployed here or asked for here, sorted by name.
+func (c *Core) functions() []strategy.Function {
+	demand := c.demand()
+	functions := make([]strategy.Function, 0, len(demand)+len(c.local()))
+	for _, f := range c.local() {
+		functions = append(functions, strategy.Function{
+			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(demand[f.Name]), TimeoutMillis: f.TimeoutMillis,
+		})
+		delete(demand, f.Name)
+	}
+	for name, rate := range demand {
+		functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: round(rate)})
+	}
+	slices.SortFunc(functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
+	return functions
+}
+
+// demand is what the strategy wants to know of what users ask for, requests/s by
+// function. A node that starts goes by what it has seen so far.
+func (c *Core) demand() map[string]float64 {
+	if c.o.Strategy.Demand() == strategy.DemandNow || !c.rates.Whole() {
+		return maps.Clone(c.rates.Smooth())
+	}
+	last := c.rates.Last()
+	demand := make(map[string]float64, len(last))
+	for name, rates := range last {
+		demand[name] = rates.User
+	}
+	return demand
+}
+
+// peers are those alive, sorted by id, as far as they are believed.
+func (c *Core) peers() []strategy.Peer {
+	peers := make([]strategy.Peer, 0, len(c.alive))
+	for i := range c.alive {
+		m := &c.alive[i]
+		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Distrust: c.trust.Distrust(m.ID)}
+		for _, o := range p.Offers {
+			if unused := c.trust.Unused(m.ID, o.Name); unused > 0 {
+				if p.Unused == nil {
+					p.Unused = make(map[string]float64)
+				}
+				p.Unused[o.Name] = unused
+			}
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// offers returns what a peer offers this node: while HAProxy cannot reach it,
+// nothing but the surplus of its users.
+func (c *Core) offers(m *membership.Member) []strategy.Offer {
+	if c.usable(m.ID) {
+		return m.Offers
+	}
+	offers := slices.Clone(m.Offers)
+	for i := range offers {
+		offers[i].Capacity, offers[i].Limit = min(offers[i].Capacity, offers[i].UserRate), 0
+	}
+	return offers
+}
+
+// round leaves thousandths of a request/s: what is less is neither planned for,
+// nor sent, nor compared.
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }

@@ -1,0 +1,45 @@
+package core
+
+import (
+	"maps"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
+)
+
+// View is a core's state as others may read it. It is never changed afterwards.
+type View struct {
+	At           time.Time
+	Components   []Component // spoa, haproxy, gateway, overlay
+	TableVersion uint64      // accepted last
+	GatewayUp    bool
+	Functions    []Function // deployed here
+	Alive, Gone  []membership.Member
+	Refused      []membership.Refusal
+	Members      membership.Counts
+	Skews        map[string]time.Duration // peers' clocks minus this machine's
+	Plan         strategy.Plan
+	Demand       map[string]float64                // user rates, requests/s, by function
+	Rates        map[string]estimate.FunctionRates // measured over the last period
+}
+
+// View returns the state now.
+func (c *Core) View(now time.Time) View {
+	return View{
+		At:           now,
+		Components:   []Component{c.spoa, c.haproxy, c.gatewayUp, c.overlay},
+		TableVersion: c.tables.accepted,
+		GatewayUp:    c.gateway.up(),
+		Functions:    c.gateway.functions,
+		Alive:        c.o.Members.Alive(),
+		Gone:         c.o.Members.Gone(),
+		Refused:      c.o.Members.Refused(now),
+		Members:      c.o.Members.Counts(),
+		Skews:        c.clocks.Skews(),
+		Plan:         c.plan,
+		Demand:       maps.Clone(c.rates.Smooth()),
+		Rates:        c.rates.Last(),
+	}
+}

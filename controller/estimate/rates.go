@@ -1,0 +1,178 @@
+package estimate
+
+import (
+	"math"
+	"time"
+)
+
+// The estimate of a user rate follows samples by an exponentially weighted
+// moving average with a time constant of smoothing periods,
+//
+//	estimate += (1 - exp(-seconds/constant)) * (rate - estimate)
+//
+// but follows a sharp rise at once: a sample that exceeds the estimate by more
+// than noise can explain becomes the estimate. Noise is three standard
+// deviations of a Poisson count of that rate (plus one, so that the first
+// request after a silence is noise too), and at least a fifth of the estimate.
+// Falling behind a rise means refusing users while peers idle; falling behind a
+// decline only keeps room reserved a little longer.
+//
+// A rise mostly begins in the middle of a sample, which then shows a part of it
+// only. So the sample after a sharp rise, if greater, becomes the estimate too.
+const (
+	smoothing  = 1.5  // periods
+	sigmas     = 3.0  // standard deviations
+	sharp      = 0.2  // of the estimate
+	negligible = 0.01 // requests/s; below it a rate counts as 0
+)
+
+// follow returns the next estimate of a rate after n requests in that many
+// seconds, and whether it was a sharp rise. The constant is in seconds.
+func follow(estimate float64, n uint64, seconds, constant float64) (next float64, rise bool) {
+	rate := float64(n) / seconds
+	noise := sigmas * math.Sqrt(estimate*seconds+1) / seconds
+	if rate-estimate > max(noise, sharp*estimate) {
+		return rate, true
+	}
+	next = estimate + (1-math.Exp(-seconds/constant))*(rate-estimate)
+	if next < negligible && n == 0 {
+		return 0, false
+	}
+	return next, false
+}
+
+// FunctionRates are the rates of one function in requests/s: means over the
+// last whole period.
+type FunctionRates struct {
+	User, Refused float64
+	In, Out       map[string]float64 // by peer id
+	Asked         map[string]float64 // by peer id: In, and what was refused
+}
+
+// Served is the rate of requests served for peers, requests/s.
+func (r FunctionRates) Served() float64 { return sum(r.In) }
+
+// Sent is the rate of requests sent to peers, requests/s.
+func (r FunctionRates) Sent() float64 { return sum(r.Out) }
+
+// Rates turns samples into rates. It is owned by one goroutine.
+type Rates struct {
+	constant float64            // of the moving average, seconds
+	smooth   map[string]float64 // user rates, by function
+	rose     map[string]bool    // functions whose last sample was a sharp rise
+	period   Sample             // what has happened in the period under way
+	last     map[string]FunctionRates
+	whole    bool // last is of a period
+}
+
+// NewRates returns an estimator for plans that are made once a period.
+func NewRates(period time.Duration) *Rates {
+	return &Rates{
+		constant: smoothing * period.Seconds(),
+		smooth:   map[string]float64{},
+		rose:     map[string]bool{},
+		period:   Sample{Functions: map[string]Counts{}},
+		last:     map[string]FunctionRates{},
+	}
+}
+
+// Smooth is the estimate of what users ask for now, in requests/s by function.
+// It is the estimator's own and changes with the next sample.
+func (r *Rates) Smooth() map[string]float64 { return r.smooth }
+
+// Last is what was measured over the last whole period, by function; those that
+// nobody asked for are left out. What was returned once is never changed.
+func (r *Rates) Last() map[string]FunctionRates { return r.last }
+
+// Whole reports whether there has been a whole period.
+func (r *Rates) Whole() bool { return r.whole }
+
+// Add takes in a sample, which is the estimator's from then on, and reports
+// whether any user rate rose sharply.
+func (r *Rates) Add(s Sample) (rise bool) {
+	for name := range r.smooth {
+		if _, counted := s.Functions[name]; !counted {
+			s.Functions[name] = Counts{}
+		}
+	}
+	for name, c := range s.Functions {
+		next, sharply := follow(r.smooth[name], c.User, s.Seconds, r.constant)
+		if rate := float64(c.User) / s.Seconds; r.rose[name] && rate > next {
+			next, rise = rate, true
+		}
+		delete(r.rose, name)
+		if sharply {
+			r.rose[name], rise = true, true
+		}
+		if next == 0 {
+			delete(r.smooth, name)
+		} else {
+			r.smooth[name] = next
+		}
+		r.period.Functions[name] = r.period.Functions[name].plus(c)
+	}
+	r.period.Seconds += s.Seconds
+	return rise
+}
+
+// EndPeriod makes the means over what was added since the last call the ones
+// that Last returns, and tells how many seconds that was. Without any sample they
+// stay as they were.
+func (r *Rates) EndPeriod() (seconds float64) {
+	seconds = r.period.Seconds
+	if seconds == 0 {
+		return 0
+	}
+	r.last, r.whole = make(map[string]FunctionRates, len(r.period.Functions)), true
+	for name, c := range r.period.Functions {
+		if c.idle() {
+			continue
+		}
+		r.last[name] = FunctionRates{
+			User: float64(c.User) / seconds, Refused: float64(c.Refused) / seconds,
+			In: perSecond(c.In, seconds), Out: perSecond(c.Out, seconds), Asked: perSecond(c.Asked, seconds),
+		}
+	}
+	clear(r.period.Functions)
+	r.period.Seconds = 0
+	return seconds
+}
+
+func (c Counts) idle() bool { return c.User == 0 && len(c.Asked) == 0 && len(c.Out) == 0 }
+
+func (c Counts) plus(d Counts) Counts {
+	return Counts{
+		User: c.User + d.User, Refused: c.Refused + d.Refused,
+		In: plusEach(c.In, d.In), Asked: plusEach(c.Asked, d.Asked), Out: plusEach(c.Out, d.Out),
+	}
+}
+
+// plusEach adds b to a, in place where there is an a.
+func plusEach(a, b map[string]uint64) map[string]uint64 {
+	if a == nil {
+		return b
+	}
+	for id, n := range b {
+		a[id] += n
+	}
+	return a
+}
+
+func perSecond(counts map[string]uint64, seconds float64) map[string]float64 {
+	if len(counts) == 0 {
+		return nil
+	}
+	out := make(map[string]float64, len(counts))
+	for id, n := range counts {
+		out[id] = float64(n) / seconds
+	}
+	return out
+}
+
+func sum(m map[string]float64) float64 {
+	total := 0.0
+	for _, x := range m {
+		total += x
+	}
+	return total
+}
