@@ -17,7 +17,10 @@ import (
 
 // TestMembership has nodes leave, die and come back under load.
 func TestMembership(t *testing.T) {
-	c := start(t, federation.Options{Nodes: surplus()})
+	all := surplus()
+	all[2].Functions = append(all[2].Functions, echo("only", 2*surplusLoad))
+	c := start(t, federation.Options{Nodes: all})
+	t.Run("RestartOfTheOnlyOne", c.restartOfTheOnlyOne)
 	t.Run("Leave", c.leave)
 	t.Run("Die", c.die)
 	t.Run("SmugglingBehindADeadPeer", c.smugglingBehindADeadPeer)
@@ -36,26 +39,51 @@ func pid(t *testing.T, n *federation.Node, part scenario.Part) int {
 	return 0
 }
 
-// leave: a controller that is asked to stop says goodbye, and its node gets
-// nothing more. Nothing is lost, neither then nor when it comes back.
+// leave: a controller that is asked to stop says goodbye. Its node goes on serving
+// for a while, since the controller may only be started anew, and then gets nothing
+// more. Nothing is lost, neither then nor when it comes back.
 func (c *cluster) leave(t *testing.T) {
 	s := c.stream(t, c.one, "funca", surplusLoad)
 	c.awaitForwarding(t, c.two, c.three)
-	for _, n := range []*federation.Node{c.three, c.two} {
-		if err := syscall.Kill(pid(t, n, scenario.Controller), syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		begin := time.Now()
-		c.awaitGone(t, n, begin.Add(scheduling))
-		t.Logf("%s has left after %v", n.Name, time.Since(begin))
-		s.progress(t, surplusLoad)
-		act(t, n, scenario.Restart, scenario.Controller)
-		if err := c.WaitReady(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		c.awaitForwarding(t, n)
+	if err := syscall.Kill(pid(t, c.three, scenario.Controller), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
+	begin := time.Now()
+	eventually(t, scheduling, "node-1 has heard it", func() error {
+		peers, err := c.one.Admin().Peers(t.Context())
+		if i := slices.IndexFunc(peers, func(p api.Peer) bool { return p.ID == c.three.PeerID }); i < 0 || peers[i].Reason != "has left" {
+			err = errors.Join(err, fmt.Errorf("peers %+v", peers))
+		}
+		return err
+	})
+	s.progress(t, 3*surplusLoad)
+	c.awaitForwarding(t, c.three)
+	c.awaitGone(t, c.three, begin.Add(leaveGrace+scenario.DefaultPeriod+scheduling))
+	t.Logf("%s is out of the routes after %v", c.three.Name, time.Since(begin))
+	s.progress(t, surplusLoad)
+	act(t, c.three, scenario.Restart, scenario.Controller)
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitForwarding(t, c.three)
 	t.Logf("served by %v", flawless(t, s.stop(t)))
+}
+
+// leaveGrace is how long a node that says goodbye may be sent something.
+const leaveGrace = 10 * time.Second
+
+// restartOfTheOnlyOne: users of other nodes do not notice that the controller of the
+// only node that has a function is started anew.
+func (c *cluster) restartOfTheOnlyOne(t *testing.T) {
+	s := c.stream(t, c.one, "only", surplusLoad)
+	for range 2 {
+		s.progress(t, surplusLoad)
+		act(t, c.three, scenario.Restart, scenario.Controller)
+		s.progress(t, 5*surplusLoad)
+	}
+	if by := flawless(t, s.stop(t)); len(by) != 1 {
+		t.Errorf("served by %v", by)
+	}
 }
 
 // awaitGone waits until node-1 neither routes to the node nor takes it for alive.
