@@ -186,7 +186,7 @@ func TestIdentifyAimsNobody(t *testing.T) {
 		return
 	}
 	victim, local := countDials(t, third), countDials(t, "127.0.0.1")
-	nodes := runEach(t, 3, func(_ int, c *Config) { c.DHT, c.Listen = true, []string{"/ip4/192.0.2.1/tcp/0"} })
+	nodes := runEach(t, 3, func(_ int, c *Config) { c.DHT, c.Listen = true, addresses("/ip4/192.0.2.1/tcp/0") })
 	nodes[0].join(nodes[1])
 	attacker := hostile(t, addrOf("/ip4/"+third+"/tcp/"+victim.port), addrOf("/ip4/127.0.0.1/tcp/"+local.port))
 	target := peer.AddrInfo{ID: nodes[0].host.ID(), Addrs: nodes[0].host.Addrs()}

@@ -73,7 +73,7 @@ func card(t *testing.T, addrs []string) {
 
 // onLAN has the node be found on that card.
 func onLAN(c *Config) {
-	c.MDNS, c.Listen = true, []string{"/ip4/192.0.2.1/tcp/0"}
+	c.MDNS, c.Listen = true, addresses("/ip4/192.0.2.1/tcp/0")
 }
 
 func TestMDNS(t *testing.T) {
