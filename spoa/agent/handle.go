@@ -25,11 +25,15 @@ const (
 
 	argNodes, argTokens = "nodes", "tokens" // how many there are of these headers
 
+	argHeard = "heard" // of the latest answer of a peer, see heard.go; absent: null
+
 	varAction  = "action" // unset: serve it here
 	varTarget  = "target"
 	varToken   = "token"
 	varStatus  = "status"
 	varTimeout = "timeout" // ms
+	varMark    = "mark"    // of what is forwarded
+	varRoom    = "room"    // for a peer: calls, or full
 )
 
 // handle answers one frame. It runs in a goroutine of the library's, which does
@@ -50,7 +54,11 @@ func (a *Agent) handle(req *request.Request) {
 	if !ok {
 		return
 	}
-	d := a.router.Route(time.Now(), question)
+	now := time.Now()
+	if h, ok := readHeard(args); ok {
+		a.router.Heard(now, h.mark, h.room, h.refused)
+	}
+	d := a.router.Route(now, question)
 	if d.Reason != 0 {
 		a.logForbidden(question, d, args)
 	}
@@ -91,6 +99,12 @@ func setVariables(vars *action.Actions, d route.Decision) {
 	if d.Action == route.Peer {
 		set(varTarget, d.Target)
 		set(varToken, d.Token)
+		if d.Mark > 0 {
+			set(varMark, d.Mark)
+		}
+	}
+	if d.TellRoom {
+		set(varRoom, roomText(d))
 	}
 	if d.Status > 0 {
 		set(varStatus, d.Status)

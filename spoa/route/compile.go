@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -23,11 +22,12 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 		return nil, err
 	}
 	if prev == nil {
-		prev = &Snapshot{epoch: now}
+		prev = &Snapshot{epoch: now, sent: new(sent)}
 	}
 	s := &Snapshot{
 		table:     t,
 		epoch:     prev.epoch,
+		sent:      prev.sent,
 		verifier:  prev.verifier,
 		functions: make(map[string]*function, 2*len(t.Functions)),
 		peers:     make(map[string]*peer, len(t.Peers)),
@@ -71,7 +71,7 @@ func (s *Snapshot) addPeer(tp *table.Peer, prev *Snapshot) error {
 }
 
 func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
-	f := &function{name: tf.Name}
+	f := &function{name: tf.Name, elastic: tf.Elastic}
 	old := prev.row(tf.Name)
 	var user, capacity *bucket
 	if old != nil {
@@ -86,12 +86,14 @@ func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 		f.user.settle(user, at, f.user.depth())
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
 		f.capacity.settle(capacity, at, f.capacity.mostDebt())
+		f.reserve = f.capacity.depth() / reservedPart
 	}
 	f.forwards = s.forwards(tf, f.meter, old, at)
 	for i := range f.forwards {
 		f.weight += f.forwards[i].weight
 		f.forwards[i].upTo = f.weight
 	}
+	f.dryUntil.Store(0)
 	f.refusal = f.refusalStatus()
 	s.functions[tf.Name] = f
 	if alias, ok := aliasOf(tf.Name, s.table.DefaultNamespace); ok {
@@ -113,7 +115,7 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 	}
 	forwards := make([]forward, 0, len(tf.Forward))
 	for _, tfw := range tf.Forward {
-		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer], timeout: int32(tfw.TimeoutMillis)}
+		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer], spare: tfw.Spare, timeout: int32(tfw.TimeoutMillis)}
 		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
 			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
 		}
@@ -121,12 +123,15 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 		if k := known[tfw.Peer]; k != nil {
 			fw.state, fw.count, before = k.state, k.count, &k.bucket
 		} else {
-			fw.state, fw.count = new(atomic.Int64), counts.Out(tfw.Peer)
+			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer)
 		}
-		fw.bucket = newBucket(tfw.Rate, fw.state)
+		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
 		fw.settle(before, at, fw.depth())
 		if !fw.open() {
 			fw.weight = 0
+		}
+		if fw.peer.token == "" {
+			fw.spare = 0
 		}
 		forwards = append(forwards, fw)
 	}
@@ -142,7 +147,7 @@ func (f *function) refusalStatus() int32 {
 	switch {
 	case len(f.forwards) == 0 && !f.local:
 		return http.StatusNotFound
-	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() }):
+	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() || f.elastic && fw.spare > 0 }):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
@@ -166,9 +171,9 @@ func (s *Snapshot) addAdmissions(tp *table.Peer, prev *Snapshot, at int64) {
 		if k := known[name]; k != nil {
 			a.state, a.count, before = k.state, k.count, &k.bucket
 		} else {
-			a.state, a.count = new(atomic.Int64), f.meter.In(tp.ID)
+			a.state, a.count = new(admissionState), f.meter.In(tp.ID)
 		}
-		a.bucket = newBucket(rate, a.state)
+		a.bucket = newBucket(rate, &a.state.used)
 		a.settle(before, at, a.depth())
 		p.admits[name] = a
 	}

@@ -14,6 +14,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -62,6 +63,12 @@ type Decision struct {
 	TimeoutMillis int32
 	Target        string // with Peer: its id
 	Token         string // with Peer: what to show it
+	// Mark, unless 0, is what to call Heard with when the peer has answered.
+	Mark int32
+	// TellRoom is that a peer should hear of Room: how many calls more of the function
+	// it could send now; none if Action is Deny.
+	TellRoom bool
+	Room     int32
 	// Reason is why a claim to be a peer was refused, with Status 403.
 	Reason token.Reason
 }
@@ -135,19 +142,38 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
 		f.meter.In(p.id).Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
-	a := p.admits[f.name]
-	if a == nil {
-		f.meter.In(p.id).Limited.Add(1)
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	a, count := p.admits[f.name], (*meter.In)(nil)
+	if a != nil {
+		count = a.count
+	} else {
+		count = f.meter.In(p.id)
+	}
+	if !f.admit(at, a) {
+		count.Limited.Add(1)
+		return Decision{Action: Deny, Status: http.StatusTooManyRequests, TellRoom: f.elastic}
+	}
+	count.Local.Add(1)
+	d := Decision{TimeoutMillis: f.timeout, TellRoom: f.elastic}
+	if f.elastic {
+		d.Room = f.room(at)
+	}
+	return d
+}
+
+// admit takes what a peer's call needs, or reports false.
+func (f *function) admit(at int64, a *admission) bool {
+	if a != nil && f.elastic {
+		f.senders.count(at, a.state)
 	}
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
-	if f.capacity.opensAt() > at || !a.take(at) || !f.capacity.take(at) {
-		a.count.Limited.Add(1)
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	if f.capacity.opensAt() > at {
+		return false
 	}
-	a.count.Local.Add(1)
-	return Decision{TimeoutMillis: f.timeout}
+	if a != nil && a.take(at) {
+		return f.capacity.take(at)
+	}
+	return f.elastic && f.capacity.opensAt() <= at-f.reserve && f.capacity.take(at)
 }
 
 func (s *Snapshot) fromUser(at int64, f *function) Decision {
@@ -159,7 +185,12 @@ func (s *Snapshot) fromUser(at int64, f *function) Decision {
 		return f.serve(at)
 	}
 	if fw := f.draw(at); fw != nil {
-		return f.send(fw)
+		return s.send(f, fw)
+	}
+	if f.elastic {
+		if fw := f.reach(at); fw != nil {
+			return s.send(f, fw)
+		}
 	}
 	if f.local && (!hereFirst && f.user.take(at) || f.soft) {
 		return f.serve(at)
@@ -175,12 +206,15 @@ func (f *function) serve(at int64) Decision {
 	return Decision{TimeoutMillis: f.timeout}
 }
 
-func (f *function) send(fw *forward) Decision {
+func (s *Snapshot) send(f *function, fw *forward) Decision {
 	fw.count.Forwarded.Add(1)
 	f.meter.Forwarded.Add(1)
 	d := Decision{Action: Peer, Target: fw.peer.id, Token: fw.peer.token, TimeoutMillis: fw.timeout}
 	if !f.local {
 		d.Status = http.StatusServiceUnavailable
+	}
+	if f.elastic {
+		d.Mark = s.sent.note(f.functionState, fw.state)
 	}
 	return d
 }
@@ -213,7 +247,7 @@ func (f *function) draw(at int64) *forward {
 	for try := range f.sequences.peer {
 		mark := f.sequences.peer[try].next() * f.weight
 		i := sort.Search(len(f.forwards)-1, func(i int) bool { return mark < f.forwards[i].upTo })
-		if fw := &f.forwards[i]; fw.weight > 0 && fw.take(at) {
+		if fw := &f.forwards[i]; fw.weight > 0 && !fw.state.shut(at) && fw.take(at) {
 			return fw
 		}
 	}
@@ -228,7 +262,7 @@ func (f *function) drawOpen(at int64) *forward {
 		if fw.weight == 0 {
 			break // and so have all after it
 		}
-		opensAt := fw.opensAt()
+		opensAt := max(fw.opensAt(), fw.state.shutUntil.Load())
 		if opensAt <= at {
 			left += fw.weight
 		}
@@ -242,7 +276,7 @@ func (f *function) drawOpen(at int64) *forward {
 	mark := f.sequences.open.next() * left
 	for i := range f.forwards {
 		fw := &f.forwards[i]
-		if fw.weight == 0 || fw.opensAt() > at {
+		if fw.weight == 0 || fw.opensAt() > at || fw.state.shut(at) {
 			continue
 		}
 		if mark -= fw.weight; mark < 0 && fw.take(at) {
@@ -251,7 +285,7 @@ func (f *function) drawOpen(at int64) *forward {
 	}
 	// Another request was quicker, or the sums were rounded: whoever is open.
 	for i := range f.forwards {
-		if fw := &f.forwards[i]; fw.weight > 0 && fw.take(at) {
+		if fw := &f.forwards[i]; fw.weight > 0 && !fw.state.shut(at) && fw.take(at) {
 			return fw
 		}
 	}

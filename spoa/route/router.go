@@ -35,6 +35,14 @@ func (r *Router) Route(now time.Time, req Request) Decision {
 	return Decision{}
 }
 
+// Heard takes in the answer of a peer to a call that was given that mark, see
+// Snapshot.Heard.
+func (r *Router) Heard(now time.Time, mark, room int32, refused bool) {
+	if s := r.current.Load(); s != nil {
+		s.Heard(now, mark, room, refused)
+	}
+}
+
 // Swap validates a table received at now and replaces the current one with it,
 // or returns what is wrong and changes nothing. The table must not be changed
 // any more.

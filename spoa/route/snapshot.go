@@ -21,6 +21,7 @@ type Snapshot struct {
 	// the federation then.
 	received, clock time.Time
 
+	sent      *sent
 	verifier  *token.Verifier
 	functions map[string]*function // by every name that a path may have it under
 	peers     map[string]*peer
@@ -34,6 +35,7 @@ type function struct {
 
 	local    bool // deployed here
 	soft     bool
+	elastic  bool
 	share    float64
 	timeout  int32  // of calls that are served here
 	user     bucket // users' requests served here
@@ -43,9 +45,9 @@ type function struct {
 	forwards []forward
 	weight   float64 // sum over all
 	refusal  int32   // status for users whom nobody serves
-	// dryUntil is a time before which no peer has rate left, known from the last
-	// time that all were looked at.
-	dryUntil atomic.Int64
+	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
+	// what is beyond their rates.
+	reserve int64
 
 	*functionState
 }
@@ -54,7 +56,12 @@ type function struct {
 // snapshots.
 type functionState struct {
 	usedByUsers, usedByAll atomic.Int64 // state of function.user and function.capacity
+	// dryUntil is a time before which no peer has rate left, known from the last
+	// time that all were looked at.
+	dryUntil atomic.Int64
 	sequences
+	trials
+	senders
 }
 
 // forward is a peer to send one function's requests to.
@@ -62,10 +69,17 @@ type forward struct {
 	bucket
 	upTo    float64 // sum of the weights up to and including this one
 	weight  float64 // 0 also for those that nothing can be sent to
+	spare   float64 // requests/s; 0 where nothing is tried beyond the rate
 	timeout int32   // of calls that are sent there
 	peer    *peer
-	state   *atomic.Int64
+	state   *forwardState
 	count   *meter.Out
+}
+
+// forwardState is what the forwards to one peer in all snapshots share.
+type forwardState struct {
+	used atomic.Int64 // state of forward.bucket
+	echo
 }
 
 // peer is another node.
@@ -79,8 +93,14 @@ type peer struct {
 // admission is a peer's inbound rate of one function.
 type admission struct {
 	bucket
-	state *atomic.Int64
+	state *admissionState
 	count *meter.In
+}
+
+// admissionState is what the admissions of one peer in all snapshots share.
+type admissionState struct {
+	used atomic.Int64 // state of admission.bucket
+	turn atomic.Int64 // of senders in which the peer was counted last
 }
 
 func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nanoseconds() }

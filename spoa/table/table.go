@@ -77,6 +77,10 @@ type Function struct {
 	// at most once. A peer without room for us is listed with rate 0: that is
 	// how the SPOA tells "over the limit" (429) from "every node is full" (503).
 	Forward []Forward `json:"forward,omitempty"`
+	// Elastic makes rates what is reserved rather than the most: peers are admitted
+	// beyond theirs while this node has room, and sent more than theirs while their
+	// answers say that they have room, or now and then to find out.
+	Elastic bool `json:"elastic,omitempty"`
 }
 
 // Local says how a function is served on this node.
@@ -107,6 +111,9 @@ type Forward struct {
 	// Rate is the most that this node sends the peer, requests/s, >= 0, or
 	// Unlimited.
 	Rate float64 `json:"rate"`
+	// Spare is what the peer is thought to have left, requests/s, >= 0: where to try
+	// beyond Rate, with Function.Elastic. 0: never.
+	Spare float64 `json:"spare,omitempty"`
 	// TimeoutMillis is how long the peer lets the function take, in
 	// milliseconds, for calls of a function for which Local has no TimeoutMillis;
 	// 0 leaves HAProxy's own. At most 3,600,000.

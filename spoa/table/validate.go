@@ -146,6 +146,9 @@ func (f *Function) validate(peers map[string]bool) error {
 		if err := checkLimit(fw.Rate); err != nil {
 			return fmt.Errorf("forward: %s: rate: %w", fw.Peer, err)
 		}
+		if err := CheckRate(fw.Spare); err != nil {
+			return fmt.Errorf("forward: %s: spare: %w", fw.Peer, err)
+		}
 		if err := CheckTimeout(fw.TimeoutMillis); err != nil {
 			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
 		}

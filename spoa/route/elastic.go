@@ -1,0 +1,220 @@
+package route
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Rates are planned from announcements, which are older than the last change. What
+// makes up for that is here. A receiver admits peers beyond their rates while it
+// has room, and its answers say how much room that is. A sender goes by these
+// answers, each for half a second, as a sender goes by the credits of its server in
+// I. Cho et al., Overload Control for us-scale RPCs with Breakwater, 2020. Where it
+// has no answers, it tries: now and then, so that what is refused in vain stays a
+// small part of all calls, whatever the peers do.
+const (
+	// reservedPart divides the depth of a capacity bucket: that part is left for
+	// peers within their rates.
+	reservedPart = 10
+	// echoTime is how long an answer's room is believed.
+	echoTime = 500 * time.Millisecond
+	// overcommit is by how much a sender exceeds the room that it is told of, as a
+	// fraction: the peer's bucket fills while the answer is under way.
+	overcommit = 1.5
+	// shutTime is how long a peer that has refused is left alone at first, maxShut
+	// at last, twice as long after each refusal in a row.
+	shutTime, maxShut = 150 * time.Millisecond, time.Second
+	// A trial costs one; each call that is not served here earns perCall, and no more
+	// than maxTrials are kept. A refusal costs one, too, down to minTrials.
+	trial, perCall       = 1000, 20
+	maxTrials, minTrials = 10 * trial, -10 * trial
+	// maxRoom bounds the room that is told and believed, calls.
+	maxRoom = 9999
+)
+
+// echo is what is known of a peer from its answers.
+type echo struct {
+	sent      atomic.Int64 // calls, ever
+	heard     atomic.Int64 // number of the latest of them that was answered
+	heardAt   atomic.Int64 // when, ns since the epoch of the snapshots
+	room      atomic.Int64 // what it had then, calls
+	shutUntil atomic.Int64 // it has refused; ns since the epoch
+	shutFor   atomic.Int64 // ns, doubled with each refusal
+}
+
+// shut reports whether the peer is left alone since it has refused.
+func (e *echo) shut(at int64) bool { return at < e.shutUntil.Load() }
+
+// left is how many calls the peer could take as far as is known, of which those
+// under way are taken off.
+func (e *echo) left(at int64) float64 {
+	if heardAt := e.heardAt.Load(); heardAt == 0 || at-heardAt > int64(echoTime) {
+		return 0
+	}
+	return overcommit*float64(e.room.Load()) - float64(e.sent.Load()-e.heard.Load())
+}
+
+// trials is what a function's senders may still try.
+type trials struct {
+	credit atomic.Int64
+	// roomUntil is a time after which no peer's answer says that it has room.
+	roomUntil atomic.Int64
+}
+
+// earn adds to the credit, take takes from it; neither beyond its bound. Two at a
+// time may exceed the bound by what one of them adds.
+func (t *trials) earn() {
+	if t.credit.Load() < maxTrials {
+		t.credit.Add(perCall)
+	}
+}
+
+func (t *trials) lose() {
+	if t.credit.Load() > minTrials {
+		t.credit.Add(-trial)
+	}
+}
+
+// reach picks a peer beyond all rates, or none: the one that has the most room by
+// its answers, or else one to try.
+func (f *function) reach(at int64) *forward {
+	f.earn()
+	var best *forward
+	if at < f.roomUntil.Load() {
+		most := 1.0
+		for i := range f.forwards {
+			fw := &f.forwards[i]
+			if fw.spare == 0 || fw.state.shut(at) {
+				continue
+			}
+			if left := fw.state.left(at); left >= most {
+				best, most = fw, left
+			}
+		}
+		if best != nil {
+			return best
+		}
+	}
+	if f.credit.Load() < trial {
+		return nil
+	}
+	most := 0.0
+	for i := range f.forwards {
+		fw := &f.forwards[i]
+		if fw.spare == 0 || fw.state.shut(at) {
+			continue
+		}
+		if promise := fw.spare * (0.5 + f.sequences.open.next()); promise > most {
+			best, most = fw, promise
+		}
+	}
+	return best
+}
+
+// senders counts the peers that have sent a function's calls lately.
+type senders struct {
+	turn        atomic.Int64 // number of the half second under way
+	now, before atomic.Int64 // peers in it, and in the one before
+}
+
+// count notes that the peer of that state sends.
+func (s *senders) count(at int64, peer *admissionState) {
+	turn := at/int64(echoTime) + 1
+	if old := s.turn.Load(); old != turn && s.turn.CompareAndSwap(old, turn) {
+		before := s.now.Swap(0)
+		if old != turn-1 {
+			before = 0
+		}
+		s.before.Store(before)
+	}
+	if old := peer.turn.Load(); old != turn && peer.turn.CompareAndSwap(old, turn) {
+		s.now.Add(1)
+	}
+}
+
+// active is how many peers share the room, 1 at least.
+func (s *senders) active() int64 { return max(1, s.now.Load(), s.before.Load()) }
+
+// room is how many calls a peer could send beyond its rate, now, if each of those
+// who send takes an equal part.
+func (f *function) room(at int64) int32 {
+	if f.capacity.unlimited() {
+		return maxRoom
+	}
+	if f.capacity.never() {
+		return 0
+	}
+	left := at - f.reserve - f.capacity.opensAt() // ns of rate
+	if left < 0 {
+		return 0
+	}
+	return int32(min(maxRoom, (left/f.capacity.interval+1)/f.senders.active()))
+}
+
+// sent remembers what was sent where, so that an answer needs to bring no more than
+// a number. It keeps the latest; an answer that comes later than that is not heard.
+type sent struct {
+	next  atomic.Uint32
+	calls [sentCalls]sentCall
+}
+
+const sentCalls = 1 << 10
+
+type sentCall struct {
+	mark     atomic.Uint32 // 0: none, or answered
+	number   atomic.Int64  // of the calls to that peer
+	function atomic.Pointer[functionState]
+	forward  atomic.Pointer[forwardState]
+}
+
+// note returns the mark of a call that is sent now, > 0.
+func (s *sent) note(f *functionState, fw *forwardState) int32 {
+	mark := s.next.Add(1) & 0x7fffffff
+	if mark == 0 {
+		mark = s.next.Add(1) & 0x7fffffff
+	}
+	c := &s.calls[mark%sentCalls]
+	c.mark.Store(0) // nobody reads while it is changed
+	c.number.Store(fw.sent.Add(1))
+	c.function.Store(f)
+	c.forward.Store(fw)
+	c.mark.Store(mark)
+	return int32(mark)
+}
+
+// Heard takes in the answer of a peer: the mark of the call, and how much room there
+// was, calls, or that the peer has refused it. An answer counts once; what is not
+// known, be it for its age, is ignored. It may be called at any time from any
+// goroutine.
+func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
+	c := &s.sent.calls[uint32(mark)%sentCalls]
+	if mark <= 0 || c.mark.Load() != uint32(mark) {
+		return
+	}
+	f, fw, number := c.function.Load(), c.forward.Load(), c.number.Load()
+	if !c.mark.CompareAndSwap(uint32(mark), 0) {
+		return
+	}
+	at := s.sinceEpoch(now)
+	if refused {
+		room = 0
+		f.lose()
+		shutFor := min(max(int64(shutTime), 2*fw.shutFor.Load()), int64(maxShut))
+		fw.shutFor.Store(shutFor)
+		// Peers that were refused together do not come back together.
+		fw.shutUntil.Store(at + shutFor/2 + int64(f.sequences.open.next()*float64(shutFor)))
+	} else if fw.shutFor.Load() != 0 {
+		fw.shutFor.Store(0)
+		fw.shutUntil.Store(0)
+		f.dryUntil.Store(0)
+	}
+	if number < fw.heard.Load() {
+		return // a later call was answered before
+	}
+	fw.heard.Store(number)
+	fw.room.Store(int64(min(max(0, room), maxRoom)))
+	fw.heardAt.Store(at)
+	if room > 0 {
+		f.roomUntil.Store(at + int64(echoTime))
+	}
+}
