@@ -35,6 +35,15 @@ func (r *Router) Route(now time.Time, req Request) Decision {
 	return Decision{}
 }
 
+// Fresh returns the snapshot to decide by at now, nil if there is none within its
+// time to live.
+func (r *Router) Fresh(now time.Time) *Snapshot {
+	if s := r.current.Load(); s != nil && s.sinceEpoch(now) < s.expires {
+		return s
+	}
+	return nil
+}
+
 // Heard takes in the answer of a peer to a call that was given that mark, see
 // Snapshot.Heard.
 func (r *Router) Heard(now time.Time, mark, room int32, refused bool) {

@@ -128,7 +128,8 @@ type Peer struct {
 	// Empty: nothing may be forwarded to it.
 	Token string `json:"token,omitempty"`
 	// Inbound is the rate of requests/s admitted from the peer by function
-	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0.
+	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0; with
+	// Function.Elastic, those that are named share its room.
 	Inbound map[string]float64 `json:"inbound,omitempty"`
 }
 

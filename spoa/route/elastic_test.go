@@ -1,0 +1,193 @@
+package route
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// elastic is a table of one function with so many peers, which is served here at
+// that rate and has no rate at any peer, nor any peer here.
+func elastic(peers int, local float64) *table.Table {
+	t := testtable.New(1, peers)
+	t.TTLMillis = table.MaxTTL.Milliseconds()
+	f := &t.Functions[0]
+	f.Elastic, f.Local.Rate = true, local
+	for i := range f.Forward {
+		f.Forward[i].Rate, f.Forward[i].Spare = 0, 10
+	}
+	for i := range t.Peers {
+		t.Peers[i].Inbound = map[string]float64{"f0": 0}
+	}
+	return t
+}
+
+// from is a call that a peer has shown its token for.
+func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
+	t.Helper()
+	c, ok := s.Peer(testtable.ID(peer))
+	if !ok {
+		t.Fatalf("peer %d is not known", peer)
+	}
+	return s.Admit(now, c, "f0")
+}
+
+// TestReceiverAdmitsWhileItHasRoom: a peer without any rate is admitted as long as
+// there is room, told how much, and refused with "full" in the end; what is
+// reserved for peers within their rates is left to them.
+func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
+	tab := elastic(2, 100)
+	tab.Peers[1].Inbound = map[string]float64{"f0": 50}
+	s := compile(t, tab, nil, t0)
+	admitted, before := 0, int32(maxRoom)
+	for {
+		d := from(t, s, t0, 1)
+		if !d.TellRoom {
+			t.Fatalf("nothing is told: %+v", d)
+		}
+		if d.Action == Deny {
+			if d.Status != 429 || d.Room != 0 {
+				t.Errorf("refused with %+v", d)
+			}
+			break
+		}
+		if d.Room > before {
+			t.Errorf("room grew from %d to %d", before, d.Room)
+		}
+		before = d.Room
+		admitted++
+	}
+	if admitted != 45 || before != 0 {
+		t.Errorf("%d calls of a bucket of 50 admitted, %d told at last; a tenth is reserved", admitted, before)
+	}
+	for range 5 {
+		if d := from(t, s, t0, 2); d.Action != Local {
+			t.Fatal("a peer within its rate does not get what is reserved")
+		}
+	}
+	if d := from(t, s, t0, 2); d.Action != Deny {
+		t.Error("more than the capacity was admitted")
+	}
+	if d := s.Admit(t0, Caller{}, "f0"); d.Action != Local {
+		t.Error("peers took what belongs to users")
+	}
+}
+
+// TestSendersShareTheRoom: each of several senders is told its part.
+func TestSendersShareTheRoom(t *testing.T) {
+	s := compile(t, elastic(4, 1000), nil, t0)
+	alone := from(t, s, t0, 1).Room
+	for p := 2; p <= 4; p++ {
+		from(t, s, t0, p)
+	}
+	if shared := from(t, s, t0, 1).Room; alone < 440 || shared < alone/4-2 || shared > alone/4+2 {
+		t.Errorf("alone %d, among four %d", alone, shared)
+	}
+	if later := from(t, s, t0.Add(2*time.Second), 1).Room; later < 440 {
+		t.Errorf("after the others have gone %d", later)
+	}
+}
+
+// TestSenderGoesByAnswers: without rates, calls are tried as far as the credit goes,
+// then sent as far as answers say that there is room.
+func TestSenderGoesByAnswers(t *testing.T) {
+	s := compile(t, elastic(3, 0), nil, t0)
+	now := t0.Add(time.Second)
+	call := func() Decision { return s.Admit(now, Caller{}, "f0") }
+	var first Decision
+	for i := 0; first.Action != Peer; i++ {
+		if first = call(); i > 2*trial/perCall {
+			t.Fatal("nothing is ever tried")
+		}
+	}
+	if first.Mark <= 0 {
+		t.Fatalf("sent without a mark: %+v", first)
+	}
+	s.Heard(now, first.Mark, 20, false)
+	sent := 0
+	for ; sent < 100; sent++ {
+		if d := call(); d.Action != Peer || d.Target != first.Target {
+			break
+		}
+	}
+	if sent < 25 || sent > 35 {
+		t.Errorf("%d calls sent on the word that there is room for 20, want 1.5 times as many", sent)
+	}
+	now = now.Add(2 * echoTime)
+	if d := call(); d.Action == Peer && d.Target == first.Target && s.functions["f0"].credit.Load() < trial {
+		t.Error("an old word still counts")
+	}
+}
+
+// TestSenderLeavesAlone: a peer that refuses is left alone, ever longer, within its
+// rate, too; and asked again after that.
+func TestSenderLeavesAlone(t *testing.T) {
+	tab := elastic(1, 0)
+	tab.Functions[0].Forward[0].Rate = 1000
+	s := compile(t, tab, nil, t0)
+	now := t0
+	var pauses []time.Duration
+	for range 4 {
+		d := s.Admit(now, Caller{}, "f0")
+		if d.Action != Peer {
+			t.Fatalf("not sent at %v: %+v", now.Sub(t0), d)
+		}
+		s.Heard(now, d.Mark, 0, true)
+		begun := now
+		for s.Admit(now, Caller{}, "f0").Action != Peer {
+			if now = now.Add(time.Millisecond); now.Sub(begun) > 3*maxShut {
+				t.Fatal("left alone for ever")
+			}
+		}
+		pauses = append(pauses, now.Sub(begun))
+		now = now.Add(time.Millisecond)
+	}
+	if pauses[0] < shutTime/2 || pauses[0] > 2*shutTime || pauses[3] < maxShut/2 || pauses[3] > 2*maxShut {
+		t.Errorf("left alone for %v", pauses)
+	}
+}
+
+// TestVainIsBounded: when all peers refuse everything, hardly any call is tried.
+func TestVainIsBounded(t *testing.T) {
+	s := compile(t, elastic(50, 0), nil, t0)
+	now, tried, calls := t0, 0, 20_000
+	for range calls {
+		now = now.Add(5 * time.Millisecond)
+		if d := s.Admit(now, Caller{}, "f0"); d.Action == Peer {
+			tried++
+			s.Heard(now, d.Mark, 0, true)
+		}
+	}
+	if most := calls*perCall/trial + maxTrials/trial + 1; tried == 0 || tried > most {
+		t.Errorf("%d of %d calls tried in vain, want at most %d", tried, calls, most)
+	}
+}
+
+// TestHeardIgnoresNonsense: marks that were never given, or twice.
+func TestHeardIgnoresNonsense(t *testing.T) {
+	s := compile(t, elastic(1, 0), nil, t0)
+	for _, mark := range []int32{0, 1, -1, 1 << 30, -1 << 31} {
+		s.Heard(t0, mark, 1<<30, false)
+		s.Heard(t0, mark, -5, true)
+	}
+	fw := s.functions["f0"].forwards[0].state
+	mark := s.sent.note(s.functions["f0"].functionState, fw)
+	s.Heard(t0, mark, 1<<30, false)
+	if got := fw.room.Load(); got != maxRoom {
+		t.Errorf("a room of %d is believed", got)
+	}
+	s.Heard(t0, mark, 0, true)
+	if fw.shut(s.sinceEpoch(t0)) {
+		t.Error("one answer counts twice")
+	}
+	late := s.sent.note(s.functions["f0"].functionState, fw)
+	for range sentCalls {
+		s.sent.note(s.functions["f0"].functionState, fw)
+	}
+	s.Heard(t0, late, 0, true)
+	if fw.shut(s.sinceEpoch(t0)) {
+		t.Error("an answer counts whose call is not remembered any more")
+	}
+}
