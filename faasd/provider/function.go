@@ -1,11 +1,11 @@
 package provider
 
 import (
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
-	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +19,7 @@ type function struct {
 	spec     *spec
 	problem  error
 	book     *logBook  // shared by all deployments of this name
+	runner   *runner   // nil without spec
 	upstream *upstream // in HTTP mode, unless scaled to zero
 	calls    *atomic.Uint64
 
@@ -85,31 +86,44 @@ func (f *function) awaitCalls(stop <-chan struct{}) {
 	}
 }
 
-// end ends what runs for the function, and its share of the log.
+// end ends what runs for the function, and its shares of the secrets and the log.
 func (f *function) end() {
 	if f.upstream != nil {
 		f.upstream.close()
+	}
+	if f.runner != nil {
+		f.runner.close()
+		_ = os.RemoveAll(f.runner.mount)
 	}
 	f.book.leave()
 }
 
 // newFunction makes a function that can be called. It starts the process of one
-// in HTTP mode.
-func newFunction(rec record, s *spec, problem error, old *function, name string,
-	maxOutput int64, logger zerolog.Logger) (*function, error) {
+// in HTTP mode. Only the owner of the state directory calls it.
+func (g *registry) newFunction(rec record, s *spec, problem error, old *function, name string) (*function, error) {
+	d := rec.Deployment
 	f := &function{
-		name: name, key: rec.Deployment.Service + "." + rec.Deployment.Namespace, record: rec,
+		name: name, key: d.Service + "." + d.Namespace, record: rec,
 		spec: s, problem: problem, calls: new(atomic.Uint64), drained: make(chan struct{}, 1),
 	}
 	var err error
 	if old != nil {
 		f.book, f.calls = old.book.share(), old.calls
-	} else if f.book, err = newLogBook(rec.Deployment.Service, rec.Deployment.Namespace); err != nil {
+	} else if f.book, err = newLogBook(d.Service, d.Namespace); err != nil {
 		return nil, err
 	}
-	if s != nil && s.mode == modeHTTP && rec.Replicas > 0 {
-		if f.upstream, err = startUpstream(s, f.book, maxOutput, logger); err != nil {
-			f.book.leave()
+	if s == nil {
+		return f, nil
+	}
+	mount, err := g.dir.mountSecrets(d.Namespace, d.Secrets)
+	if err != nil {
+		f.end()
+		return nil, err
+	}
+	f.runner = newRunner(s, f.book, mount, g.confinement, g.dir.spoolDir())
+	if s.mode == modeHTTP && rec.Replicas > 0 {
+		if f.upstream, err = startUpstream(f.runner, g.maxOutput, g.logger); err != nil {
+			f.end()
 			return nil, err
 		}
 	}

@@ -29,7 +29,7 @@ func testResolver(tb testing.TB, allowProcesses bool) *resolver {
 	}
 	return &resolver{
 		catalogue: catalogue, allowProcesses: allowProcesses, path: "/usr/bin:/bin",
-		secretsDir: func(namespace string) string { return "/secrets/" + namespace }, timeout: time.Minute, maxInflight: 10,
+		timeout: time.Minute, maxInflight: 10,
 	}
 }
 
@@ -84,7 +84,7 @@ func FuzzDeployment(f *testing.F) {
 			if !slices.Contains(commands, command) || (s.mode == modeHTTP) != (s.argv[0] == self) {
 				t.Errorf("%s: runs %q in mode %s", body, command, s.mode)
 			}
-			for _, variable := range s.env[4:] { // behind the provider's own
+			for _, variable := range s.env[3:] { // behind the provider's own
 				name, _, _ := strings.Cut(variable, "=")
 				if _, ok := settings[name]; !ok {
 					t.Errorf("%s: sets %q", body, variable)
@@ -124,9 +124,12 @@ func FuzzAPI(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { _ = dir.close() })
+	if err := dir.clearMounts(); err != nil {
+		f.Fatal(err)
+	}
 	stopping := make(chan struct{})
 	close(stopping) // so that following a log ends
-	p := &server{registry: newRegistry(dir, testResolver(f, false), newMetrics(), 1<<20, zerolog.Nop()), metrics: newMetrics(), stopping: stopping}
+	p := &server{registry: newRegistry(dir, testResolver(f, false), newMetrics(), 1<<20, nil, zerolog.Nop()), metrics: newMetrics(), stopping: stopping}
 	go p.registry.run(f.Context())
 	handler := p.handler(nil)
 	f.Fuzz(func(t *testing.T, method1, target1, body1, method2, target2, body2 string) {

@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 // runProviderRole is a provider that prints its address to standard output.
 func runProviderRole() {
 	o := testOptions(os.Args[1])
+	o.BasicAuthDir = os.Getenv("DFAAS_TEST_AUTH_DIR")
 	o.OnListen = func(address net.Addr) { fmt.Println(address) }
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

@@ -84,13 +84,13 @@ func (l *launcher) serve(c *call, f *function) {
 func (l *launcher) serialize(out *output, c *call, f *function) error {
 	ctx, cancel := out.limit(c.r.Context(), f.spec.timeout)
 	defer cancel()
-	cmd := f.spec.processCommand(ctx, f.book.writer)
+	cmd := f.runner.command(ctx)
 	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
 	cmd.Stdin = l.devNull
 	if c.body != nil {
 		cmd.Stdin = c.body
 	}
-	return whyEnded(ctx, run(cmd, out))
+	return whyEnded(ctx, run(f.runner, cmd, out))
 }
 
 // spool reads the request body to its end, within timeout, and returns it as a
@@ -150,7 +150,15 @@ func (l *launcher) spoolFile(inMemory bool) (*os.File, error) {
 		}
 		return os.NewFile(uintptr(fd), "request-body"), nil
 	}
-	file, err := os.CreateTemp(l.spoolDir, tempPrefix+"body-*")
+	// Without a name, so that no function can open another one's.
+	fd, err := unix.Open(l.spoolDir, unix.O_TMPFILE|unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), "request-body"), nil
+	}
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return nil, fmt.Errorf("make a file in %s: %w", l.spoolDir, err)
+	}
+	file, err := os.CreateTemp(l.spoolDir, tempPrefix+"body-*") // this file system cannot
 	if err != nil {
 		return nil, err
 	}
@@ -169,14 +177,14 @@ func (l *launcher) stream(out *output, c *call, f *function) error {
 	}
 	ctx, cancel := out.limit(c.r.Context(), f.spec.timeout)
 	defer cancel()
-	cmd := f.spec.processCommand(ctx, f.book.writer)
+	cmd := f.runner.command(ctx)
 	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
 	if c.upload == nil {
 		cmd.Stdin = l.devNull
 		if c.body != nil {
 			cmd.Stdin = c.body
 		}
-		return whyEnded(ctx, run(cmd, out))
+		return whyEnded(ctx, run(f.runner, cmd, out))
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -184,7 +192,7 @@ func (l *launcher) stream(out *output, c *call, f *function) error {
 	}
 	out.body = c.upload
 	go out.body.copyTo(stdin, out.stop)
-	err = whyEnded(ctx, run(cmd, out))
+	err = whyEnded(ctx, run(f.runner, cmd, out))
 	if !out.body.ended.Load() {
 		out.w.Header().Set("Connection", "close") // as in send, should nothing be sent yet
 	}
@@ -239,23 +247,9 @@ type clientError struct {
 func (e *clientError) Error() string { return e.doing + ": " + e.err.Error() }
 func (e *clientError) Unwrap() error { return e.err }
 
-// processCommand prepares a process of the function: in a process group of its
-// own, which is killed as a whole when ctx ends, and killed by the kernel when
-// the provider dies.
-func (s *spec) processCommand(ctx context.Context, stderr *os.File) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, s.argv[0], s.argv[1:]...)
-	cmd.Env = s.env[:len(s.env):len(s.env)]
-	cmd.Dir = "/"
-	cmd.Stderr = stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = killGrace
-	return cmd
-}
-
 // run runs cmd to its end, ends what it left in its process group, and gives out
 // all that it wrote.
-func run(cmd *exec.Cmd, out *output) error {
+func run(r *runner, cmd *exec.Cmd, out *output) error {
 	pipe, writer, err := newProcessPipe()
 	if err != nil {
 		cmd.Err = err
@@ -263,7 +257,7 @@ func run(cmd *exec.Cmd, out *output) error {
 	}
 	defer pipe.close()
 	cmd.Stdout = writer
-	err = cmd.Start()
+	err = r.start(cmd)
 	writer.Close()
 	if err != nil {
 		return fmt.Errorf("start the process: %w", err)
@@ -271,6 +265,7 @@ func run(cmd *exec.Cmd, out *output) error {
 	ended := make(chan error, 1)
 	go func() {
 		err := reap(cmd)
+		r.ended()
 		ended <- cmp.Or(err, pipe.finish())
 	}()
 	readErr := out.readFrom(pipe)

@@ -90,7 +90,7 @@ func TestBodiesComeBackWhole(t *testing.T) {
 			}
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(o.StateDir, tempPrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(o.StateDir, "spool", "*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
@@ -372,7 +372,12 @@ func testFunction(t *testing.T, mode, text string) *function {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := newFunction(record{Deployment: d, Replicas: 1}, s, nil, nil, "test", 1<<20, zerolog.Nop())
+	dir := &stateDir{path: t.TempDir()}
+	if err := dir.clearMounts(); err != nil {
+		t.Fatal(err)
+	}
+	g := newRegistry(dir, nil, newMetrics(), 1<<20, nil, zerolog.Nop())
+	f, err := g.newFunction(record{Deployment: d, Replicas: 1}, s, nil, nil, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/openfaas/faas-provider/auth"
 	"github.com/openfaas/faas-provider/types"
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/dfaas/dfaas/faasd/functions"
 )
@@ -41,6 +42,8 @@ type Options struct {
 	BasicAuthDir string
 	// Insecure allows to listen beyond loop-back without BasicAuthDir.
 	Insecure bool
+	// NoConfinement lets functions read each other's secrets and the provider's.
+	NoConfinement bool
 	// AllowProcesses lets whoever may use the REST API run any command.
 	AllowProcesses bool
 
@@ -84,14 +87,17 @@ func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
 		return err
 	}
 	defer dir.close()
-	launcher, err := newLauncher(o.MaxBody, o.MaxOutput, o.MaxUploads, dir.path)
+	if err := dir.clearMounts(); err != nil {
+		return err
+	}
+	launcher, err := newLauncher(o.MaxBody, o.MaxOutput, o.MaxUploads, dir.spoolDir())
 	if err != nil {
 		return err
 	}
 	defer launcher.close()
 
 	metrics := newMetrics()
-	registry := newRegistry(dir, o.resolver(catalogue, dir), metrics, o.MaxOutput, logger)
+	registry := newRegistry(dir, o.resolver(catalogue), metrics, o.MaxOutput, o.confinement(dir, logger), logger)
 	defer registry.stop()
 	if err := registry.restore(); err != nil {
 		return err
@@ -215,14 +221,36 @@ func (o *Options) warn(logger zerolog.Logger, credentials *auth.BasicAuthCredent
 	}
 }
 
-func (o *Options) resolver(catalogue *functions.Catalogue, dir *stateDir) *resolver {
+// confinement is that of the functions' processes, nil if there is none.
+func (o *Options) confinement(dir *stateDir, logger zerolog.Logger) *confinement {
+	if o.NoConfinement {
+		return nil
+	}
+	hidden := []string{dir.path}
+	if o.BasicAuthDir != "" {
+		hidden = append(hidden, o.BasicAuthDir)
+	}
+	c, err := newConfinement(hidden...)
+	if err == nil {
+		// Its threads are confined as their functions are, so those could else look
+		// into its memory through them.
+		err = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	}
+	if err != nil {
+		logger.Warn().Err(err).Msg("functions are not confined: any of them can read all secrets and the password of the REST API")
+		return nil
+	}
+	return c
+}
+
+func (o *Options) resolver(catalogue *functions.Catalogue) *resolver {
 	path := os.Getenv("PATH")
 	if path == "" {
 		path = "/usr/local/bin:/usr/bin:/bin"
 	}
 	return &resolver{
 		catalogue: catalogue, allowProcesses: o.AllowProcesses,
-		secretsDir: dir.secretsDir, path: path, timeout: o.ExecTimeout, maxInflight: o.MaxInflight,
+		path: path, timeout: o.ExecTimeout, maxInflight: o.MaxInflight,
 	}
 }
 

@@ -33,15 +33,17 @@ type registry struct {
 	maxOutput int64
 	logger    zerolog.Logger
 
+	confinement *confinement // of all functions' processes; nil: none
+
 	functions atomic.Pointer[map[string]*function] // by function.name
 	changes   chan func()
 	stopped   chan struct{}
 	retiring  sync.WaitGroup
 }
 
-func newRegistry(dir *stateDir, r *resolver, m *metrics, maxOutput int64, logger zerolog.Logger) *registry {
+func newRegistry(dir *stateDir, r *resolver, m *metrics, maxOutput int64, c *confinement, logger zerolog.Logger) *registry {
 	g := &registry{
-		dir: dir, resolver: r, metrics: m, maxOutput: maxOutput, logger: logger,
+		dir: dir, resolver: r, metrics: m, maxOutput: maxOutput, confinement: c, logger: logger,
 		changes: make(chan func()), stopped: make(chan struct{}),
 	}
 	g.functions.Store(&map[string]*function{})
@@ -81,7 +83,7 @@ func (g *registry) restore() error {
 		if functions[name] != nil {
 			return fmt.Errorf("%s: %s is there twice (correct or remove the file)", g.dir.functionsFile(), name)
 		}
-		f, err := newFunction(rec, s, problem, nil, name, g.maxOutput, g.logger)
+		f, err := g.newFunction(rec, s, problem, nil, name)
 		if err != nil {
 			return fmt.Errorf("restore %s: %w", name, err)
 		}
@@ -214,7 +216,7 @@ func (g *registry) remove(ctx context.Context, name string) error {
 // replace saves and publishes one function anew. Only the owner calls it.
 func (g *registry) replace(name string, rec record, s *spec, problem error) error {
 	old := g.all()[name]
-	f, err := newFunction(rec, s, problem, old, name, g.maxOutput, g.logger)
+	f, err := g.newFunction(rec, s, problem, old, name)
 	if err != nil {
 		return fmt.Errorf("start function %s: %w", name, err)
 	}

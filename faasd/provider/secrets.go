@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/openfaas/faas-provider/types"
@@ -74,7 +75,17 @@ func (g *registry) setSecret(ctx context.Context, s types.Secret, update bool) e
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		return writeFile(path, value)
+		if err := writeFile(path, value); err != nil {
+			return err
+		}
+		for _, f := range g.in(s.Namespace) {
+			if f.runner != nil && slices.Contains(f.record.Deployment.Secrets, s.Name) {
+				if err := g.dir.mountSecret(f.runner.mount, s.Namespace, s.Name); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
 	})
 }
 
@@ -96,6 +107,11 @@ func (g *registry) removeSecret(ctx context.Context, namespace, name string) err
 	}
 	return g.do(ctx, func() error {
 		err := removeFile(filepath.Join(g.dir.secretsDir(namespace), name))
+		for _, f := range g.in(namespace) {
+			if f.runner != nil {
+				_ = os.Remove(filepath.Join(f.runner.mount, name))
+			}
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return notFound("there is no secret %s in namespace %s", name, namespace)
 		}

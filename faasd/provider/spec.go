@@ -69,7 +69,6 @@ type resolver struct {
 	// allowProcesses lets a deployment name any command; otherwise only those of
 	// the catalogue run.
 	allowProcesses bool
-	secretsDir     func(namespace string) string
 	path           string // PATH of the functions
 	timeout        time.Duration
 	maxInflight    int64
@@ -224,7 +223,7 @@ func (r *resolver) readSettings(s *spec, d types.FunctionDeployment) error {
 }
 
 func (r *resolver) environment(d types.FunctionDeployment) []string {
-	env := []string{"PATH=" + r.path, "HOME=/tmp", "LANG=C.UTF-8", "secret_mount_path=" + r.secretsDir(d.Namespace)}
+	env := []string{"PATH=" + r.path, "HOME=/tmp", "LANG=C.UTF-8"}
 	for _, name := range slices.Sorted(maps.Keys(d.EnvVars)) {
 		env = append(env, name+"="+d.EnvVars[name])
 	}

@@ -36,9 +36,12 @@ type stateFile struct {
 //	lock                       held while the provider runs
 //	functions.json             what is deployed
 //	secrets/NAMESPACE/NAME     one file per secret, mode 0600
+//	mounts/NUMBER/NAME         the same files, as the deployments of one provider see them
+//	spool                      request bodies, without names
 type stateDir struct {
-	path string
-	lock *os.File
+	path   string
+	lock   *os.File
+	mounts uint64 // made so far; used by the registry's goroutine
 }
 
 // openStateDir makes the directory if needed and locks it.

@@ -42,8 +42,7 @@ type phase struct {
 
 // upstream is the one long-running process of a function in HTTP mode.
 type upstream struct {
-	spec      *spec
-	book      *logBook
+	runner    *runner
 	port      *reservedPort
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
@@ -53,13 +52,13 @@ type upstream struct {
 }
 
 // startUpstream starts the process and keeps it running until close.
-func startUpstream(s *spec, book *logBook, maxOutput int64, logger zerolog.Logger) (*upstream, error) {
+func startUpstream(r *runner, maxOutput int64, logger zerolog.Logger) (*upstream, error) {
 	port, err := reservePort()
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	u := &upstream{spec: s, book: book, port: port, stop: stop, ended: make(chan struct{})}
+	u := &upstream{runner: r, port: port, stop: stop, ended: make(chan struct{})}
 	u.transport = &http.Transport{
 		DialContext:         dialProcess,
 		MaxIdleConnsPerHost: 64,
@@ -126,7 +125,7 @@ func (u *upstream) supervise(ctx context.Context) {
 		if time.Since(started) >= backoffReset {
 			backoff = backoffMin
 		}
-		u.book.add(fmt.Sprintf("process ended: %v; next start in %s", err, backoff))
+		u.runner.book.add(fmt.Sprintf("process ended: %v; next start in %s", err, backoff))
 		u.enter(phase{})
 		select {
 		case <-ctx.Done():
@@ -142,18 +141,22 @@ func (u *upstream) supervise(ctx context.Context) {
 func (u *upstream) runOnce(ctx context.Context) error {
 	alive, kill := context.WithCancel(context.Background())
 	defer kill()
-	cmd := u.spec.processCommand(alive, u.book.writer)
+	cmd := u.runner.command(alive)
 	port := strconv.Itoa(u.port.port)
 	for i := range cmd.Args {
 		cmd.Args[i] = strings.ReplaceAll(cmd.Args[i], "$PORT", port)
 	}
 	cmd.Env = append(cmd.Env, "PORT="+port, "http_port="+port)
-	cmd.Stdout = u.book.writer
+	cmd.Stdout = u.runner.book.writer
 	exited := make(chan error, 1)
-	if err := cmd.Start(); err != nil {
+	if err := u.runner.start(cmd); err != nil {
 		return fmt.Errorf("start the process: %w", err)
 	}
-	go func() { exited <- cmp.Or(reap(cmd), errors.New("exit status 0")) }()
+	go func() {
+		err := reap(cmd)
+		u.runner.ended()
+		exited <- cmp.Or(err, errors.New("exit status 0"))
+	}()
 
 	select {
 	case err := <-exited:
@@ -234,7 +237,7 @@ func (u *upstream) await(ctx context.Context) error {
 
 // serve answers one call through the process.
 func (u *upstream) serve(c *call, f *function) {
-	ctx, cancel := context.WithTimeoutCause(c.r.Context(), u.spec.timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(c.r.Context(), u.runner.spec.timeout, errTimeout)
 	defer cancel()
 	if err := u.await(ctx); err != nil {
 		u.fail(c.w, f, err)

@@ -66,6 +66,8 @@ Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
 	flags.BoolVar(&o.Insecure, "insecure", false, "allow to listen beyond loopback without --basic-auth-dir")
 	flags.BoolVar(&o.AllowProcesses, "allow-processes", false,
 		"let deployments name any command and set any variable: whoever may deploy may run anything")
+	flags.BoolVar(&o.NoConfinement, "no-confinement", false,
+		"let functions read each other's secrets, the state directory and --basic-auth-dir")
 	flags.DurationVar(&o.ExecTimeout, "exec-timeout", o.ExecTimeout, "time limit of a call, for functions without exec_timeout")
 	flags.Int64Var(&o.MaxInflight, "max-inflight", o.MaxInflight, "calls at once, for functions without max_inflight")
 	flags.Int64Var(&o.MaxBody, "max-body", o.MaxBody, "largest request body of a call, bytes")
