@@ -91,16 +91,16 @@ func (c *cluster) exactNames(t *testing.T) {
 	}
 }
 
-// pathAndQuery: a function sees the rest of the path and the query as the user
-// wrote them.
+// pathAndQuery: a function sees the rest of the path, / if there is none, and the
+// query as the user wrote them.
 func (c *cluster) pathAndQuery(t *testing.T) {
 	for _, rest := range []struct{ path, query, seen string }{
-		{"", "", ""},
+		{"", "", "/"},
 		{"/", "", "/"},
 		{"/a/b/", "", "/a/b/"},
 		{"/a//b", "x=1&x=2&y", "/a//b"},
 		{"/with%20space", "q=%20+%2B%26&e=&%C3%A4", "/with space"},
-		{"", "a=b?c=d/../e", ""},
+		{"", "a=b?c=d/../e", "/"},
 		{"/a/./b", "a%00b", "/a/./b"},
 		{"/function/env-here", "/function/other", "/function/env-here"},
 	} {

@@ -87,8 +87,9 @@ func runFunctionRole() {
 		default:
 			body, _ := io.ReadAll(r.Body)
 			w.Header().Set("X-Greeting", os.Getenv("greeting"))
+			w.Header().Set("X-Call-Id", "the function's own")
 			w.WriteHeader(http.StatusCreated)
-			fmt.Fprintf(w, "%s %s host=%s forwarded=%s proto=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Host,
+			fmt.Fprintf(w, "%s %s call=%s host=%s forwarded=%s proto=%s pid=%d port=%s body=%s", r.Method, r.URL.RequestURI(), r.Header.Get("X-Call-Id"), r.Host,
 				r.Header.Get("X-Forwarded-For"), r.Header.Get("X-Forwarded-Proto"), os.Getpid(), os.Getenv("PORT"), body)
 		}
 	}

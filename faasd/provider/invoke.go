@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -17,6 +20,28 @@ const (
 	// take in the answer.
 	sendGrace = 10 * time.Second
 )
+
+// The header fields by which OpenFaaS' gateway and watchdogs tell calls and their
+// times: the first two in the request to a function as well as in the answer.
+const (
+	headerCallID   = "X-Call-Id"          // a UUID, unless the caller brought its own
+	headerStart    = "X-Start-Time"       // nanoseconds since 1970
+	headerDuration = "X-Duration-Seconds" // until the answer began
+	maxCallID      = 128                  // bytes
+)
+
+// identify gives a call its id and its start time.
+func (c *call) identify() {
+	id := c.r.Header.Get(headerCallID)
+	if id == "" || len(id) > maxCallID {
+		id = uuid.NewString()
+	}
+	start := strconv.FormatInt(c.begun.UnixNano(), 10)
+	for _, header := range []http.Header{c.r.Header, c.w.Header()} {
+		header.Set(headerCallID, id)
+		header.Set(headerStart, start)
+	}
+}
 
 // splitPath takes /function/NAME[/REST] apart. rest begins with a slash or is
 // empty.
@@ -46,16 +71,19 @@ type call struct {
 
 // invoke serves the calls to functions.
 func (p *server) invoke(w http.ResponseWriter, r *http.Request) {
+	c := &call{r: r, begun: time.Now()}
+	c.w = &recorder{ResponseWriter: w, begun: c.begun}
+	c.identify()
 	name, rest, ok := splitPath(r.URL.Path)
 	if !ok {
-		p.refuse(w, http.StatusNotFound, "call a function as /function/NAME or /function/NAME.NAMESPACE")
+		p.refuse(c.w, http.StatusNotFound, "call a function as /function/NAME or /function/NAME.NAMESPACE")
 		return
 	}
 	if strings.IndexByte(rest, 0) >= 0 {
-		p.refuse(w, http.StatusBadRequest, "a path with a NUL in it cannot be handed to a function")
+		p.refuse(c.w, http.StatusBadRequest, "a path with a NUL in it cannot be handed to a function")
 		return
 	}
-	c := &call{w: &recorder{ResponseWriter: w}, r: r, path: rest, begun: time.Now()}
+	c.path = rest
 	r.Body = http.MaxBytesReader(w, r.Body, p.launcher.maxBody)
 	defer func() {
 		if c.body != nil {

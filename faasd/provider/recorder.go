@@ -1,11 +1,16 @@
 package provider
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
 
-// recorder remembers the status of a response. It is used by one handler at a
-// time.
+// recorder remembers the status of a response, and says in it how long it took.
+// It is used by one handler at a time.
 type recorder struct {
 	http.ResponseWriter
+	begun  time.Time // of the call; zero: not to be told
 	status int
 }
 
@@ -13,6 +18,9 @@ type recorder struct {
 func (r *recorder) WriteHeader(status int) {
 	if status >= 200 { // 1xx are not the answer yet
 		r.status = status
+		if header := r.Header(); !r.begun.IsZero() && header.Get(headerDuration) == "" {
+			header.Set(headerDuration, strconv.FormatFloat(time.Since(r.begun).Seconds(), 'f', 6, 64))
+		}
 	}
 	r.ResponseWriter.WriteHeader(status)
 }

@@ -337,6 +337,8 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 			if response.StatusCode != http.StatusSwitchingProtocols {
 				response.Body = &limitedBody{ReadCloser: response.Body, left: maxOutput}
 			}
+			response.Header.Del(headerCallID) // ours are there already
+			response.Header.Del(headerStart)
 			if body := uploadOf(response.Request); body != nil && !body.ended.Load() {
 				response.Header.Set("Connection", "close") // it may never be read to its end
 			}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -36,7 +37,7 @@ const examples = `  # Functions of the catalogue, on 127.0.0.1:8080, kept in ./s
 
 func newCommand(system cli.System) *cobra.Command {
 	o := provider.DefaultOptions()
-	o.Version = types.VersionInfo{Release: cli.Version(version)}
+	o.Version = types.VersionInfo{Release: cli.Version(version), SHA: commit(cli.Version(version))}
 	var log cli.LogFlags
 	root := &cobra.Command{
 		Use:   "dfaas-provider",
@@ -79,6 +80,20 @@ Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
 	root.AddCommand(catalogueCommand(), echoCommand())
 	cli.AddVersion(root, cli.Version(version))
 	return root
+}
+
+// commit is the commit that the program was built from. Where the build
+// information has none, as in one built from an archive, the version says as much
+// as there is to say.
+func commit(version string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" && setting.Value != "" {
+				return setting.Value
+			}
+		}
+	}
+	return version
 }
 
 // run provides functions until the context ends, and tells systemd.

@@ -104,3 +104,10 @@ func TestProbe(t *testing.T) {
 		t.Errorf("the probe says %v", err)
 	}
 }
+
+// A release says what it is, in all that OpenFaaS' clients ask for.
+func TestCommitIsNeverEmpty(t *testing.T) {
+	if got := commit("v1.2.3"); got == "" {
+		t.Error("empty")
+	}
+}
