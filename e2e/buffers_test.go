@@ -34,7 +34,10 @@ func TestLargeBuffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global})
 			router := route.NewRouter(meter.New(time.Now()))
-			if err := router.Swap(&table.Table{Version: 1, NodeID: self, TTLMillis: time.Hour.Milliseconds()}, time.Now()); err != nil {
+			if err := router.Swap(&table.Table{
+				Version: 1, NodeID: self, TTLMillis: time.Hour.Milliseconds(),
+				Functions: []table.Function{{Name: "f", Local: &table.Local{Share: 1}}},
+			}, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			socket, err := net.Listen("unix", proxy.SPOA)
@@ -48,7 +51,7 @@ func TestLargeBuffers(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			// 404 is the agent's decision; undecided it would be 503, of a gateway that is not there.
+			// 429 is the agent's decision; undecided it would be 503, of a gateway that is not there.
 			status := func(path, token string) int {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+proxy.Addr+"/function/"+path, nil)
 				if err != nil {
@@ -66,21 +69,21 @@ func TestLargeBuffers(t *testing.T) {
 				return answer.StatusCode
 			}
 			eventually(t, patience, "the agent is asked", func() error {
-				if got := status("f", ""); got != http.StatusNotFound {
+				if got := status("f", ""); got != http.StatusTooManyRequests {
 					return fmt.Errorf("answered %d", got)
 				}
 				return nil
 			})
-			if got := status("f/"+strings.Repeat("x", buffers.room-1700), ""); got != http.StatusNotFound {
+			if got := status("f/"+strings.Repeat("x", buffers.room-1700), ""); got != http.StatusTooManyRequests {
 				t.Errorf("a long path: %d", got)
 			}
 			if got := status("f/"+strings.Repeat("x", buffers.room-512), ""); got != http.StatusRequestHeaderFieldsTooLarge {
 				t.Errorf("a path that is too long for a peer: %d", got)
 			}
-			if got := status("f", "a."+strings.Repeat("b", buffers.room-512)+".c"); got != http.StatusForbidden {
+			if got := status("f", "a."+strings.Repeat("b", buffers.room-1400)+".c"); got != http.StatusForbidden {
 				t.Errorf("a long token: %d", got)
 			}
-			if got := status("f/"+strings.Repeat("x", buffers.room/2), "a."+strings.Repeat("b", buffers.room/2-512)+".c"); got != http.StatusForbidden {
+			if got := status("f/"+strings.Repeat("x", buffers.room/2), "a."+strings.Repeat("b", buffers.room/2-1400)+".c"); got != http.StatusForbidden {
 				t.Errorf("a long path and a long token: %d", got)
 			}
 			if n := a.FramesRefused(); n != 0 {

@@ -214,6 +214,9 @@ func (c *cluster) live(t *testing.T) {
 	path := "/function/lively"
 	awaitStatus(t, patience, c.one, path, http.StatusNotFound)
 	deploy(t, c.three, function("lively", "echo first", maxrate("50")))
+	if err := served(get(t, c.three, path), c.three); err != nil {
+		t.Errorf("called as soon as it was deployed: %v", err)
+	}
 	awaitServed(t, c.one, path, c.three)
 	awaitServed(t, c.three, path, c.three)
 

@@ -248,6 +248,30 @@ func TestLackingParts(t *testing.T) {
 		act(t, c.two, scenario.Restart, scenario.Provider)
 		awaitServed(t, c.one, "/function/there", c.two)
 	})
+	// What nobody knows, and what is only restarting, is not "not found".
+	t.Run("NoSPOA", func(t *testing.T) {
+		act(t, c.one, scenario.Kill, scenario.SPOA)
+		for range 100 {
+			if err := refused(get(t, c.one, "/function/there"), 503, c.one); err != nil {
+				t.Error(err)
+			}
+			if err := served(get(t, c.one, "/function/here"), c.one); err != nil {
+				t.Error(err)
+			}
+		}
+		act(t, c.one, scenario.Restart, scenario.SPOA)
+		awaitServed(t, c.one, "/function/there", c.two)
+	})
+	t.Run("ControllerRestarts", func(t *testing.T) {
+		const longEnough = 4 * time.Second // for it to leave, and to be back
+		act(t, c.two, scenario.Restart, scenario.Controller)
+		for end := time.Now().Add(longEnough); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if r := get(t, c.one, "/function/there"); r.status != 200 && r.status != 503 {
+				t.Fatalf("answered %v", r)
+			}
+		}
+		awaitServed(t, c.one, "/function/there", c.two)
+	})
 	t.Run("NoPermission", c.noPermission)
 }
 

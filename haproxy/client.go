@@ -117,11 +117,16 @@ func (c *Client) Bound(ctx context.Context) error {
 func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) {
 	// Over one connection, since this is asked several times a second: `show stat`
 	// says everything but what is spoken to in TLS.
-	answer, err := c.run(ctx, "show stat "+backend+" 4 -1", "show servers state "+backend)
+	commands := []string{"show stat " + backend + " 4 -1", "show servers state " + backend}
+	if backend == BackendPeers {
+		commands = append(commands, "show table "+backend)
+	}
+	answer, err := c.run(ctx, commands...)
 	if err != nil {
 		return nil, err
 	}
-	statistics, state, _ := strings.Cut(answer, "\n\n")
+	statistics, answer, _ := strings.Cut(answer, "\n\n")
+	state, answer, _ := strings.Cut(answer, "\n\n")
 	servers, err := parseServers(statistics)
 	if err != nil {
 		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
@@ -132,6 +137,15 @@ func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) 
 	}
 	for i := range servers {
 		servers[i].TLS = speaks[servers[i].Name]
+	}
+	if backend == BackendPeers {
+		counted, err := parseFailures(answer)
+		if err != nil {
+			return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+		}
+		for i := range servers {
+			servers[i].judge(counted[servers[i].Name])
+		}
 	}
 	return servers, nil
 }
@@ -233,7 +247,8 @@ func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 	case Shutdown:
 		return []command{{text: "shutdown sessions server " + server}}, nil
 	case Delete:
-		return append([]command{{text: "del server " + server}}, c.unsecured(s.Peer)...), nil
+		forget := command{text: "clear table " + BackendPeers + " key " + s.Peer.ID, unless: "in use"}
+		return append([]command{{text: "del server " + server}, forget}, c.unsecured(s.Peer)...), nil
 	default:
 		return nil, fmt.Errorf("unknown operation %q on a server", s.Op)
 	}

@@ -115,7 +115,7 @@ func TestConfigLeavesTheOperatorAlone(t *testing.T) {
 			if !section.MatchString(line) {
 				t.Errorf("dfaas.cfg:%d: section %q", i+1, line)
 			}
-		case global && !strings.HasPrefix(line, "    presetenv DFAAS_"):
+		case global && !strings.HasPrefix(line, "    presetenv DFAAS_") && !strings.HasPrefix(line, "    setenv DFAAS_") && !strings.HasPrefix(line, "    .alert "):
 			t.Errorf("dfaas.cfg:%d: %q in the global section", i+1, line)
 		}
 	}

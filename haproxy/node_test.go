@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,10 +83,17 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/function/break"):
 		panic(http.ErrAbortHandler)
 	case strings.HasPrefix(r.URL.Path, "/function/spoof"):
-		for _, name := range []string{haproxy.HeaderServer, haproxy.HeaderNodeID} {
+		for _, name := range []string{haproxy.HeaderServer, haproxy.HeaderNodeID, haproxy.HeaderToken, "DFaaS-Answered", "dfaas-other"} {
 			w.Header().Add(name, "spoofed")
 			w.Header().Add(name, "spoofed too")
 		}
+		w.Header().Set("Connection", haproxy.HeaderNodeID+", "+haproxy.HeaderServer+", X-Other")
+	case strings.HasPrefix(r.URL.Path, "/function/status/"):
+		status, _ := strconv.Atoi(r.URL.Path[len("/function/status/"):])
+		w.WriteHeader(status)
+	case strings.HasPrefix(r.URL.Path, "/function/missing"):
+		http.Error(w, "no such function, says the gateway", http.StatusNotFound)
+		return
 	}
 	fmt.Fprintln(w, "served")
 }
@@ -101,6 +109,7 @@ func (g *gateway) lastRequest() received {
 // node is an HAProxy and its gateway.
 type node struct {
 	*haproxytest.HAProxy
+	binary  haproxytest.Binary
 	gateway *gateway
 	// decided is the address of a frontend where the headers Test-Action,
 	// Test-Target, ... take the place of dfaas-spoa's answer.
@@ -111,7 +120,6 @@ type node struct {
 const decidedFrontend = `
 frontend fe_decided from dfaas
     bind %s
-    option forwardfor
     http-request set-var(txn.dfaas.action) req.hdr(Test-Action) if { req.hdr(Test-Action) -m found }
     http-request set-var(txn.dfaas.target) req.hdr(Test-Target) if { req.hdr(Test-Target) -m found }
     http-request set-var(txn.dfaas.token) req.hdr(Test-Token) if { req.hdr(Test-Token) -m found }
@@ -130,7 +138,7 @@ func startNode(t *testing.T, binary haproxytest.Binary, id string) *node {
 // startWith starts a node with more options, but for Gateway and Config.
 func startWith(t *testing.T, opts haproxytest.Options) *node {
 	t.Helper()
-	n := &node{gateway: newGateway(t), decided: haproxytest.FreeAddr(t)}
+	n := &node{binary: opts.Binary, gateway: newGateway(t), decided: haproxytest.FreeAddr(t)}
 	n.HAProxy = haproxytest.Start(t, haproxytest.Options{
 		Binary:  opts.Binary,
 		Gateway: n.gateway.addr(),

@@ -37,15 +37,18 @@ func (b Binary) command(args ...string) *exec.Cmd {
 // again, which an unpacked package cannot do without its loader.
 func (b Binary) canReload() bool { return b.root == "" }
 
-// Check runs `haproxy -c` on the configuration files with these settings and
-// returns all that it printed, except notices.
+// Check runs `haproxy -c` on the configuration files with these settings, as they
+// are, and returns all that it printed, except notices.
 func (b Binary) Check(env map[string]string, files ...string) (output string, err error) {
 	args := []string{"-c"}
 	for _, file := range files {
 		args = append(args, "-f", file)
 	}
 	cmd := b.command(args...)
-	cmd.Env = Environ(env)
+	cmd.Env = Environ(nil)
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	printed, err := cmd.CombinedOutput()
 	for line := range strings.Lines(string(printed)) {
 		if !strings.HasPrefix(line, "[NOTICE]") && strings.TrimSpace(line) != "Configuration file is valid" {

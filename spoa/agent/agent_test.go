@@ -53,8 +53,8 @@ func TestAnswersOnTheWire(t *testing.T) {
 		node, token any
 		want        vars
 	}{
-		{"local", "/function/here", nil, nil, vars{}},
-		{"local with a timeout", "/function/timed/x", nil, nil, vars{"timeout": int32(300_000)}},
+		{"local", "/function/here", nil, nil, vars{"action": "local"}},
+		{"local with a timeout", "/function/timed/x", nil, nil, vars{"action": "local", "timeout": int32(300_000)}},
 		{"only at a peer", "/function/there", nil, nil,
 			vars{"action": "peer", "target": peer, "token": "token-for-1", "status": int32(503)}},
 		{"only at a peer, with its timeout", "/function/slow-there", nil, nil,
@@ -63,14 +63,14 @@ func TestAnswersOnTheWire(t *testing.T) {
 			vars{"action": "peer", "target": peer, "token": "token-for-1", "timeout": int32(250)}},
 		{"over the limit", "/function/limited", nil, nil, vars{"action": "deny", "status": int32(429)}},
 		{"all full", "/function/full", nil, nil, vars{"action": "deny", "status": int32(503)}},
-		{"unknown", "/function/her", nil, nil, vars{"action": "deny", "status": int32(404)}},
+		{"unknown", "/function/her", nil, nil, vars{"action": "local", "status": int32(404)}},
 		{"not a function", "/healthz", nil, nil, vars{}},
-		{"a peer", "/function/timed", peer, good, vars{"timeout": int32(300_000)}},
+		{"a peer", "/function/timed", peer, good, vars{"action": "local", "timeout": int32(300_000)}},
 		{"a peer over its rate", "/function/here", peer, good, vars{"action": "deny", "status": int32(429)}},
 		{"a peer without token", "/function/timed", peer, nil, vars{"action": "deny", "status": int32(403)}},
 		{"an empty claim", "/function/timed", "", nil, vars{"action": "deny", "status": int32(403)}},
 		{"a claim that is no text", "/function/timed", []byte{0x11}, nil, vars{"action": "deny", "status": int32(403)}},
-		{"a token without claim", "/function/here", nil, good, vars{}},
+		{"a token without claim", "/function/here", nil, good, vars{"action": "local"}},
 	}
 	_, _, socket := start(t, scenario())
 	conn := dial(t, socket)

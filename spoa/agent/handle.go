@@ -27,7 +27,7 @@ const (
 
 	argHeard = "heard" // of the latest answer of a peer, see heard.go; absent: null
 
-	varAction  = "action" // unset: serve it here
+	varAction  = "action" // unset: nobody knows, serve it here
 	varTarget  = "target"
 	varToken   = "token"
 	varStatus  = "status"
@@ -89,11 +89,11 @@ func readQuestion(args []kv.Item) (route.Request, bool) {
 }
 
 // setVariables sets only what HAProxy needs, and only strings and small positive
-// numbers, since the library cannot encode others safely. Nothing is set to
-// serve a request here: so it is served here as well when nobody answers.
+// numbers, since the library cannot encode others safely. Nothing is set if no
+// table says what to do: it is the same as if nobody answered.
 func setVariables(vars *action.Actions, d route.Decision) {
 	set := func(name string, value any) { vars.SetVar(action.ScopeTransaction, name, value) }
-	if d.Action != route.Local {
+	if !d.Open {
 		set(varAction, d.Action.String())
 	}
 	if d.Action == route.Peer {

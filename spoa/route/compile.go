@@ -6,11 +6,21 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
+)
+
+const (
+	// missedFor is how long a function that is gone with its peer is expected back.
+	// A controller that is restarted takes about three seconds.
+	missedFor = 10 * time.Second
+	// guessRate is how many calls a second of functions that nobody is known to
+	// have may reach the gateway.
+	guessRate = 100
 )
 
 // Compile validates a table received at now and makes a snapshot of it, which
@@ -22,7 +32,7 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 		return nil, err
 	}
 	if prev == nil {
-		prev = &Snapshot{epoch: now, sent: new(sent)}
+		prev = &Snapshot{epoch: now, sent: new(sent), guess: newBucket(guessRate, new(atomic.Int64))}
 	}
 	s := &Snapshot{
 		table:     t,
@@ -34,6 +44,7 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 		meter:     m,
 		received:  now,
 		clock:     now.Round(0).Add(t.ClockOffset()),
+		guess:     prev.guess,
 	}
 	if s.verifier == nil || s.verifier.Audience() != t.NodeID {
 		s.verifier = token.NewVerifier(t.NodeID)
@@ -52,7 +63,31 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 	for i := range t.Peers {
 		s.addAdmissions(&t.Peers[i], prev, at)
 	}
+	s.addMissed(prev, at)
 	return s, nil
+}
+
+// addMissed notes the functions that were at peers only, of which one has left. A
+// peer that is still there and does not have a function any more has removed it.
+func (s *Snapshot) addMissed(prev *Snapshot, at int64) {
+	s.missed = make(map[string]int64)
+	note := func(name string, until int64) {
+		if f := s.functions[name]; (f == nil || f.refusal == http.StatusNotFound) && at < until && len(s.missed) < table.MaxFunctions {
+			s.missed[name] = until
+		}
+	}
+	for name, until := range prev.missed {
+		note(name, until)
+	}
+	left := func(fw forward) bool {
+		p := s.peers[fw.peer.id]
+		return p == nil || p.token == ""
+	}
+	for name, f := range prev.functions {
+		if !f.local && slices.ContainsFunc(f.forwards, left) {
+			note(name, at+missedFor.Nanoseconds())
+		}
+	}
 }
 
 func (s *Snapshot) addPeer(tp *table.Peer, prev *Snapshot) error {

@@ -3,6 +3,8 @@ package route
 import (
 	"strings"
 	"testing"
+
+	"github.com/dfaas/dfaas/internal/testtable"
 )
 
 func TestFunctionName(t *testing.T) {
@@ -50,4 +52,22 @@ func FuzzFunctionName(f *testing.F) {
 			t.Errorf("functionName(%q) = %q, which is not in it literally", path, name)
 		}
 	})
+}
+
+// TestOtherNames: what a gateway could take for another name is not let through to
+// it as an unknown one, for the other one may have a limit.
+func TestOtherNames(t *testing.T) {
+	tab := testtable.New(1, 0)
+	limited := tab.Functions[0].Name
+	for namespace, want := range map[string]Decision{"": {Action: Deny, Status: 503}, "main": {Status: 404}} {
+		tab.DefaultNamespace = namespace
+		if got := compile(t, tab, nil, t0).Route(t0, call(limited+".other")); got != want {
+			t.Errorf("default namespace %q: %v, want %v", namespace, got, want)
+		}
+	}
+	for _, name := range []string{"%2Fx", "%2e", ".", "..main", ";x", "\\x", " x", "\x00", "%"} {
+		if got := compile(t, tab, nil, t0).Route(t0, call(limited+name)); got != (Decision{Action: Deny, Status: 404}) {
+			t.Errorf("%q: %v", limited+name, got)
+		}
+	}
 }

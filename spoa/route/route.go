@@ -12,8 +12,10 @@ import (
 	"math"
 	"net/http"
 	"sort"
+	"strings"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/token"
 )
@@ -53,12 +55,17 @@ func (a Action) String() string {
 	return "deny"
 }
 
-// Decision is the answer. The zero value means: serve it here, nothing special.
+// Decision is the answer. The zero value means: serve it here, it is known to be
+// right, nothing special.
 type Decision struct {
 	Action Action
 	// Status is what to answer: with Deny now (403, 404, 429 or 503); with Peer,
-	// if not 0, in case the peer is lost, for this node cannot serve it.
+	// if not 0, in case the peer is lost, for this node cannot serve it; with
+	// Local, if not 0, in case the gateway does not have the function.
 	Status int32
+	// Open is true when no table says what to do, and so with Local only: whoever
+	// asks is let through, and nothing that the request claims was checked.
+	Open bool
 	// TimeoutMillis is the function's time limit in ms, 0 for none.
 	TimeoutMillis int32
 	Target        string // with Peer: its id
@@ -78,11 +85,11 @@ type Decision struct {
 func (s *Snapshot) Route(now time.Time, req Request) Decision {
 	name, ours := functionName(req.Path)
 	if !ours {
-		return Decision{}
+		return Decision{Open: true}
 	}
 	if s.sinceEpoch(now) >= s.expires {
 		s.meter.Open()
-		return Decision{}
+		return Decision{Open: true}
 	}
 	from, reason := s.Authenticate(now, req)
 	if reason != token.OK {
@@ -129,13 +136,18 @@ func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
 	if from.peer != nil {
 		return s.fromPeer(at, f, from.peer)
 	}
-	return s.fromUser(at, f)
+	return s.fromUser(at, function, f)
 }
 
 // fromPeer never forwards: a request makes one hop at most.
 func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
-	if f == nil || !f.local && s.table.UnknownLocal {
-		return s.unknown()
+	if (f == nil || !f.local) && s.table.UnknownLocal {
+		s.meter.Open()
+		return Decision{}
+	}
+	if f == nil {
+		s.meter.NotFound()
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
 	if !f.local {
 		// The peer has yet to hear that it is not here any more. Others have it.
@@ -176,9 +188,9 @@ func (f *function) admit(at int64, a *admission) bool {
 	return f.elastic && f.capacity.opensAt() <= at-f.reserve && f.capacity.take(at)
 }
 
-func (s *Snapshot) fromUser(at int64, f *function) Decision {
+func (s *Snapshot) fromUser(at int64, name string, f *function) Decision {
 	if f == nil || f.refusal == http.StatusNotFound {
-		return s.unknown()
+		return s.unknown(at, name)
 	}
 	hereFirst := f.local && (f.share >= 1 || f.sequences.share.next() < f.share)
 	if hereFirst && f.user.take(at) {
@@ -228,14 +240,33 @@ func (f *function) refuse() Decision {
 	return Decision{Action: Deny, Status: f.refusal}
 }
 
-// unknown is the answer for functions that nobody has.
-func (s *Snapshot) unknown() Decision {
+// unknown is the answer for functions that nobody has, as far as this node knows.
+// The gateway is asked: it may have been deployed there just now.
+func (s *Snapshot) unknown(at int64, name string) Decision {
 	if s.table.UnknownLocal {
 		s.meter.Open()
 		return Decision{}
 	}
 	s.meter.NotFound()
-	return Decision{Action: Deny, Status: http.StatusNotFound}
+	switch {
+	case !funcname.Valid(name): // a gateway might take it for another one
+		return Decision{Action: Deny, Status: http.StatusNotFound}
+	case s.otherName(name):
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+	case !s.guess.take(at):
+		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	case at < s.missed[name]:
+		return Decision{Status: http.StatusServiceUnavailable}
+	}
+	return Decision{Status: http.StatusNotFound}
+}
+
+// otherName reports whether the gateway may take it for the name of a function that
+// the table has without its namespace, and with a limit. Which one is the default
+// namespace is not known then.
+func (s *Snapshot) otherName(name string) bool {
+	dot := strings.LastIndexByte(name, '.')
+	return dot >= 0 && s.table.DefaultNamespace == "" && s.functions[name[:dot]] != nil
 }
 
 // draw picks a peer by weight among those with rate left and takes from its

@@ -71,7 +71,7 @@ func TestUserStatuses(t *testing.T) {
 		"over the rate, weight 0":         {table.Function{Local: local(table.Local{Rate: 2}), Forward: weightless}, 2, deny(429)},
 		"soft, peers full":                {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(0)}, 9, Decision{}},
 		"soft, peers exhausted":           {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(2)}, 9, Decision{}},
-		"not here, nobody":                {table.Function{}, 1, deny(404)},
+		"not here, nobody":                {table.Function{}, 1, Decision{Status: 404}},
 		"not here, peers full":            {table.Function{Forward: to(0)}, 1, deny(503)},
 		"not here, no token":              {table.Function{Forward: noToken}, 1, deny(503)},
 		"not here, peers exhausted":       {table.Function{Forward: to(2)}, 3, deny(429)},
@@ -176,12 +176,12 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q: status %d, want %d", name, got.Status, want)
 		}
 	}
-	if got := s.Route(t0, Request{Path: "/healthz"}); got != (Decision{}) {
+	if got := s.Route(t0, Request{Path: "/healthz"}); got != (Decision{Open: true}) {
 		t.Errorf("a path that is not ours: %v", got)
 	}
 	tab.DefaultNamespace = ""
-	if got := compile(t, tab, nil, t0).Route(t0, call("foo.main")); got.Status != 404 {
-		t.Errorf("foo.main without a default namespace: status %d, want 404", got.Status)
+	if got := compile(t, tab, nil, t0).Route(t0, call("foo.main")); got.Status != 503 {
+		t.Errorf("foo.main without a default namespace: status %d, want 503", got.Status)
 	}
 	tab.UnknownLocal = true
 	s = compile(t, tab, nil, t0)
@@ -190,6 +190,70 @@ func TestNames(t *testing.T) {
 	}
 	if got := s.Route(t0, call("foo")); got.Status != 429 {
 		t.Errorf("a known function while unknown ones are served: status %d, want 429", got.Status)
+	}
+}
+
+// TestUnknown: what nobody is known to have, the gateway is asked for, with a bound;
+// what a peer had that has left is missed for a while, what a peer has removed is
+// not.
+func TestUnknown(t *testing.T) {
+	tab := testtable.New(2, 3)
+	tab.DefaultNamespace = "main"
+	for i := range tab.Functions {
+		tab.Functions[i].Local = nil
+		tab.Functions[i].Forward = []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: table.Unlimited}}
+	}
+	tab.Functions[1].Local = &table.Local{Rate: table.Unlimited, Share: 1}
+	s := compile(t, tab, nil, t0)
+	without := func(peer string) *table.Table {
+		next := testtable.New(0, 3)
+		next.DefaultNamespace = "main"
+		for i := range next.Peers {
+			next.Peers[i].Inbound = nil
+			if next.Peers[i].ID == peer {
+				next.Peers[i].Token = "" // its last requests may be under way
+			}
+		}
+		return next
+	}
+	removed := compile(t, without(""), s, t0)
+	left := compile(t, without(testtable.ID(1)), s, t0)
+	back := compile(t, tab, left, t0)
+	for _, test := range []struct { // later ones last
+		name string
+		s    *Snapshot
+		call string
+		at   time.Duration
+		want Decision
+	}{
+		{"never there", s, "nope", 0, Decision{Status: 404}},
+		{"removed", removed, "f0", 0, Decision{Status: 404}},
+		{"its peer left", left, "f0", 0, Decision{Status: 503}},
+		{"by its other name", left, "f0.main", 0, Decision{Status: 503}},
+		{"by a third name", left, "f0.other", 0, Decision{Status: 404}},
+		{"removed here", left, "f1", 0, Decision{Status: 404}},
+		{"back", back, "f0", 0, Decision{Action: Peer, Target: testtable.ID(1), Token: "token-for-1", Status: 503}},
+		{"back, and removed", compile(t, without(""), back, t0), "f0", 0, Decision{Status: 404}},
+		{"soon", compile(t, without(""), left, t0.Add(time.Second)), "f0", missedFor - 1, Decision{Status: 503}},
+		{"too long ago", left, "f0", missedFor, Decision{Status: 404}},
+		{"too long ago, compiled", compile(t, without(""), left, t0.Add(missedFor)), "f0", missedFor, Decision{Status: 404}},
+	} {
+		if diff := cmp.Diff(test.want, test.s.Route(t0.Add(test.at), call(test.call))); diff != "" {
+			t.Errorf("%s: decision differs (-want +got):\n%s", test.name, diff)
+		}
+	}
+	asked := 0
+	for i := range 1000 {
+		switch d := s.Route(t0.Add(2*missedFor+time.Duration(i)*time.Millisecond), call(fmt.Sprint("nope", i))); d {
+		case Decision{Status: 404}:
+			asked++
+		case Decision{Action: Deny, Status: 429}:
+		default:
+			t.Fatalf("%v", d)
+		}
+	}
+	if asked < guessRate || asked > 3*guessRate/2 {
+		t.Errorf("the gateway is asked %d times in a second, want %d, and half as many at once", asked, guessRate)
 	}
 }
 
@@ -225,7 +289,7 @@ func TestPeers(t *testing.T) {
 		want Decision
 	}{
 		"good":                 {callFrom(t, 1, "f0", t0), Decision{TimeoutMillis: 77}},
-		"unknown function":     {callFrom(t, 1, "nope", t0), Decision{Action: Deny, Status: 404}},
+		"unknown function":     {callFrom(t, 1, "nope", t0), Decision{Action: Deny, Status: 503}},
 		"not deployed here":    {callFrom(t, 1, "f1", t0), Decision{Action: Deny, Status: 503}},
 		"not admitted":         {callFrom(t, 1, "f2", t0), Decision{Action: Deny, Status: 429}},
 		"unknown peer":         {stranger, forbidden(token.UnknownPeer)},
@@ -235,7 +299,7 @@ func TestPeers(t *testing.T) {
 		"no token":             {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1)}, forbidden(token.MissingToken)},
 		"forged, no function":  {Request{Path: "/function/nope", Claimed: true, Node: "x"}, forbidden(token.UnknownPeer)},
 		"token of a user":      {Request{Path: "/function/f0", Token: stranger.Token}, Decision{TimeoutMillis: 77}},
-		"forged, not our path": {Request{Path: "/healthz", Claimed: true, Node: "x"}, Decision{}},
+		"forged, not our path": {Request{Path: "/healthz", Claimed: true, Node: "x"}, Decision{Open: true}},
 	} {
 		if diff := cmp.Diff(test.want, s.Route(t0, test.req)); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
@@ -284,7 +348,7 @@ func TestPeersAreNeverForwarded(t *testing.T) {
 func TestNoFreshTable(t *testing.T) {
 	router := NewRouter(meter.New(t0))
 	forged := Request{Path: "/function/f0", Claimed: true, Node: "x"}
-	if got := router.Route(t0, forged); got != (Decision{}) {
+	if got := router.Route(t0, forged); got != (Decision{Open: true}) {
 		t.Errorf("no table: %v", got)
 	}
 	tab := testtable.New(1, 1)
@@ -302,7 +366,7 @@ func TestNoFreshTable(t *testing.T) {
 		t.Error("fresh until the end, and not after it")
 	}
 	for _, req := range []Request{call("f0"), call("nope"), forged} {
-		if got := router.Route(last.Add(1), req); got != (Decision{}) {
+		if got := router.Route(last.Add(1), req); got != (Decision{Open: true}) {
 			t.Errorf("expired: %v for %v", got, req)
 		}
 	}
@@ -484,6 +548,8 @@ func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 	switch d.Action {
 	case Local:
 		switch {
+		case f.Local == nil && len(f.Forward) == 0 && d.Status == http.StatusNotFound:
+			return nil // the gateway knows
 		case f.Local == nil:
 			return fmt.Errorf("served although not deployed here")
 		case room:
@@ -506,8 +572,6 @@ func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 		want := int32(http.StatusTooManyRequests)
 		if len(f.Forward) > 0 && !hopeful {
 			want = http.StatusServiceUnavailable
-		} else if len(f.Forward) == 0 && f.Local == nil {
-			want = http.StatusNotFound
 		}
 		if room || len(available) > 0 || f.Local != nil && f.Local.Soft || d.Status != want {
 			return fmt.Errorf("refused with %d, want %d if at all; room here %v, at peers %v", d.Status, want, room, available)

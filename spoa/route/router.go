@@ -32,7 +32,7 @@ func (r *Router) Route(now time.Time, req Request) Decision {
 	if _, ours := functionName(req.Path); ours {
 		r.meter.Open()
 	}
-	return Decision{}
+	return Decision{Open: true}
 }
 
 // Fresh returns the snapshot to decide by at now, nil if there is none within its

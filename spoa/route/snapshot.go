@@ -26,6 +26,12 @@ type Snapshot struct {
 	functions map[string]*function // by every name that a path may have it under
 	peers     map[string]*peer
 	meter     *meter.Meter
+
+	// missed are functions that are gone together with the last peer that had
+	// them, and until when (ns since epoch) it may come back with them.
+	missed map[string]int64
+	// guess bounds how often the gateway is asked for what nobody is known to have.
+	guess bucket
 }
 
 // function is one row.
