@@ -15,12 +15,11 @@ const leastReference = 0.8
 
 // Answers is what became of requests to a server, as HAProxy counts them.
 //
-// HAProxy counts answers per server by class of status only. Among 4xx, it cannot
-// tell a peer's 429 from a function's own 404, nor could it be trusted to: a liar
-// would answer 404. So every answer but 1xx to 3xx is a request not served, and
-// is held against what this node's own gateway makes of its requests. A function
-// that fails at a peer only is then taken for a refusal. That does no harm: such
-// a peer gets less where others have room, and the same where they have none.
+// A peer's answers are told apart by the mark that HAProxy puts to errors of the
+// function: those may be its user's doing, and count as served. A refusal without
+// the mark, a broken answer or none is a request not served, and is held against
+// what this node's own gateway makes of its requests, whatever is to blame there. A
+// liar could mark what it refuses; it could as well answer 200.
 type Answers struct{ Served, Lost int64 }
 
 // Plus is both together.
