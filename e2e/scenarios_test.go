@@ -14,10 +14,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/emulate"
-	"github.com/dfaas/dfaas/e2e/machine"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // scenarioDir has the scenarios that come with the emulator.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/dfaas/dfaas/internal/atomicfile"
 )
 
 // maxSecret bounds how much of a secret's file is read.
@@ -47,49 +49,19 @@ func readSecret(path string) ([]byte, error) {
 // 0700 if that is missing. The file appears with its whole content or not at
 // all, and an existing one is never overwritten: that is fs.ErrExist.
 func createSecret(path string, data []byte) error {
-	// Unlike rename, link fails if another process was first.
-	return placeSecret(path, data, func(tmp string) error { return errors.Join(os.Link(tmp, path), os.Remove(tmp)) })
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return atomicfile.Create(path, data, 0o600)
 }
 
 // replaceSecret is createSecret, but puts the file in place of the one that may be
 // there. Whoever reads it sees the one or the other, whole.
 func replaceSecret(path string, data []byte) error {
-	return placeSecret(path, data, func(tmp string) error {
-		err := os.Rename(tmp, path)
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp))
-		}
-		return err
-	})
-}
-
-// placeSecret writes the secret to a file beside path, of which place makes path.
-func placeSecret(path string, data []byte, place func(tmp string) error) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	if err := place(tmp.Name()); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes the directory's new entry survive a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.Replace(path, data, 0o600)
 }
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/dfaas/dfaas/e2e/machine"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // pacedRate is the constant rate, requests/s, at which latencies are measured.
@@ -71,11 +71,11 @@ func (b *testbed) latency(ctx context.Context, rounds int, each time.Duration, p
 type used struct{ proxy, spoa time.Duration }
 
 func (b *testbed) cpu(s side) (used, error) {
-	proxy, err := cpuTime(b.proxies[s].pid)
+	proxy, err := machine.ProcessCPU(b.proxies[s].pid)
 	if err != nil {
 		return used{}, err
 	}
-	spoa, err := cpuTime(b.spoa.pid)
+	spoa, err := machine.ProcessCPU(b.spoa.pid)
 	return used{proxy, spoa}, err
 }
 
@@ -91,7 +91,7 @@ func (b *testbed) usage() (usage, error) {
 		u.ours += time.Duration(r.Utime.Nano() + r.Stime.Nano())
 	}
 	for _, p := range b.processes {
-		cpu, err := cpuTime(p.pid)
+		cpu, err := machine.ProcessCPU(p.pid)
 		if err != nil {
 			return usage{}, fmt.Errorf("CPU time of %s: %w", p.name, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 func TestProcess(t *testing.T) {
@@ -22,7 +24,7 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.stop()
-	if _, err := cpuTime(p.pid); err != nil {
+	if _, err := machine.ProcessCPU(p.pid); err != nil {
 		t.Error(err)
 	}
 	if l, err := net.Listen("tcp", address); err == nil {
@@ -39,7 +41,7 @@ func TestProcess(t *testing.T) {
 		t.Error(err)
 	}
 	p.stop()
-	if _, err := cpuTime(p.pid); err == nil {
+	if _, err := machine.ProcessCPU(p.pid); err == nil {
 		t.Error("it is still there")
 	}
 }

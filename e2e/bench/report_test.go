@@ -116,12 +116,3 @@ func TestHAProxyVersion(t *testing.T) {
 		}
 	}
 }
-
-func TestCPUModel(t *testing.T) {
-	if got := cpuModel("processor\t: 0\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel name\t: other\n"); got != "AMD EPYC" {
-		t.Errorf("got %s", got)
-	}
-	if got := cpuModel("processor\t: 0\n"); got != "unknown CPU" {
-		t.Errorf("got %s", got)
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // The nodes of the federation that is measured at rest and for its reaction.
@@ -59,7 +60,7 @@ func atRest(ctx context.Context, f *federation.Federation, watch time.Duration) 
 	before, start := make(map[int]time.Duration), time.Now()
 	parts := running(f)
 	for _, p := range parts {
-		cpu, err := cpuTime(p.PID)
+		cpu, err := machine.ProcessCPU(p.PID)
 		if err != nil {
 			return nil, err
 		}
@@ -70,11 +71,11 @@ func atRest(ctx context.Context, f *federation.Federation, watch time.Duration) 
 	}
 	found := make(map[scenario.Part]rest)
 	for _, p := range parts {
-		cpu, err := cpuTime(p.PID)
+		cpu, err := machine.ProcessCPU(p.PID)
 		if err != nil {
 			return nil, err
 		}
-		memory, err := residentMemory(p.PID)
+		memory, err := machine.ResidentMemory(p.PID)
 		if err != nil {
 			return nil, err
 		}

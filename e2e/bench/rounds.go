@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
-	"github.com/dfaas/dfaas/e2e/machine"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // round holds what was measured on all sides, one right after another.

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/dfaas/dfaas/e2e/machine"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // clock tells CPU times as they are when others use these shares, one for every

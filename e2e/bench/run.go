@@ -11,13 +11,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // Options say what to measure.
@@ -136,7 +136,7 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 	if m.flood, err = b.flood(ctx, e.rounds, e.wrkEach, progress); err != nil {
 		return err
 	}
-	if m.spoaMemory, err = residentMemory(b.spoa.pid); err != nil {
+	if m.spoaMemory, err = machine.ResidentMemory(b.spoa.pid); err != nil {
 		return err
 	}
 	progress("latency: %d req/s, %d rounds of %s", pacedRate, e.rounds, e.pacedEach)
@@ -177,15 +177,8 @@ func write(o Options, text string) error {
 		_, err := io.WriteString(o.Stdout, text)
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Out), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	partial := o.Out + ".tmp"
-	if err := os.WriteFile(partial, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.Rename(partial, o.Out); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
+	return report.WriteFile(o.Out, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
 }

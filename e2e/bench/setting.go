@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/machine"
 )
 
 // setting is where and when the measurements were made.
@@ -23,7 +25,7 @@ type setting struct {
 
 // look describes the machine, and the checkout at root.
 func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
-	s := setting{taken: time.Now().UTC(), cores: runtime.NumCPU(), golang: runtime.Version(), commit: "unknown", cpu: "unknown CPU"}
+	s := setting{taken: time.Now().UTC(), cores: runtime.NumCPU(), golang: runtime.Version(), commit: "unknown", cpu: machine.CPUModel()}
 	version, err := exec.CommandContext(ctx, haproxyBinary, "-v").Output()
 	if err != nil {
 		return setting{}, fmt.Errorf("%s -v: %w", haproxyBinary, err)
@@ -33,9 +35,6 @@ func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
 	git.Dir = root
 	if commit, err := git.Output(); err == nil { // else a copy without its history
 		s.commit = strings.TrimSpace(string(commit))
-	}
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		s.cpu = cpuModel(string(text))
 	}
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.kernel = strings.TrimSpace(string(text))
@@ -50,14 +49,4 @@ func haproxyVersion(output string) string {
 		return fields[2]
 	}
 	return "unknown"
-}
-
-// cpuModel finds the name of the first CPU in /proc/cpuinfo.
-func cpuModel(cpuinfo string) string {
-	for line := range strings.Lines(cpuinfo) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown CPU"
 }

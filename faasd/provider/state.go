@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
+
+	"github.com/dfaas/dfaas/internal/atomicfile"
 )
 
 const (
@@ -127,40 +129,14 @@ func (d *stateDir) save(records []record) error {
 
 // writeFile replaces a file by one of mode 0600 with that content, whole and on
 // the disk, or leaves it as it was.
-func writeFile(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	temp, err := os.CreateTemp(dir, tempPrefix+"*")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(content)
-	if err == nil {
-		err = temp.Sync()
-	}
-	err = errors.Join(err, temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return syncDir(dir)
-}
+func writeFile(path string, content []byte) error { return atomicfile.Replace(path, content, 0o600) }
 
 // removeFile removes a file for good.
 func removeFile(path string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return atomicfile.SyncDir(filepath.Dir(path))
 }
 
 // diskFull reports whether err means that there is no room for what was to be

@@ -6,21 +6,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
-)
 
-// Setting says when, of what and where the matrix was run.
-type Setting struct {
-	Date    time.Time `json:"date"`
-	Commit  string    `json:"commit"`
-	Machine string    `json:"machine"`
-	HAProxy string    `json:"haproxy"`
-}
+	"github.com/dfaas/dfaas/internal/experiment/report"
+)
 
 // Report is a whole run.
 type Report struct {
-	Setting Setting  `json:"setting"`
-	Results []Result `json:"results"`
+	Setting report.Setting `json:"setting"`
+	Results []Result       `json:"results"`
 }
 
 // WriteJSON writes the report for programs.
@@ -39,9 +32,7 @@ var explanation string
 // WriteMarkdown writes the report for people.
 func (r Report) WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
-	s := r.Setting
-	fmt.Fprintf(&b, "# What happens when something fails\n\nWritten by `make faults` on %s, commit %s, on %s, HAProxy %s.\n\n",
-		s.Date.UTC().Format("2006-01-02 15:04 UTC"), s.Commit, s.Machine, s.HAProxy)
+	fmt.Fprintf(&b, "# What happens when something fails\n\nWritten by `make faults` %s.\n\n", r.Setting)
 	met, run := 0, 0
 	for _, c := range r.Results {
 		if c.NotRun != "" {

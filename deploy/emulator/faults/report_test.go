@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/report"
 )
 
 func TestReport(t *testing.T) {
 	r := Report{
-		Setting: Setting{Date: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC), Commit: "abc", Machine: "2 cores", HAProxy: "2.6.12"},
+		Setting: report.Setting{Date: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC), Commit: "abc", Machine: "2 cores", HAProxy: "2.6.12"},
 		Results: []Result{
 			{
 				Case: "x", About: "X: dies", Here: Impact{Sent: 9, Errors: map[string]int{"0": 2, "503": 1}}, Normal: -1, Complain: "no servers",

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/machine"
 	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
@@ -43,8 +44,11 @@ func (r readings) read(ctx context.Context, f *federation.Federation, now time.D
 			}
 			entry := reading{at: now, goroutines: goroutines(ctx, n, p.Part)}
 			for _, pid := range append(children(p.PID), p.PID) {
-				entry.memory += residentMemory(pid)
-				entry.files += openFiles(pid)
+				// What has ended meanwhile uses nothing.
+				memory, _ := machine.ResidentMemory(pid)
+				files, _ := machine.OpenFiles(pid)
+				entry.memory += int(memory)
+				entry.files += files
 			}
 			// What ended meanwhile was not measured.
 			if _, err := os.Stat(procPath(p.PID, "")); err == nil {
@@ -74,30 +78,6 @@ func children(pid int) []int {
 		}
 	}
 	return pids
-}
-
-func residentMemory(pid int) int {
-	text, err := os.ReadFile(procPath(pid, "statm"))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return pages * os.Getpagesize()
-}
-
-func openFiles(pid int) int {
-	entries, err := os.ReadDir(procPath(pid, "fd"))
-	if err != nil {
-		return 0
-	}
-	return len(entries)
 }
 
 const metricsTimeout = time.Second

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dfaas/dfaas/deploy/emulator/faults"
+	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
@@ -29,14 +29,13 @@ func (r Report) WriteText(w io.Writer) error {
 }
 
 // WriteMarkdown writes the report for people.
-func (r Report) WriteMarkdown(w io.Writer, s faults.Setting) error {
+func (r Report) WriteMarkdown(w io.Writer, setting report.Setting) error {
 	var b strings.Builder
 	verdict := "Everything asked for was met."
 	if !r.Met() {
 		verdict = "**Not everything asked for was met.**"
 	}
-	fmt.Fprintf(&b, "# Soak\n\nWritten by `make soak` on %s, commit %s, on %s, HAProxy %s: %s, seed %d. %s\n\n",
-		s.Date.UTC().Format("2006-01-02 15:04 UTC"), s.Commit, s.Machine, s.HAProxy, r.lastedText(), r.Seed, verdict)
+	fmt.Fprintf(&b, "# Soak\n\nWritten by `make soak` %s: %s, seed %d. %s\n\n", setting, r.lastedText(), r.Seed, verdict)
 	b.WriteString("| asked | verdict | measured |\n| --- | --- | --- |\n")
 	for _, v := range r.Checks {
 		mark := "met"

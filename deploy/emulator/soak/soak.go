@@ -18,13 +18,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/churn"
@@ -356,20 +356,20 @@ func withRaceDetector(binaries federation.Binaries) bool {
 
 // leftovers lists the processes that still have to do with the federation.
 func leftovers(dir string) []string {
-	entries, err := os.ReadDir("/proc")
+	processes, err := procfs.AllProcs()
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var left []string
-	for _, e := range entries {
-		if e.Name() == fmt.Sprint(os.Getpid()) {
+	for _, p := range processes {
+		if p.PID == os.Getpid() {
 			continue
 		}
 		// What has ended meanwhile, or is another user's, cannot be read.
-		command, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		environment, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if strings.Contains(string(command)+string(environment), dir+"/") {
-			left = append(left, e.Name()+" "+strings.TrimSpace(strings.ReplaceAll(string(command), "\x00", " ")))
+		command, _ := p.CmdLine()
+		environ, _ := p.Environ()
+		if strings.Contains(strings.Join(append(environ, command...), "\n"), dir+"/") {
+			left = append(left, fmt.Sprintf("%d %s", p.PID, strings.Join(command, " ")))
 		}
 	}
 	return left

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
+	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
@@ -215,7 +215,7 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("not met: %q", missed)
 			}
 			var text strings.Builder
-			if err := r.WriteMarkdown(&text, faults.Setting{}); err != nil || strings.Contains(text.String(), "not met") == r.Met() {
+			if err := r.WriteMarkdown(&text, report.Setting{}); err != nil || strings.Contains(text.String(), "not met") == r.Met() {
 				t.Errorf("%v\n%s", err, text.String())
 			}
 		})

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -17,6 +13,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
@@ -67,8 +64,8 @@ func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, kee
 	}
 	ctx, cancel := context.WithTimeout(ctx, faultsLimit)
 	defer cancel()
-	report := faults.Report{Setting: faultSetting(ctx, binaries)}
-	report.Results, err = faults.Run(ctx, cases, faults.Options{
+	matrix := faults.Report{Setting: setting(ctx, binaries)}
+	matrix.Results, err = faults.Run(ctx, cases, faults.Options{
 		Binaries: binaries, Keep: keep, Log: a.logger(), Progress: func(line string) { fmt.Fprintln(a.err, line) },
 	})
 	// A matrix that is not whole replaces no report.
@@ -76,45 +73,21 @@ func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, kee
 		return err
 	}
 	if jsonOut != "" {
-		err = writeFile(jsonOut, report.WriteJSON)
+		err = report.WriteFile(jsonOut, matrix.WriteJSON)
 	}
 	if out == "-" {
-		return errors.Join(err, report.WriteMarkdown(a.out))
+		return errors.Join(err, matrix.WriteMarkdown(a.out))
 	}
-	return errors.Join(err, writeFile(out, report.WriteMarkdown))
+	return errors.Join(err, report.WriteFile(out, matrix.WriteMarkdown))
 }
 
-// writeFile replaces a file by what write writes.
-func writeFile(path string, write func(io.Writer) error) error {
-	var text strings.Builder
-	if err := write(&text); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(text.String()), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
-}
-
-func faultSetting(ctx context.Context, binaries federation.Binaries) faults.Setting {
-	s := faults.Setting{Date: time.Now(), Commit: cli.Version(version), HAProxy: "of an unknown version"}
-	cpu := "an unknown CPU"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				cpu = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	s.Machine = fmt.Sprintf("%d cores of %s", runtime.NumCPU(), cpu)
+// setting is this machine with its HAProxy.
+func setting(ctx context.Context, binaries federation.Binaries) report.Setting {
+	haproxy := "of an unknown version"
 	if text, err := exec.CommandContext(ctx, binaries[scenario.HAProxy], "-v").Output(); err == nil {
 		if fields := strings.Fields(string(text)); len(fields) >= 3 {
-			s.HAProxy = fields[2]
+			haproxy = fields[2]
 		}
 	}
-	return s
+	return report.Here(cli.Version(version), haproxy)
 }

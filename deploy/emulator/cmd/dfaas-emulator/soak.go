@@ -13,6 +13,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/soak"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/report"
 )
 
 func (a *app) soakCommand() *cobra.Command {
@@ -59,16 +60,16 @@ func (a *app) soak(ctx context.Context, o soak.Options, out string) error {
 	}
 	fmt.Fprintf(a.out, "soak for %v, seed %d, logs in %s\n", o.Duration, o.Seed, o.Logs)
 	o.Log, o.Progress = a.logger(), func(line string) { fmt.Fprintln(a.out, line) }
-	setting := faultSetting(ctx, o.Binaries)
-	report, err := soak.Run(ctx, o)
+	where := setting(ctx, o.Binaries)
+	result, err := soak.Run(ctx, o)
 	if err != nil {
 		return err
 	}
-	err = report.WriteText(a.out)
+	err = result.WriteText(a.out)
 	if out != "" {
-		err = errors.Join(err, writeFile(out, func(w io.Writer) error { return report.WriteMarkdown(w, setting) }))
+		err = errors.Join(err, report.WriteFile(out, func(w io.Writer) error { return result.WriteMarkdown(w, where) }))
 	}
-	if !report.Met() {
+	if !result.Met() {
 		err = errors.Join(err, errors.New("not everything asked for was met"))
 	}
 	if err == nil && ctx.Err() != nil {

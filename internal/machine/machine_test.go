@@ -1,0 +1,74 @@
+package machine
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// The real counters grow with what a child does.
+func TestCountersGrow(t *testing.T) {
+	before, err := ReadCPU()
+	if err != nil || before.Total < before.Busy || before.Busy == 0 {
+		t.Fatalf("the machine: %v, %v", before, err)
+	}
+	own, err := OwnCPU()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("sh", "-c", "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done").Run(); err != nil {
+		t.Fatal(err)
+	}
+	const busy = 20 * time.Millisecond
+	after, err := OwnCPU()
+	if err != nil || after-own < busy {
+		t.Errorf("a busy child took %v, %v", after-own, err)
+	}
+	now, err := ReadCPU()
+	if err != nil || now.Busy-before.Busy < busy {
+		t.Errorf("with it, the machine was busy for %v, %v", now.Busy-before.Busy, err)
+	}
+}
+
+// What /proc says of this very process.
+func TestOwnProcess(t *testing.T) {
+	pid := os.Getpid()
+	if memory, err := ResidentMemory(pid); err != nil || memory < 1<<20 || memory > 1<<30 {
+		t.Errorf("a Go program in %d bytes, %v", memory, err)
+	}
+	files, err := OpenFiles(pid)
+	if err != nil || files < 3 {
+		t.Errorf("%d open files, %v", files, err)
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if more, err := OpenFiles(pid); err != nil || more != files+1 {
+		t.Errorf("%d open files after one more than %d, %v", more, files, err)
+	}
+	f.Close()
+	ours, err := ProcessCPU(pid)
+	own, ownErr := OwnCPU()
+	if err != nil || ownErr != nil || ours > own+20*time.Millisecond {
+		t.Errorf("CPU time %v of %v, %v, %v", ours, own, err, ownErr)
+	}
+	if CPUModel() == "" {
+		t.Error("no CPU")
+	}
+}
+
+func TestNoProcess(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	_, cpu := ProcessCPU(pid)
+	_, memory := ResidentMemory(pid)
+	_, files := OpenFiles(pid)
+	if cpu == nil || memory == nil || files == nil {
+		t.Errorf("a process that has ended: %v, %v, %v", cpu, memory, files)
+	}
+}
