@@ -286,6 +286,14 @@ curl -sk -o /dev/null https://127.0.0.1:8443/healthz && fail "TLS without a cert
 `
 
 const checkOwnFrontend = `
+env -i /usr/sbin/haproxy -W -c -f /etc/haproxy/haproxy.cfg || fail "the configuration is not valid by itself"
+mv /etc/default/haproxy $DIR/lost.default
+cp $DIR/stock.default /etc/default/haproxy
+systemctl restart haproxy
+[ "$(curl -s http://127.0.0.1/function/echo)" = the-site ] || fail "the site, without the settings"
+mv $DIR/lost.default /etc/default/haproxy
+systemctl restart haproxy
+until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,UP,.*,L7OK'; do sleep 0.1; done
 haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q WARNING && fail "warnings"
 [ "$(curl -s http://127.0.0.1/function/echo)" = served ] || fail "function call through the own frontend"
 [ "$(curl -s http://127.0.0.1/healthz)" = ok ] || fail "health through the own frontend"
