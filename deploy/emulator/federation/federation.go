@@ -14,6 +14,7 @@
 package federation
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -22,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -42,8 +44,9 @@ type Options struct {
 	Period         time.Duration
 	DefaultMaxrate float64 // requests/s
 	TLS            bool    // between the nodes' HAProxies
-	// Dir is for configuration, identities, state and sockets. Empty, or with a
-	// path too long for sockets: a temporary directory, removed by Stop.
+	// Dir is for configuration, identities, state and sockets. Empty: a temporary
+	// directory, removed by Stop. One whose path sockets or HAProxy cannot have is
+	// reached by a symbolic link, removed by Stop.
 	Dir string
 	// Logs is for NODE/PART.log; empty: Dir.
 	Logs string
@@ -64,7 +67,7 @@ type Federation struct {
 	key      string // path of the federation key
 	id       string // tells this federation from others on the machine
 	dir      string
-	isTemp   bool
+	temp     string           // what Stop removes; "": nothing
 	network  *network.Network // nil: the loopback interface
 	taken    allocator        // ports of the loopback interface
 	spawners []*spawner
@@ -116,7 +119,7 @@ func prepare(o Options) (_ *Federation, err error) {
 		}
 	}
 	if o.Logs == "" {
-		o.Logs = f.dir
+		o.Logs = cmp.Or(o.Dir, f.dir)
 	}
 	places, err := f.places(o)
 	if err != nil {
@@ -151,22 +154,31 @@ func (f *Federation) chooseDir(dir string) error {
 		if err != nil {
 			return fmt.Errorf("the federation's directory: %w", err)
 		}
-		if len(path) <= maxDir {
-			f.dir = path
-			if err := os.MkdirAll(path, 0o755); err != nil {
-				return fmt.Errorf("the federation's directory: %w", err)
-			}
-			return nil
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return fmt.Errorf("the federation's directory: %w", err)
 		}
+		f.dir = path
+		if len(path) > maxDir || !plainPath.MatchString(path) {
+			f.dir = "/tmp/dfaas-" + f.id
+			f.temp = f.dir
+			if err := os.Symlink(path, f.dir); err != nil {
+				return fmt.Errorf("a short way to the federation's directory: %w", err)
+			}
+		}
+		return nil
 	}
-	// Not in TMPDIR, which may be long as well.
+	// Not in TMPDIR, which may be long.
 	path, err := os.MkdirTemp("/tmp", "dfaas-")
 	if err != nil {
 		return fmt.Errorf("the federation's directory: %w", err)
 	}
-	f.dir, f.isTemp = path, true
+	f.dir, f.temp = path, path
 	return nil
 }
+
+// plainPath has nothing that means something in HAProxy's configuration, its
+// options or its runtime commands, such as blanks and commas.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9/._-]+$`)
 
 // release lets go of all that is not a process.
 func (f *Federation) release() {
@@ -179,11 +191,12 @@ func (f *Federation) release() {
 			f.log.Warn().Err(err).Msg("network namespaces not closed")
 		}
 	}
-	if !f.isTemp {
+	if f.temp == "" {
 		return
 	}
-	if err := os.RemoveAll(f.dir); err != nil {
-		f.log.Warn().Err(err).Str("dir", f.dir).Msg("temporary directory not removed")
+	// Of a link, what it leads to stays.
+	if err := os.RemoveAll(f.temp); err != nil {
+		f.log.Warn().Err(err).Str("dir", f.temp).Msg("temporary directory not removed")
 	}
 }
 

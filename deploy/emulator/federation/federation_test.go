@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -272,6 +273,14 @@ func TestDirIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	for name, sub := range map[string]string{
+		"plain": "plain", "with what HAProxy would take apart": `my dir, "2"; $HOME #1`, "longer than a socket's path": strings.Repeat("long/", 40),
+	} {
+		t.Run(name, func(t *testing.T) { testDirIsKept(t, filepath.Join(dir, sub)) })
+	}
+}
+
+func testDirIsKept(t *testing.T, dir string) {
 	o := options(t, "node-1")
 	o.Dir = dir
 	o.Nodes[0].Functions = append(o.Nodes[0].Functions, scenario.Function{Name: "funcb", Process: "cat"})
@@ -294,5 +303,12 @@ func TestDirIsKept(t *testing.T) {
 	functions, err := n.Admin().Functions(t.Context())
 	if err != nil || len(functions) != 1 || functions[0].Name != "funca" {
 		t.Errorf("functions %+v, %v", functions, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node-1", "identity.key")); err != nil {
+		t.Error(err)
+	}
+	after.Stop()
+	if _, err := os.Stat(after.Dir()); after.Dir() != dir && err == nil {
+		t.Errorf("%s is still there", after.Dir())
 	}
 }

@@ -7,16 +7,29 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
+
+// Quote makes a word of a path, for commands that are shown to be copied into a
+// shell.
+func Quote(path string) string {
+	if plain.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9/._-]+$`)
 
 // Detach starts a supervisor in the background with the given command line and
 // returns the federation's state once it has formed. When ctx ends before, the
 // supervisor is stopped again.
 func Detach(ctx context.Context, dir string, argv []string) (State, error) {
 	if Running(dir) {
-		return State{}, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, dir)
+		return State{}, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, Quote(dir))
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return State{}, fmt.Errorf("the federation's directory: %w", err)

@@ -59,7 +59,7 @@ type Fault struct {
 // second fails.
 func Listen(dir string) (net.Listener, error) {
 	if Running(dir) {
-		return nil, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, dir)
+		return nil, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, Quote(dir))
 	}
 	listener, err := unixsock.Listen(filepath.Join(dir, SocketFile), socketMode, "")
 	if err != nil {

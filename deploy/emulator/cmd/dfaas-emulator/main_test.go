@@ -88,6 +88,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"ps"}, 1, "", "no federation is up in .run"},
 		{[]string{"ps", "-o", "xml"}, 2, "", "unknown output format"},
 		{[]string{"down"}, 0, "no federation is up in .run", ""},
+		{[]string{"up", good, "--dir", strings.Repeat("long/", 30)}, 1, "", "a socket's path may have 107"},
 		{[]string{"__complete", "fault", ""}, 0, "reload", ""},
 	} {
 		code, stdout, stderr := emulator.execute(t, dir, test.args...)
@@ -116,7 +117,10 @@ func TestRun(t *testing.T) {
 
 // up leaves a federation running that ps shows, fault acts on and down stops.
 func TestUpAndDown(t *testing.T) {
-	emulator, dir := build(t), t.TempDir()
+	emulator, dir := build(t), filepath.Join(t.TempDir(), "in my dir")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	file := write(t, filepath.Join(dir, "tiny.yaml"), tiny)
 	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-1)
 	code, stdout, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)

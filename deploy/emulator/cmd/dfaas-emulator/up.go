@@ -155,7 +155,7 @@ Try:   curl -d hello %s/function/figlet
        dfaasctl --socket %s peers
 Look:  dfaas-emulator ps --dir %s
 Stop:  dfaas-emulator down --dir %s
-`, first.URL, first.AdminSocket, dir, dir)
+`, first.URL, supervisor.Quote(first.AdminSocket), supervisor.Quote(dir), supervisor.Quote(dir))
 	return nil
 }
 
