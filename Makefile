@@ -23,13 +23,20 @@ setup: ## install missing Debian packages (haproxy, figlet, tesseract)
 	@deploy/setup.sh haproxy=haproxy figlet=figlet tesseract=tesseract-ocr curl=curl
 
 build: ## build all commands into bin/
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(COMMANDS)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o "$(BIN)/" $(COMMANDS)
+	@GO='$(GO)' deploy/completions.sh "$(BIN)" $(COMMANDS)
 
 # It neither builds nor starts anything, so root need not run a compiler and a package can be made of it.
 install: to = $(DESTDIR)$(PREFIX)
+# Where Debian's zsh looks for what packages bring, and for what does not come as one.
+install: ZSH = $(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 install: ## copy programs, units and configuration to a node, after `make build`; as root
 	@for program in $(NODE); do [ -x "$(BIN)/$$program" ] || { echo "install: no $(BIN)/$$program: run make build first" >&2; exit 1; }; done
-	@install -D -m 755 -t "$(to)/bin" $(addprefix $(BIN)/,$(NODE))
+	@install -D -m 755 -t "$(to)/bin" $(foreach program,$(NODE),"$(BIN)/$(program)")
+	@for program in $(NODE); do \
+		install -D -m 644 "$(BIN)/completions/$$program.bash" "$(to)/share/bash-completion/completions/$$program" && \
+		install -D -m 644 "$(BIN)/completions/$$program.zsh" "$(to)/share/zsh/$(ZSH)/_$$program" && \
+		install -D -m 644 -t "$(to)/share/fish/vendor_completions.d" "$(BIN)/completions/$$program.fish" || exit 1; done
 	@install -D -m 644 -t "$(to)/lib/systemd/system" deploy/systemd/*.service
 	@sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' "$(to)"/lib/systemd/system/dfaas-*.service
 	@install -D -m 644 -t "$(to)/lib/sysusers.d" deploy/systemd/sysusers.d/dfaas.conf
@@ -42,16 +49,17 @@ install: ## copy programs, units and configuration to a node, after `make build`
 	@echo '  dfaasctl id --create'
 	@echo '  edit /etc/dfaas/controller.yaml, then: runuser -u dfaas -- dfaas-controller --check'
 	@echo '  systemctl daemon-reload && systemctl enable --now dfaas-spoa dfaas-controller'
-	@echo '  load /etc/haproxy/dfaas.cfg into HAProxy'
+	@echo '  systemctl enable --now dfaas-provider     # unless there is faasd, or another gateway'
+	@echo '  load /etc/haproxy/dfaas.cfg into HAProxy, then: dfaasctl check-haproxy && systemctl restart haproxy'
 
 demo: setup build ## three nodes, one overloaded, a forged peer: watch it (3 minutes at most)
-	@bin/dfaas-emulator demo -o $(OUT)/demo
+	@"$(BIN)/dfaas-emulator" demo -o "$(OUT)/demo"
 
 up: setup build ## start the three-node federation and leave it running (node i: port 808i)
-	@bin/dfaas-emulator up --dir $(RUN)
+	@"$(BIN)/dfaas-emulator" up --dir "$(RUN)"
 
 down: ## stop what `make up` started
-	@bin/dfaas-emulator down --dir $(RUN)
+	@"$(BIN)/dfaas-emulator" down --dir "$(RUN)"
 
 # The whole federations run last and alone: they measure rates.
 test: setup build check ## all tests, with real HAProxy and real processes
@@ -86,4 +94,4 @@ soak: setup ## random load, churn and faults for SOAK (30m) under the race detec
 	bin/race/dfaas-emulator soak --for $(SOAK) --seed $(SEED) -o docs/soak.md
 
 clean: ## remove what was built
-	rm -rf $(BIN) $(OUT)
+	rm -rf "$(BIN)" "$(OUT)"

@@ -17,7 +17,7 @@ import (
 // stock configuration, with the programs built from these sources. It does so in
 // namespaces of its own, as process 1 of a system with its own /etc, /run,
 // /usr, /var/lib and network, so that the real paths and ports can be used and
-// nothing outside is changed. Stand-ins are systemctl and the gateway.
+// nothing outside is changed. The one stand-in is systemctl.
 func TestInstallPage(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -49,12 +49,12 @@ func TestInstallPage(t *testing.T) {
 	for name, text := range map[string]string{
 		"bin/systemctl": systemctlStandIn,
 		"bin/sudo":      "#!/bin/sh\nexec \"$@\"\n",
-		"gateway.cfg":   gatewayStandIn,
 		"site.cfg":      site,
 		"tls.yaml":      chapters["TLS between nodes"].yaml,
 		"install.sh": installPrelude + strings.Join([]string{
-			sh("Install the services"), checkInstalled,
+			sh("Install the services"), sh("Have a function"), checkInstalled,
 			"export DFAAS_IDENTITY=/none\n" + setting + "\nEND\nunset DFAAS_IDENTITY\n" + checkNoIdentity,
+			checkTaken + sh("Load the drop-in") + "\n) && fail 'HAProxy was restarted although its port is taken'\n" + checkNotRestarted,
 			sh("Load the drop-in"), sh("See that it works"), checkDropIn,
 			switchToTLS, "touch $DIR/hold\n" + impatient, checkNoTLS,
 			"echo junk | tee $TLS/node.pem >$TLS/peers.pem\n" + impatient, checkNoTLS,
@@ -99,8 +99,14 @@ func TestInstallPage(t *testing.T) {
 	if err != nil || !strings.HasSuffix(string(output), "all done\n") {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	if strings.Contains(string(output), "[WARNING]") {
-		t.Errorf("HAProxy warns:\n%s", output)
+	_, works, _ := strings.Cut(string(output), "== See that it works")
+	works, _, _ = strings.Cut(works, "== TLS between nodes")
+	if strings.Contains(string(output), "[WARNING]") || strings.Contains(works, "FAIL ") || !strings.Contains(works, "OK    forged peer") {
+		t.Errorf("HAProxy or dfaasctl doctor complains:\n%s", output)
+	}
+	// The function that the page deploys is called by the page's own command.
+	if _, answer, _ := strings.Cut(string(output), "\nok\n"); !strings.HasPrefix(answer, "HTTP/1.1 200 OK") || !strings.Contains(answer, "\nhelloHTTP/1.1 404") {
+		t.Errorf("the function does not answer as the page says:\n%s", output)
 	}
 	for _, line := range strings.Split(chapters["See that it works"].plain, "\n") {
 		if line, _, _ := strings.Cut(line, "12D3KooW..."); !strings.Contains(string(output), line) {
@@ -157,7 +163,6 @@ cp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
 cp /etc/default/haproxy $DIR/stock.default
 TLS=/var/lib/dfaas/tls
 fail() { echo "FAILED: $*"; cat $DIR/*.log; exit 1; }
-haproxy -db -f $DIR/gateway.cfg &
 systemctl restart haproxy # as stock
 `
 
@@ -177,13 +182,23 @@ stop() {
 start() { # UNIT DELAY
 	unit=/usr/lib/systemd/system/$1.service
 	get() { sed -n "s/^$1=//p" $unit; }
-	groups=$(get Group) more=$(get SupplementaryGroups)
+	user=$(get User) groups=$(get Group) more=$(get SupplementaryGroups)
+	if [ "$(get DynamicUser)" = yes ]; then
+		user=nobody groups=nogroup
+		mkdir -p -m 700 /var/lib/private
+		chmod 711 /var/lib/private # the unit sees through it, by a mount
+		install -d -m 700 -o $user -g $groups /var/lib/private/$(get StateDirectory)
+		ln -sfn private/$(get StateDirectory) /var/lib/$(get StateDirectory)
+	fi
 	(
 		sleep $2
 		umask $(get UMask)
-		exec setpriv --reuid=$(get User) --regid=$(get Group) --groups=$groups${more:+,$more} -- $(get ExecStart)
+		exec setpriv --reuid=$user --regid=$groups --groups=$groups${more:+,$more} -- $(get ExecStart | sed 's/ [$][A-Z_]*//')
 	) >>$DIR/$1.log 2>&1 &
 	echo $! >/run/$1.pid
+	if [ $1 = dfaas-provider ]; then # it says when it is ready
+		until curl -sf -o /dev/null http://127.0.0.1:8080/healthz; do sleep 0.05; done
+	fi
 }
 case "$*" in
 daemon-reload) exit ;;
@@ -206,18 +221,6 @@ until echo quit | curl -s --max-time 1 --unix-socket /run/haproxy/admin.sock htt
 done
 `
 
-const gatewayStandIn = `
-defaults
-    mode http
-    timeout client 1m
-frontend gateway
-    bind 127.0.0.1:8080
-    http-request return status 200 content-type application/json string '[{"name":"echo"}]' if { path /system/functions }
-    http-request return status 404 if { path_beg /system/ }
-    http-request return status 200 content-type text/plain lf-string %[req.hdr(X-Forwarded-Proto)] if { query proto }
-    http-request return status 200 content-type text/plain string served
-`
-
 // checkInstalled also installs for a package, for /usr/local, and over what is
 // there.
 const checkInstalled = `
@@ -232,17 +235,40 @@ make install DESTDIR=$DIR/package >/dev/null
 	cmp $DIR/package/$file /$file || fail "$file with DESTDIR"
 	[ "$(stat -c %a $DIR/package/$file)" = "$(stat -c %a /$file)" ] || fail "mode of $file"
 done
-[ "$(cd $DIR/package && find -type f | wc -l)" = 12 ] || fail "files with DESTDIR: $(cd $DIR/package && find)"
+[ "$(cd $DIR/package && find -type f | wc -l)" = 24 ] || fail "files with DESTDIR: $(cd $DIR/package && find)"
 
 make install PREFIX=/usr/local DESTDIR=$DIR/local >/dev/null
+[ -s $DIR/local/usr/local/share/zsh/site-functions/_dfaasctl ] || fail "completion in /usr/local"
 grep -h ^ExecStart= $DIR/local/usr/local/lib/systemd/system/*.service | grep -v =/usr/local/bin/ && fail "PREFIX in the units"
 [ ! -e $DIR/local/usr/bin ] || fail "PREFIX"
 
 sed -i 's/^default_maxrate: .*/default_maxrate: 77/' /etc/dfaas/controller.yaml
-make install | grep -q 'dfaasctl keygen' || fail "the next steps"
+make install | grep 'dfaasctl keygen' >/dev/null || fail "the next steps"
 grep -q '^default_maxrate: 77$' /etc/dfaas/controller.yaml || fail "an existing controller.yaml was replaced"
 make install BIN=$DIR/none DESTDIR=$DIR/none 2>&1 | grep -q 'run make build first' || fail "nothing built"
 [ ! -e $DIR/none ] || fail "it installs half of it"
+`
+
+// checkTaken begins what is done with the port taken. HAProxy serves a site
+// meanwhile.
+const checkTaken = `
+cp /etc/default/haproxy $DIR/before.default
+haproxy=$(cat /run/haproxy.pid)
+python3 -m http.server --bind 127.0.0.1 8180 >$DIR/site.log 2>&1 &
+site=$!
+until curl -s -o /dev/null http://127.0.0.1:8180/; do sleep 0.1; done
+( set -e
+`
+
+// checkNotRestarted: with the port taken, HAProxy is as it was.
+const checkNotRestarted = `
+[ "$(cat /run/haproxy.pid)" = $haproxy ] && kill -0 $haproxy || fail "HAProxy was stopped"
+dfaasctl check-haproxy >$DIR/check.log && fail "check-haproxy finds nothing"
+grep -q "^FAIL  DFAAS_BIND: 0.0.0.0:8180 is taken by python3.*, process $site: HAProxy will not start" $DIR/check.log || fail "check-haproxy: who listens"
+dfaasctl doctor | grep -q "^FAIL  haproxy's next start: .*is taken by python3" || fail "doctor: who listens"
+kill $site
+while kill -0 $site 2>/dev/null; do sleep 0.05; done
+cp $DIR/before.default /etc/default/haproxy
 `
 
 const checkNoIdentity = `
@@ -251,7 +277,7 @@ cmp /etc/default/haproxy $DIR/stock.default || fail "settings were written witho
 
 const checkDropIn = `
 [ "$(stat -c '%a %G' /run/haproxy/admin.sock)" = "660 haproxy" ] || fail "runtime socket"
-[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
+[ "$(curl -s -d served http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
 [ "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8180/system/functions)" = 404 ] || fail "the gateway's API is open"
 curl -si http://127.0.0.1:8180/function/echo | grep -qi "^dfaas-node-id: $ID" || fail "DFaaS-Node-ID"
 curl -s http://127.0.0.1:8404/metrics | grep -q be_dfaas_peers || fail "metrics"
@@ -272,7 +298,7 @@ haproxy=$(cat /run/haproxy.pid)
 const checkNoTLS = `
 cmp /etc/default/haproxy $DIR/before.default || fail "HAProxy was given a port without certificates"
 [ "$(cat /run/haproxy.pid)" = $haproxy ] || fail "HAProxy was restarted without certificates"
-[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
+[ "$(curl -s -d served http://127.0.0.1:8180/function/echo)" = served ] || fail "function call"
 `
 
 const checkTLS = `
@@ -280,7 +306,7 @@ const checkTLS = `
 (set -a; . /etc/default/haproxy; haproxy -W -c -f /etc/haproxy/haproxy.cfg $EXTRAOPTS 2>&1) | grep WARNING && fail "warnings with TLS"
 [ "$(curl -sk --cert $TLS/node.pem https://127.0.0.1:8443/healthz)" = ok ] || fail "TLS with this node's certificate"
 curl -sk -o /dev/null https://127.0.0.1:8443/healthz && fail "TLS without a certificate"
-[ "$(curl -s http://127.0.0.1:8180/function/echo)" = served ] || fail "users"
+[ "$(curl -s -d served http://127.0.0.1:8180/function/echo)" = served ] || fail "users"
 [ "$(curl -s -o /dev/null -w '%{http_code}' -H "DFaaS-Node-ID: $ID" -H "DFaaS-Token: a.b.c" http://127.0.0.1:8180/function/echo)" = 403 ] ||
 	fail "a peer on the port for users"
 `
@@ -295,12 +321,14 @@ mv $DIR/lost.default /etc/default/haproxy
 systemctl restart haproxy
 until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,UP,.*,L7OK'; do sleep 0.1; done
 haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q WARNING && fail "warnings"
-[ "$(curl -s http://127.0.0.1/function/echo)" = served ] || fail "function call through the own frontend"
+[ "$(curl -s -d served http://127.0.0.1/function/echo)" = served ] || fail "function call through the own frontend"
 [ "$(curl -s http://127.0.0.1/healthz)" = ok ] || fail "health through the own frontend"
 [ "$(curl -s http://127.0.0.1/other)" = the-site ] || fail "the site"
 [ "$(curl -s http://127.0.0.1/system/functions)" = the-site ] || fail "the gateway's API"
 curl -si http://127.0.0.1/function/echo | grep -qi "^x-server: 127.0.0.1:80" || fail "X-Server"
-[ "$(curl -s -H 'X-Forwarded-Proto: https' "http://127.0.0.1/function/echo?proto")" = http ] || fail "a user's X-Forwarded-Proto"
+curl -s http://127.0.0.1:8080/system/functions -d '{"service":"env","image":"env"}'
+until dfaasctl functions | grep -q '^env *yes'; do sleep 0.1; done
+[ "$(curl -s -H 'X-Forwarded-Proto: https' http://127.0.0.1/function/env | grep -i X_Forwarded_Proto)" = Http_X_Forwarded_Proto=http ] || fail "a user's X-Forwarded-Proto"
 curl -s -o /dev/null http://127.0.0.2:8180/healthz && fail "fe_dfaas is still on every address"
 `
 
@@ -308,7 +336,7 @@ const checkRemoved = `
 cmp /etc/haproxy/haproxy.cfg $DIR/stock.cfg
 curl -s -o /dev/null http://127.0.0.1:8180/healthz && fail "fe_dfaas is still there"
 grep -i dfaas /etc/default/haproxy && fail "traces in /etc/default/haproxy"
-find /etc/haproxy /etc/systemd /usr -xdev -name 'dfaas*' | grep . && fail "traces"
+find /etc/haproxy /etc/systemd /usr -xdev -name '*dfaas*' | grep . && fail "traces"
 pgrep -a dfaas && fail "still running"
 find /var/lib/haproxy/dfaas /run/dfaas -type f | grep . && fail "files that the page does not name"
 [ -s /var/lib/dfaas/identity.key ] && [ -s /etc/dfaas/federation.key ] || fail "the identity or the key is gone"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
 )
@@ -17,13 +18,32 @@ type controllerFacts struct {
 	peers  []api.Peer
 }
 
+// A part that has just been started the controller finds again within this time.
+const (
+	patience  = 3 * time.Second
+	lookAgain = 200 * time.Millisecond
+)
+
 func gatherController(ctx context.Context, socket string) controllerFacts {
 	client := api.NewClient(socket)
 	var f controllerFacts
-	if f.status, f.err = client.Status(ctx); f.err == nil {
+	f.status, f.err = client.Status(ctx)
+	for deadline := time.Now().Add(patience); f.err == nil && failing(f.status) && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return f
+		case <-time.After(lookAgain):
+		}
+		f.status, f.err = client.Status(ctx)
+	}
+	if f.err == nil {
 		f.peers, f.err = client.Peers(ctx)
 	}
 	return f
+}
+
+func failing(s api.Status) bool {
+	return slices.ContainsFunc(s.Components, func(c api.Component) bool { return !c.OK })
 }
 
 func controllerChecks() []check {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,13 +92,18 @@ func TestExamineNothing(t *testing.T) {
 
 func serveAdmin(t *testing.T, socket string, status api.Status) {
 	t.Helper()
+	serve(t, socket, lonely{status})
+}
+
+func serve(t *testing.T, socket string, source api.Source) {
+	t.Helper()
 	ln, err := api.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, ln, lonely{status}, nil, zerolog.Nop()) }()
+	go func() { done <- api.Serve(ctx, ln, source, nil, zerolog.Nop()) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -157,5 +163,24 @@ func waitState(t *testing.T, client *haproxy.Client, backend string, state hapro
 		case <-deadline:
 			t.Fatalf("%s is not %s: %+v, %v", backend, state, servers, err)
 		}
+	}
+}
+
+// recovering is a controller that finds a part again after some looks at it.
+type recovering struct {
+	lonely
+	looks *atomic.Int32
+}
+
+func (r recovering) Status() api.Status {
+	return api.Status{Components: []api.Component{{Name: "haproxy", OK: r.looks.Add(1) > 3}}}
+}
+
+// What has just been started, the controller may not have found yet.
+func TestPatience(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "a.sock")
+	serve(t, socket, recovering{looks: new(atomic.Int32)})
+	if f := gatherController(t.Context(), socket); f.err != nil || failing(f.status) {
+		t.Errorf("%+v", f)
 	}
 }

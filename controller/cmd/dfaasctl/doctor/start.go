@@ -106,9 +106,14 @@ func checkConfig(ctx context.Context, s Start) configCheck {
 	output, err := cmd.CombinedOutput()
 	var alerts []string
 	for line := range strings.Lines(string(output)) {
-		if strings.HasPrefix(line, "[ALERT]") {
-			_, said, _ := strings.Cut(line, " : ")
-			alerts = append(alerts, strings.TrimSpace(said))
+		if !strings.HasPrefix(line, "[ALERT]") {
+			continue
+		}
+		_, said, _ := strings.Cut(line, " : ")
+		said = strings.TrimPrefix(strings.TrimSpace(said), "config : ")
+		// These only sum up.
+		if !strings.HasPrefix(said, "Error(s) found") && !strings.HasPrefix(said, "Fatal errors found") {
+			alerts = append(alerts, strings.TrimSuffix(said, "."))
 		}
 	}
 	c := configCheck{said: few(alerts)}

@@ -15,6 +15,9 @@ func judgeStart(f *startFacts) []Result {
 		{"configuration files", judgeConfigCheck(f)},
 		{"drop-in", judgeLoaded(f)},
 	}
+	if !f.settings.Loaded() {
+		return results // the rest is about the drop-in
+	}
 	for _, b := range f.binds {
 		results = append(results, Result{b.setting, judgeBind(f, &b)})
 	}
