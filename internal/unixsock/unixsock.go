@@ -24,8 +24,11 @@ const maxPath = 107
 // replaced; anything else at that path is left alone. Closing the listener
 // removes the socket.
 func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
-	if path == "" || len(path) > maxPath {
-		return nil, fmt.Errorf("%q: the path of a socket has 1 to %d bytes", path, maxPath)
+	switch {
+	case path == "":
+		return nil, errors.New("no path of a socket is given")
+	case len(path) > maxPath:
+		return nil, fmt.Errorf("%s has %d bytes, the path of a socket may have %d: use a shorter directory, or a relative path", path, len(path), maxPath)
 	}
 	gid, err := groupID(group)
 	if err != nil {

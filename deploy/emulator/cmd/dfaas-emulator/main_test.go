@@ -88,7 +88,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"ps"}, 1, "", "no federation is up in .run"},
 		{[]string{"ps", "-o", "xml"}, 2, "", "unknown output format"},
 		{[]string{"down"}, 0, "no federation is up in .run", ""},
-		{[]string{"up", good, "--dir", strings.Repeat("long/", 30)}, 1, "", "a socket's path may have 107"},
+		{[]string{"up", good, "--dir", strings.Repeat("long/", 30)}, 1, "", "the path of a socket may have 107"},
 		{[]string{"__complete", "fault", ""}, 0, "reload", ""},
 	} {
 		code, stdout, stderr := emulator.execute(t, dir, test.args...)
