@@ -100,16 +100,18 @@ func byAddress(next http.HandlerFunc) http.HandlerFunc {
 // addressHost reports whether the Host of a request is an IP address or
 // localhost, with or without a port, or missing, as it may be in HTTP/1.0.
 func addressHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	} else {
-		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	}
-	if host == "" || strings.EqualFold(host, "localhost") {
+	if name, _, err := net.SplitHostPort(host); strings.EqualFold(host, "localhost") || err == nil && strings.EqualFold(name, "localhost") {
 		return true
 	}
-	_, err := netip.ParseAddr(host)
-	return err == nil
+	address := host
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			address = inner
+		}
+	}
+	_, withPort := netip.ParseAddrPort(host)
+	_, withoutPort := netip.ParseAddr(address)
+	return host == "" || withPort == nil || withoutPort == nil
 }
 
 // bounded limits the time and the size of requests to the REST API.

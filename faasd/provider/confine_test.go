@@ -215,3 +215,28 @@ func TestRunnerThreads(t *testing.T) {
 		t.Error("a process was started after the end")
 	}
 }
+
+// BenchmarkFirstStart is the first process of a function, or the first after it
+// was idle for long: a thread is confined for it.
+func BenchmarkFirstStart(b *testing.B) {
+	dir := b.TempDir()
+	c, err := newConfinement(dir)
+	if err != nil {
+		b.Skip(err)
+	}
+	book, err := newLogBook("test", "openfaas-fn")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer book.leave()
+	r := newRunner(&spec{argv: []string{"/bin/true"}}, book, dir, c)
+	for b.Loop() {
+		cmd := r.command(b.Context())
+		if err := r.start(cmd); err != nil {
+			b.Fatal(err)
+		}
+		_ = cmd.Wait()
+		r.ended()
+		r.idle()
+	}
+}

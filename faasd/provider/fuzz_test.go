@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -216,6 +217,26 @@ func FuzzPath(f *testing.F) {
 			if decoded, err := url.PathUnescape(raw); err != nil || decoded != rest {
 				t.Errorf("%q has the rest %q, escaped as %q", text, rest, raw)
 			}
+		}
+	})
+}
+
+// A name that may lead anywhere is never taken for an address.
+func FuzzAddressHost(f *testing.F) {
+	for _, seed := range []string{"localhost:8080", "127.0.0.1", "[::1]:1", "evil.example", "", ":80", "[fe80::1%25lo]:1", "1.2.3.4.evil.example", "]["} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		if !addressHost(host) {
+			return
+		}
+		u := url.URL{Host: host}
+		name := u.Hostname()
+		if _, err := netip.ParseAddr(host); err == nil || host == "" || strings.EqualFold(name, "localhost") {
+			return
+		}
+		if _, err := netip.ParseAddr(name); err != nil {
+			t.Errorf("%q is called by the name %q", host, name)
 		}
 	})
 }

@@ -247,3 +247,17 @@ func TestHTTPEcho(t *testing.T) {
 	p.want(400, "--allow-processes", "PUT", "/system/functions",
 		object{"service": "e", "image": "http-echo", "envProcess": "dfaas-provider --listen 127.0.0.1:1"})
 }
+
+// BenchmarkHTTPEcho is a call of the catalogue's http-echo, on a kept connection.
+func BenchmarkHTTPEcho(b *testing.B) {
+	p := startNew(b)
+	p.want(202, "", "POST", "/system/functions", object{"service": "echo", "image": "http-echo"})
+	body := strings.Repeat("x", 100)
+	p.want(200, "x", "POST", "/function/echo", body)
+	before := cpuMillis(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.want(200, "x", "POST", "/function/echo", body)
+	}
+	b.ReportMetric((cpuMillis(b)-before)/float64(b.N), "CPU-ms/op")
+}
