@@ -14,7 +14,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check bench fuzz faults soak clean
+.PHONY: help setup build install demo up down test check bench fuzz faults systemd soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as te
 
 faults: setup build ## break every part of a node under load; writes docs/reliability.md (about 12 minutes)
 	bin/dfaas-emulator faults -o docs/reliability.md
+
+systemd: setup build ## the units under a real systemd: programs that hang are restarted (2 minutes, 4 the first time); as root
+	@deploy/setup.sh systemd-nspawn=systemd-container debootstrap=debootstrap
+	@deploy/systemd/watchdog.sh
 
 # Built as it is run nowhere else: with the race detector.
 SOAK ?= 30m

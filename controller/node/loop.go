@@ -86,7 +86,11 @@ func (l *loop) run(ctx context.Context) {
 			l.step(core.Tick{})
 		}
 		l.o.Systemd.Alive()
-		timer.Reset(l.core.Next().Sub(l.node.now()))
+		wait := l.core.Next().Sub(l.node.now())
+		if every := l.o.Systemd.Every(); every > 0 {
+			wait = min(wait, every)
+		}
+		timer.Reset(wait)
 	}
 }
 

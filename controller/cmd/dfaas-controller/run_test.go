@@ -21,6 +21,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/notify/notifytest"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -257,16 +258,72 @@ func TestFederation(t *testing.T) {
 	eventually(t, "a sends calls of dog to b again", forwarded)
 }
 
-// TestAloneWithoutAnything runs a controller that has nothing to talk to.
-func TestAloneWithoutAnything(t *testing.T) {
-	dir := t.TempDir()
+// lone is a controller that has nothing to talk to, its sockets in dir.
+func lone(t *testing.T, dir string) *edge {
 	conf := config.Default()
 	conf.OpenFederation, conf.MDNS = true, false
 	conf.Identity, conf.AdminSocket = filepath.Join(dir, "id"), filepath.Join(dir, "a")
 	conf.HAProxySocket, conf.SPOASocket = filepath.Join(dir, "h"), filepath.Join(dir, "s")
 	conf.HTTPAddress, conf.Gateway = "127.0.0.1:8081", "127.0.0.1:1"
 	conf.Listen, conf.Metrics = []string{"/ip4/127.0.0.1/tcp/0"}, freeAddress(t)
-	e := &edge{conf: conf, admin: api.NewClient(conf.AdminSocket)}
+	return &edge{conf: conf, admin: api.NewClient(conf.AdminSocket)}
+}
+
+// TestSystemd: systemd hears when the SPOA has its first table, that the loop
+// turns, however seldom it has something to do, and when the controller ends.
+func TestSystemd(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoa  func(t *testing.T, dir string)
+		ready bool
+	}{
+		"with a SPOA":         {func(t *testing.T, dir string) { startSPOA(t, dir+"/p", dir+"/s") }, true},
+		"with one that hangs": {hang, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const watchdog = 300 * time.Millisecond
+			environ, said := notifytest.Systemd(t, watchdog)
+			for _, line := range environ {
+				name, value, _ := strings.Cut(line, "=")
+				t.Setenv(name, value)
+			}
+			dir := t.TempDir()
+			tc.spoa(t, dir)
+			e := lone(t, dir)
+			e.conf.Period = 10 * time.Minute
+			e.start(t)
+			if tc.ready {
+				notifytest.Want(t, said, "READY=1")
+			}
+			notifytest.Want(t, said, "WATCHDOG=1")
+			start, signs := time.Now(), 10
+			for range signs {
+				notifytest.Want(t, said, "WATCHDOG=1")
+			}
+			if took := time.Since(start); took > time.Duration(signs)*watchdog {
+				t.Errorf("%d signs of life in %s: systemd would have ended it", signs, took)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- e.stop() }()
+			notifytest.Want(t, said, "STOPPING=1")
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// hang is a control socket where connections are made, and nobody answers.
+func hang(t *testing.T, dir string) {
+	l, err := net.Listen("unix", dir+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+}
+
+// TestAloneWithoutAnything runs a controller that has nothing to talk to.
+func TestAloneWithoutAnything(t *testing.T) {
+	e := lone(t, t.TempDir())
 	e.start(t)
 	eventually(t, "what is missing is shown", func() bool {
 		status, err := e.admin.Status(t.Context())
@@ -278,7 +335,7 @@ func TestAloneWithoutAnything(t *testing.T) {
 		}
 		return err == nil && broken == 3
 	})
-	resp, err := http.Get("http://" + conf.Metrics + "/metrics")
+	resp, err := http.Get("http://" + e.conf.Metrics + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

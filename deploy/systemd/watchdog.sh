@@ -1,0 +1,72 @@
+#!/bin/sh
+# The units under a real systemd: is what hangs for ever restarted, and does the journal know what is a warning?
+# It boots a Debian of its own in a container, made once in $TREE (about two minutes and 350 MB), with what `make install` put
+# there. Needs root, systemd-nspawn and debootstrap. Usage: deploy/systemd/watchdog.sh
+set -eu
+cd "$(dirname "$0")/../.."
+TREE=${TREE:-/var/tmp/dfaas-systemd}
+RESULT=$TREE/root/result
+
+if [ ! -e "$TREE/.made" ]; then
+    rm -rf "$TREE"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$TREE" >"$TREE.log" 2>&1 ||
+        { tail -5 "$TREE.log"; exit 1; }
+    touch "$TREE/.made"
+fi
+make --no-print-directory install DESTDIR="$TREE" PREFIX=/usr >/dev/null
+echo 'g haproxy -' >"$TREE/usr/lib/sysusers.d/haproxy.conf"
+echo 'd /var/lib/haproxy 0755 root root' >"$TREE/usr/lib/tmpfiles.d/0-haproxy.conf"
+cat >"$TREE/etc/dfaas/controller.yaml" <<YAML
+http_address: 127.0.0.1:8081
+open_federation: true
+mdns: false
+listen: [/ip4/127.0.0.1/tcp/31600]
+YAML
+
+# Inside, the test is a service of its own, which ends the container.
+cat >"$TREE/root/test" <<'SH'
+#!/bin/sh
+fail() { echo "FAIL: $*"; failed=1; }
+failed=0
+units="dfaas-spoa dfaas-controller dfaas-provider"
+for unit in $units; do
+    # Type=notify: this returns when the program has said that it is ready.
+    timeout 60 systemctl start $unit || fail "$unit does not start: $(journalctl -u $unit -o cat | tail -3)"
+done
+for unit in $units; do
+    eval "pid_$(echo $unit | tr - _)=$(systemctl show -P MainPID $unit)"
+    kill -STOP "$(systemctl show -P MainPID $unit)" || fail "$unit does not run"
+done
+start=$(date +%s)
+for unit in $units; do
+    eval "old=\$pid_$(echo $unit | tr - _)"
+    while :; do
+        now=$(systemctl show -P MainPID $unit)
+        [ "$now" != "$old" ] && [ "$now" != 0 ] && [ "$(systemctl is-active $unit)" = active ] && break
+        [ $(($(date +%s) - start)) -lt 90 ] || { fail "$unit still hangs after 90 s"; break; }
+        sleep 0.5
+    done
+    journalctl -u $unit -o cat | grep -q 'Watchdog timeout' || fail "$unit was not ended by the watchdog"
+    echo "$unit: hung, restarted and ready again after $(($(date +%s) - start)) s or less; $(systemctl show -P NRestarts $unit) restart"
+done
+# A controller without peers warns once that anybody may join; that it runs is no warning.
+journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q open_federation || fail "a warning has another priority"
+journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q 'dfaas-controller runs' && fail "no warning, but its priority"
+journalctl --no-pager -u dfaas-controller -o cat | grep -q '"time"' && fail "the journal has a second time"
+[ $failed = 0 ] && echo ok
+SH
+chmod +x "$TREE/root/test"
+cat >"$TREE/etc/systemd/system/test.service" <<'UNIT'
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '/root/test >/root/result 2>&1; systemctl --no-block poweroff'
+TimeoutStartSec=240
+UNIT
+mkdir -p "$TREE/etc/systemd/system/multi-user.target.wants"
+ln -sf ../test.service "$TREE/etc/systemd/system/multi-user.target.wants/test.service"
+rm -rf "$RESULT" "$TREE/var/log/journal"
+
+timeout 300 systemd-nspawn --quiet --directory="$TREE" --boot --register=no --keep-unit --private-network \
+    --machine="dfaas-$$" >"$TREE.log" 2>&1 </dev/null || true
+cat "$RESULT" 2>/dev/null || { echo "the container did not get as far as the test:"; tail -5 "$TREE.log"; exit 1; }
+tail -1 "$RESULT" | grep -qx ok
