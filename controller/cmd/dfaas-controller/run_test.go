@@ -64,7 +64,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			list = append(list, map[string]any{"name": name, "labels": map[string]string{"dfaas.maxrate": rate}})
 		}
 		json.NewEncoder(w).Encode(list)
-	case strings.HasPrefix(r.URL.Path, "/function/"):
+	case g.functions[strings.TrimPrefix(r.URL.Path, "/function/")] != "":
 		fmt.Fprint(w, g.name)
 	default:
 		http.NotFound(w, r)
