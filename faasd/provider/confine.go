@@ -39,12 +39,12 @@ const maxSiblings = 20_000
 // them, from each other's and the provider's memory and, with a kernel that can,
 // signals. It is Landlock, which needs no privileges. It is immutable.
 type confinement struct {
-	hidden []string // directories: absolute, without symbolic links
+	hidden []string // directories and files: absolute, without symbolic links
 	abi    int
 	scoped uint64
 }
 
-// newConfinement hides directories. It fails if this kernel cannot.
+// newConfinement hides directories, and files. It fails if this kernel cannot.
 func newConfinement(hidden ...string) (*confinement, error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
@@ -60,13 +60,13 @@ func newConfinement(hidden ...string) (*confinement, error) {
 			c.scoped = unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 		}
 	}
-	for _, dir := range hidden {
-		path, err := filepath.EvalSymlinks(dir)
+	for _, name := range hidden {
+		path, err := filepath.EvalSymlinks(name)
 		if err == nil {
 			path, err = filepath.Abs(path)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("hide %s: %w", dir, err)
+			return nil, fmt.Errorf("hide %s: %w", name, err)
 		}
 		if path == "/" {
 			return nil, errors.New("hide /: give the provider a directory of its own")

@@ -41,8 +41,12 @@ func startUnprivileged(t *testing.T) (p *childProvider, stateDir, authDir string
 		t.Skip(err)
 	}
 	stateDir, authDir = unprivilegedDir(t), unprivilegedDir(t)
+	vault := unprivilegedDir(t)
 	for name, text := range map[string]string{"basic-auth-user": "admin", "basic-auth-password": "open-sesame"} {
-		path := filepath.Join(authDir, name)
+		path := filepath.Join(vault, name)
+		if err := os.Symlink(path, filepath.Join(authDir, name)); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,6 +101,7 @@ func TestConfinement(t *testing.T) {
 	}
 	for _, command := range []string{
 		"cat " + authDir + "/basic-auth-password",
+		"cat $(readlink " + authDir + "/basic-auth-password)",
 		"cat " + stateDir + "/secrets/openfaas-fn/foreign",
 		"cat " + stateDir + "/secrets/openfaas-fn/own", // by its other name
 		"cat " + stateDir + "/mounts/*/foreign",

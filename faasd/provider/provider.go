@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -229,6 +230,9 @@ func (o *Options) confinement(dir *stateDir, logger zerolog.Logger) *confinement
 	hidden := []string{dir.path}
 	if o.BasicAuthDir != "" {
 		hidden = append(hidden, o.BasicAuthDir)
+		for _, name := range []string{"basic-auth-user", "basic-auth-password"} { // which may be links to elsewhere
+			hidden = append(hidden, filepath.Join(o.BasicAuthDir, name))
+		}
 	}
 	c, err := newConfinement(hidden...)
 	if err == nil {
