@@ -42,7 +42,7 @@ func judgeSync(f *Facts) Verdict {
 	const hint = "timedatectl set-ntp true, or run chrony; tokens go by what most nodes' clocks say"
 	switch {
 	case f.Clock.err != nil:
-		return warn(hint, "%s", oneLine(f.Clock.err))
+		return warn("timedatectl shows whether it is synchronised; in a container, on the host", "not checked: %s", oneLine(f.Clock.err))
 	case !f.Clock.synchronised:
 		return warn(hint, "nobody synchronises it")
 	default:
