@@ -81,8 +81,8 @@ func (f *startFacts) judgeAddress(b *bindFacts, a *addressFacts) Verdict {
 	case a.err == nil, errors.Is(a.err, listeners.ErrPrivileged):
 		return ok("free")
 	case errors.Is(a.err, listeners.ErrElsewhere):
-		return fail(fmt.Sprintf("set %s in %s to an address of this machine (%s), or without one, as :%d", b.setting, f.settings.File, addresses(f.own), a.Port()),
-			"%s is not an address of this machine%s", a.Addr(), consequence)
+		return warn(fmt.Sprintf("set %s in %s to an address of this machine (%s), or without one, as :%d", b.setting, f.settings.File, addresses(f.own), a.Port()),
+			"%s is not an address of this machine: HAProxy starts, and is not reached there before it is", a.Addr())
 	case !errors.Is(a.err, listeners.ErrTaken):
 		return fail(f.instead(b, a), "%s: %s", a, oneLine(a.err))
 	case len(a.others) > 0:

@@ -103,7 +103,7 @@ func TestStart(t *testing.T) {
 			n.settings[haproxy.EnvBind] = fmt.Sprintf(":%d", port)
 		}},
 		{"statistics", haproxy.EnvStats, Fail, me, "DFAAS_STATS", func(n *node) { n.settings[haproxy.EnvStats] = taken }},
-		{"elsewhere", haproxy.EnvBind, Fail, "192.0.2.77 is not an address of this machine", "DFAAS_BIND", func(n *node) {
+		{"elsewhere", haproxy.EnvBind, Warn, "192.0.2.77 is not an address of this machine: HAProxy starts", "DFAAS_BIND", func(n *node) {
 			n.settings[haproxy.EnvBind] = "192.0.2.77:8081"
 		}},
 		{"opened twice", haproxy.EnvBind, Fail, "haproxy.cfg:5 opens 127.0.0.1:", "DFAAS_BIND", func(n *node) {
