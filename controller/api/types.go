@@ -17,6 +17,17 @@ type Status struct {
 	TableVersion uint64   `json:"table_version"`
 	// Components tells how each part this controller talks to is doing.
 	Components []Component `json:"components"`
+	// RefusedBy are the peers that refuse what this node announces, each with its
+	// reason. It is what they say.
+	RefusedBy []Refusal `json:"refused_by,omitempty"`
+	// Warnings are limits that are nearly reached, or reached.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Refusal is a peer's word that it refuses this node's announcements.
+type Refusal struct {
+	Peer   string `json:"peer"`
+	Reason string `json:"reason"`
 }
 
 // Component is one part as seen by the controller: spoa, haproxy, gateway, overlay.

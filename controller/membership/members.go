@@ -86,6 +86,7 @@ type Options struct {
 // Counts is what Members has counted since it was made.
 type Counts struct {
 	Alive   int               // members now
+	Max     int               // members that there may be
 	Refused map[string]uint64 // well-formed announcements not accepted, by Reason constant
 }
 
@@ -110,7 +111,7 @@ func New(o Options) *Members {
 }
 
 // Counts returns a copy of the counters.
-func (m *Members) Counts() Counts { return Counts{Alive: m.alive, Refused: maps.Clone(m.refused)} }
+func (m *Members) Counts() Counts { return Counts{Alive: m.alive, Max: m.o.MaxMembers, Refused: maps.Clone(m.refused)} }
 
 // Via is how an announcement reached this node.
 type Via struct {

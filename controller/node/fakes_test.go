@@ -299,12 +299,13 @@ type fakeNet struct {
 }
 
 type fakeOverlay struct {
-	net      *fakeNet
-	id       string
-	messages chan overlay.Message
-	mute     bool // nothing goes out or comes in
-	err      error
-	sent     []wire.Announcement
+	net       *fakeNet
+	id        string
+	messages  chan overlay.Message
+	refusedBy membership.Refusals
+	mute      bool // nothing goes out or comes in
+	err       error
+	sent      []wire.Announcement
 }
 
 func newFakeNet() *fakeNet { return &fakeNet{nodes: map[string]*fakeOverlay{}} }
@@ -362,6 +363,24 @@ func (o *fakeOverlay) Peers() []overlay.PeerInfo {
 }
 
 func (o *fakeOverlay) Refused() []membership.Refusal { return nil }
+
+func (o *fakeOverlay) Refuse(list []membership.Refusal) {
+	o.net.mu.Lock()
+	defer o.net.mu.Unlock()
+	for _, other := range o.net.nodes {
+		for _, r := range list {
+			if r.Peer == other.id {
+				other.refusedBy.Add(r.Last, o.id, r.Reason)
+			}
+		}
+	}
+}
+
+func (o *fakeOverlay) RefusedBy() []membership.Refusal {
+	o.net.mu.Lock()
+	defer o.net.mu.Unlock()
+	return o.refusedBy.List(time.Now())
+}
 
 func (o *fakeOverlay) setMute(mute bool) {
 	o.net.mu.Lock()

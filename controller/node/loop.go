@@ -31,6 +31,7 @@ type loop struct {
 	wall      time.Duration // this machine's clock minus the node's time
 	connected int
 	servers   map[string]haproxy.State // by peer id, as HAProxy said last
+	limit     limit                    // of members, as logged last
 }
 
 func newLoop(n *Node, spoa *spoaKeeper, proxy *haproxyKeeper, voice *publisher) *loop {
@@ -116,7 +117,10 @@ func (l *loop) look() {
 		l.wall = wall
 		l.step(core.ClockSet{Wall: wall})
 	}
-	if !l.o.HasBootstrap || len(l.node.snapshot.Load().Alive) > 0 {
+	view := &l.node.snapshot.Load().View
+	l.o.Overlay.Refuse(refusedLately(view))
+	l.limit = l.limit.log(l.o.Log, view.Members)
+	if !l.o.HasBootstrap || len(view.Alive) > 0 {
 		return // whom one hears, one has reached
 	}
 	if connected := len(l.o.Overlay.Peers()); connected != l.connected {

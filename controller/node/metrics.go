@@ -23,8 +23,8 @@ type metrics struct {
 
 // members collects what membership counted, which the loop alone may ask.
 type members struct {
-	alive, refused *prometheus.Desc
-	counts         *atomic.Pointer[membership.Counts]
+	alive, limit, refused *prometheus.Desc
+	counts                *atomic.Pointer[membership.Counts]
 }
 
 var _ prometheus.Collector = members{}
@@ -32,6 +32,7 @@ var _ prometheus.Collector = members{}
 func newMembers() members {
 	return members{
 		alive:   prometheus.NewDesc("dfaas_members_alive", "Peers whose announcements are current.", nil, nil),
+		limit:   prometheus.NewDesc("dfaas_members_limit", "Peers that this node keeps at most.", nil, nil),
 		refused: prometheus.NewDesc("dfaas_announcements_refused_total", "Well-formed announcements not accepted, by reason.", []string{"reason"}, nil),
 		counts:  new(atomic.Pointer[membership.Counts]),
 	}
@@ -40,6 +41,7 @@ func newMembers() members {
 // Describe implements prometheus.Collector.
 func (m members) Describe(out chan<- *prometheus.Desc) {
 	out <- m.alive
+	out <- m.limit
 	out <- m.refused
 }
 
@@ -50,6 +52,7 @@ func (m members) Collect(out chan<- prometheus.Metric) {
 		counts = &membership.Counts{}
 	}
 	out <- prometheus.MustNewConstMetric(m.alive, prometheus.GaugeValue, float64(counts.Alive))
+	out <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(counts.Max))
 	for reason, n := range counts.Refused {
 		out <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n), reason)
 	}

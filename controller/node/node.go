@@ -37,6 +37,10 @@ type Overlay interface {
 	Addrs() []string
 	Peers() []overlay.PeerInfo
 	Refused() []membership.Refusal
+	// Refuse has the overlay tell those peers that their announcements are
+	// refused, and RefusedBy returns which peers have told this node so.
+	Refuse(list []membership.Refusal)
+	RefusedBy() []membership.Refusal
 }
 
 // Options is all that a node is made of.

@@ -45,6 +45,12 @@ func (n *Node) Status() api.Status {
 	if s.GatewayUp {
 		status.Functions = len(s.Functions)
 	}
+	for _, r := range o.Overlay.RefusedBy() {
+		status.RefusedBy = append(status.RefusedBy, api.Refusal{Peer: r.Peer, Reason: r.Reason})
+	}
+	if warning := limitOf(s.Members).warning(s.Members); warning != "" {
+		status.Warnings = append(status.Warnings, warning)
+	}
 	return status
 }
 

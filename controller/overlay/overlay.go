@@ -64,6 +64,7 @@ type Overlay struct {
 	keeper     *keeper
 	refused    *refusals
 	duplicates *duplicates
+	notices    *notices
 	metrics    *metrics
 	messages   chan Message
 
@@ -115,6 +116,7 @@ func (o *Overlay) start(s settings) (err error) {
 		authors: make(map[peer.ID]*author),
 	}
 	o.duplicates = &duplicates{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
+	o.notices = newNotices(o, s.Federation)
 	o.keeper = newKeeper(o, s.bootstrap)
 	events, err := o.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 )
 
 // tend does the housekeeping: it measures round-trip times, of new peers soon
-// and of all peers from time to time, and sweeps the gate.
+// and of all peers from time to time, sweeps the gate, and tells peers that they are refused.
 func (o *Overlay) tend() {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
@@ -25,6 +25,7 @@ func (o *Overlay) tend() {
 	for {
 		now := time.Now()
 		o.gate.sweep(now)
+		o.notices.tell(now)
 		o.measure(measured, now)
 		select {
 		case <-o.ctx.Done():

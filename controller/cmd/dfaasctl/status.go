@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			if a.format == formatJSON {
-				return printJSON(a.Out, shown{status, addressWarnings(status)})
+				return printJSON(a.Out, shown{status, slices.Concat(status.Warnings, addressWarnings(status))})
 			}
 			if err := statusTable(status).write(a.Out); err != nil {
 				return err
@@ -82,8 +83,11 @@ func statusTable(s api.Status) table {
 	t.add("Peers", fmt.Sprintf("%d alive", s.Peers))
 	t.add("Functions", fmt.Sprintf("%d deployed here", s.Functions))
 	t.add("Table", fmt.Sprintf("version %d", s.TableVersion))
-	for _, warning := range addressWarnings(s) {
+	for _, warning := range slices.Concat(s.Warnings, addressWarnings(s)) {
 		t.add("Warning", warning)
+	}
+	if n := len(s.RefusedBy); n > 0 {
+		t.add("Refused by", fmt.Sprintf("%d of the peers; one of them says: it %s", n, s.RefusedBy[0].Reason))
 	}
 	label := "Addresses"
 	for _, address := range s.Addresses {

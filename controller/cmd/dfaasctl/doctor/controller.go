@@ -52,6 +52,8 @@ func controllerChecks() []check {
 		{"controller parts", judgeComponents},
 		{"peers", judgePeers},
 		{"refused peers", judgeRefused},
+		{"refused by peers", judgeRefusedBy},
+		{"limits", judgeMemberLimit},
 		{"peers' servers", judgeServers},
 	}
 }
@@ -172,6 +174,37 @@ func judgeRefused(f *Facts) Verdict {
 		return skip()
 	}
 	return warn(strings.Join(hints, "; "), "%s", few(refused))
+}
+
+// judgeRefusedBy reports what peers have against this node. It is their word, so no
+// more than a warning.
+func judgeRefusedBy(f *Facts) Verdict {
+	refusals := f.Controller.status.RefusedBy
+	if f.Controller.err != nil || len(refusals) == 0 {
+		return skip()
+	}
+	var said, hints []string
+	for _, r := range refusals {
+		said = append(said, fmt.Sprintf("%s says that this node %s", r.Peer, r.Reason))
+		hint := "look at dfaasctl peers on the peer"
+		if strings.Contains(r.Reason, "http_address") {
+			hint = "set http_address here to the address that peers see, or add it to allow_addresses on the peer"
+		} else if strings.Contains(r.Reason, "peer_tls") {
+			hint = "set peer_tls the same on all nodes"
+		}
+		if !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	return warn(strings.Join(hints, "; "), "%s", few(said))
+}
+
+func judgeMemberLimit(f *Facts) Verdict {
+	warnings := f.Controller.status.Warnings
+	if f.Controller.err != nil || len(warnings) == 0 {
+		return skip()
+	}
+	return warn("docs/operate.md says what each limit is for", "%s", few(warnings))
 }
 
 func refusalHint(reason string) string {

@@ -63,7 +63,7 @@ func TestHealthyNodeIsAllOK(t *testing.T) {
 		}
 	}
 	// All but those that speak up only when something is noteworthy.
-	if want := len(checks()) - len([]string{"refused peers", "spoa refusals", "function limits"}); len(results) != want {
+	if want := len(checks()) - len([]string{"refused peers", "refused by peers", "limits", "spoa refusals", "function limits"}); len(results) != want {
 		t.Errorf("%d results, want %d", len(results), want)
 	}
 	if Failures(results) != 0 {
@@ -127,6 +127,12 @@ func TestVerdicts(t *testing.T) {
 		{"refused peers", Warn, peerA, "add those that belong here", refuse("not on the allow list")},
 		{"refused peers", Warn, peerA, "correct http_address there", refuse("announces 192.0.2.1:80, but is connected from 10.1.1.1: correct its http_address, or add 192.0.2.1 to allow_addresses here")},
 		{"refused peers", Warn, peerA, "set peer_tls", refuse("wants TLS between HAProxies, this node does not: set peer_tls the same on all nodes")},
+		{"refused by peers", Warn, peerA + " says that this node announces 192.0.2.10:8081", "set http_address here", func(f *Facts) {
+			f.Controller.status.RefusedBy = []api.Refusal{{Peer: peerA, Reason: "announces 192.0.2.10:8081, but is connected from 10.1.1.1: correct its http_address"}}
+		}},
+		{"limits", Warn, "members: 256 are alive", "docs/operate.md", func(f *Facts) {
+			f.Controller.status.Warnings = []string{"members: 256 are alive, which is the limit"}
+		}},
 		{"refused peers", Warn, peerA, "same identity.key", refuse("another node uses this node's identity")},
 		{"refused peers", Warn, peerA, "docs/operate.md", refuse("announces too often")},
 		{"refused peers", Warn, peerA, "compare the keys: federation_key must hold the same on all nodes (sha256sum), and the id in bootstrap be that node's (dfaasctl id); set peer_tls",
