@@ -111,7 +111,9 @@ func New(o Options) *Members {
 }
 
 // Counts returns a copy of the counters.
-func (m *Members) Counts() Counts { return Counts{Alive: m.alive, Max: m.o.MaxMembers, Refused: maps.Clone(m.refused)} }
+func (m *Members) Counts() Counts {
+	return Counts{Alive: m.alive, Max: m.o.MaxMembers, Refused: maps.Clone(m.refused)}
+}
 
 // Via is how an announcement reached this node.
 type Via struct {

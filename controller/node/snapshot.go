@@ -71,7 +71,9 @@ func (n *Node) Peers() []api.Peer {
 	s := n.snapshot.Load()
 	rows := make(map[string]api.Peer)
 	connected := n.options.Overlay.Peers()
-	for _, r := range slices.Concat(n.options.Overlay.Refused(), s.Refused) {
+	refused, moreRefused := latest(slices.Concat(n.options.Overlay.Refused(), s.Refused), maxRefusedRows)
+	gone, moreGone := withoutVisitors(s.Gone)
+	for _, r := range refused {
 		rows[r.Peer] = api.Peer{ID: r.Peer, State: "refused", AgeMillis: -1, Reason: r.Reason}
 	}
 	for _, p := range connected {
@@ -79,7 +81,7 @@ func (n *Node) Peers() []api.Peer {
 			rows[p.ID] = api.Peer{ID: p.ID, State: "connected", AgeMillis: -1}
 		}
 	}
-	for _, m := range s.Gone {
+	for _, m := range gone {
 		if row, other := rows[m.ID]; !other || row.State == "connected" {
 			rows[m.ID] = s.member(m, "expired")
 		}
@@ -92,7 +94,54 @@ func (n *Node) Peers() []api.Peer {
 		row.RTTMicros = p.RTT.Microseconds()
 		rows[p.ID] = row
 	}
-	return slices.Collect(maps.Values(rows))
+	return append(slices.Collect(maps.Values(rows)), summaries(moreRefused, moreGone)...)
+}
+
+const (
+	// maxRefusedRows and maxVisitorRows are how many of those that are turned away,
+	// and of those that are gone and were here for less than visit, have a row of
+	// their own. Somebody who makes up identities must not bury the others.
+	maxRefusedRows = 32
+	maxVisitorRows = 16
+	visit          = time.Minute
+	// others is in place of a peer id in the row of the rest.
+	others = "others"
+)
+
+// latest returns the latest refusals, and how many are left out.
+func latest(all []membership.Refusal, most int) (list []membership.Refusal, left int) {
+	if len(all) <= most {
+		return all, 0
+	}
+	list = slices.SortedStableFunc(slices.Values(all), func(a, b membership.Refusal) int { return b.Last.Compare(a.Last) })
+	return list[:most], len(all) - most
+}
+
+// withoutVisitors leaves out members that were here for a moment, but for the latest.
+func withoutVisitors(gone []membership.Member) (list []membership.Member, left int) {
+	list = slices.SortedStableFunc(slices.Values(gone), func(a, b membership.Member) int { return b.LastSeen.Compare(a.LastSeen) })
+	visitors := 0
+	list = slices.DeleteFunc(list, func(m membership.Member) bool {
+		if m.LastSeen.Sub(m.Since) >= visit {
+			return false
+		}
+		visitors++
+		return visitors > maxVisitorRows
+	})
+	return list, max(0, visitors-maxVisitorRows)
+}
+
+// summaries are the rows of those that have none.
+func summaries(refused, gone int) (rows []api.Peer) {
+	if refused > 0 {
+		rows = append(rows, api.Peer{ID: others, State: "refused", AgeMillis: -1, Reason: fmt.Sprintf("%d more were turned away", refused)})
+	}
+	if gone > 0 {
+		rows = append(rows, api.Peer{
+			ID: others, State: "expired", AgeMillis: -1, Reason: fmt.Sprintf("%d more, each here for less than a minute", gone),
+		})
+	}
+	return rows
 }
 
 // member is a row of a node that has announced itself.

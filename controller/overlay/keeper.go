@@ -33,8 +33,9 @@ const (
 	// and not for long: those that are there will be heard of again.
 	forgetHearsayAfter = 10 * time.Minute
 	maxHearsay         = 128
-	// What a packet on the local network says of a peer never met may be made up,
-	// too. Fewer of these are kept, and none that was dialled in vain twice.
+	// What a packet on the local network says of a peer may be made up, too, and
+	// who was connected for a moment only may be one of many that somebody throws
+	// away. Fewer of these are kept, and none that was dialled in vain twice.
 	maxStrangers  = 64
 	strangerTries = 2
 	maxDials      = 8 // at a time
@@ -47,7 +48,7 @@ type target struct {
 	addrs     []ma.Multiaddr // others where it was found, or connected last
 	bootstrap bool           // never given up
 	hearsay   bool           // others relayed what it announced, nothing else is known of it
-	stranger  netip.Addr     // source of the packet that told of it, if nothing else is known of it
+	stranger  netip.Addr     // from where one hears of it that was never connected for long; else zero
 	failed    int            // dials of a stranger in vain
 	connected bool
 	opened    time.Time     // when connected was last seen to begin
@@ -65,6 +66,7 @@ type keeper struct {
 	self      peer.ID
 	connected func(peer.ID) bool
 	addrs     func(peer.ID) []ma.Multiaddr // where the peer is, or was until just now
+	source    func(peer.ID) netip.Addr     // from where it is connected; never the zero Addr
 	dial      func(context.Context, peer.AddrInfo) error
 	dropped   func(peer.ID) // told of connections that did not last
 	log       zerolog.Logger
@@ -79,7 +81,8 @@ type keeper struct {
 type found struct {
 	info    peer.AddrInfo
 	hearsay bool
-	source  netip.Addr // of the packet on the local network that told of it
+	met     bool       // it is connected, or was until just now
+	source  netip.Addr // of that connection, or of the packet that told of it
 }
 
 // dialled is the outcome of one dial.
@@ -95,6 +98,7 @@ func newKeeper(o *Overlay, bootstrap []peer.AddrInfo) *keeper {
 		self:      o.host.ID(),
 		connected: o.connected,
 		addrs:     o.host.Peerstore().Addrs,
+		source:    o.source,
 		dial:      o.dial,
 		dropped:   o.dropped,
 		log:       o.log,
@@ -166,12 +170,15 @@ func (k *keeper) add(f found, when time.Time) {
 		if t.hearsay { // it is there, after all
 			t.hearsay, t.since, t.next, t.stranger = false, when, when, f.source
 		}
+		if !f.source.IsValid() { // somebody trusted names it
+			t.stranger = netip.Addr{}
+		}
 		if t.moved(f.info.Addrs) && t.next.After(when.Add(firstRetry)) {
 			t.next = when.Add(firstRetry)
 		}
 	case t != nil || f.hearsay && k.hearsay() >= maxHearsay:
-	case f.source.IsValid() && !k.makeRoomFor(f.source):
-	case len(k.targets) >= maxTargets && (f.hearsay || f.source.IsValid() || !k.makeRoom()):
+	case !f.met && f.source.IsValid() && !k.makeRoomFor(f.source):
+	case len(k.targets) >= maxTargets && (f.hearsay || !f.met && f.source.IsValid() || !k.makeRoom()):
 	default:
 		t = &target{info: peer.AddrInfo{ID: f.info.ID}, hearsay: f.hearsay, stranger: f.source, since: when, next: when}
 		t.moved(f.info.Addrs)
@@ -198,14 +205,14 @@ func (k *keeper) makeRoom() bool {
 	return true
 }
 
-// makeRoomFor gives up a stranger, if there are too many, of the source that has
+// makeRoomFor gives up a stranger out of reach, if there are too many, of the source that has
 // told of the most, and reports whether one more from this source may be kept:
 // whoever makes peers up makes room for those that others tell of.
 func (k *keeper) makeRoomFor(source netip.Addr) bool {
 	strangers, most := 0, 0
 	count := make(map[netip.Addr]int)
 	for _, t := range k.targets {
-		if t.stranger.IsValid() {
+		if t.stranger.IsValid() && !t.connected {
 			strangers++
 			count[t.stranger]++
 			most = max(most, count[t.stranger])
@@ -257,7 +264,7 @@ func (k *keeper) hearsay() int {
 
 // changed follows a peer that was connected or lost.
 func (k *keeper) changed(id peer.ID, now time.Time) {
-	k.add(found{info: peer.AddrInfo{ID: id}}, now)
+	k.add(found{info: peer.AddrInfo{ID: id}, met: true, source: k.source(id)}, now)
 	if t := k.targets[id]; t != nil {
 		k.observe(t, now)
 	}
@@ -297,7 +304,7 @@ func (k *keeper) observe(t *target, now time.Time) {
 	t.connected = k.connected(t.info.ID)
 	switch {
 	case t.connected && !was:
-		t.opened, t.hearsay, t.stranger = now, false, netip.Addr{}
+		t.opened, t.hearsay = now, false
 		return
 	case t.connected || !was:
 		return
@@ -308,9 +315,12 @@ func (k *keeper) observe(t *target, now time.Time) {
 	t.lasted = max(t.lasted, lasted)
 	if lasted < stable {
 		k.turnedAway(t, now)
+		if t.stranger.IsValid() && !t.dialling && (len(t.addrs) == 0 || !k.makeRoomFor(t.stranger)) {
+			delete(k.targets, t.info.ID)
+		}
 		return
 	}
-	t.dropped, t.since = 0, now
+	t.dropped, t.since, t.stranger = 0, now, netip.Addr{}
 	t.outOfReach(now)
 }
 
@@ -321,6 +331,7 @@ func (t *target) outOfReach(now time.Time) { t.postpone(now, now.Sub(t.since)/re
 // next dial the longer the more there were.
 func (k *keeper) turnedAway(t *target, now time.Time) {
 	k.dropped(t.info.ID)
+	t.failed++
 	t.postpone(now, firstRetry<<min(t.dropped, 16))
 	t.dropped++
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -38,6 +39,7 @@ func keep(ctx context.Context, w *world, bootstrap ...peer.ID) *keeper {
 		self:      "self",
 		connected: w.isConnected,
 		addrs:     func(peer.ID) []ma.Multiaddr { return w.addrs },
+		source:    func(peer.ID) netip.Addr { return netip.MustParseAddr("192.0.2.1") },
 		dropped:   w.drop,
 		log:       zerolog.Nop(),
 		targets:   make(map[peer.ID]*target),
@@ -317,7 +319,7 @@ func TestPeerThatMovedIsDialledWhereItIs(t *testing.T) {
 // peer that was lost nor from one that is found.
 func TestPassersByLeaveRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{}
+		w := &world{addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}}
 		k := keep(t.Context(), w)
 		w.connect("old friend", true)
 		after(time.Minute)
@@ -331,7 +333,7 @@ func TestPassersByLeaveRoom(t *testing.T) {
 		}
 		k.want(peer.AddrInfo{ID: "found"})
 		synctest.Wait()
-		if n := len(k.targets); n != maxTargets || k.targets["old friend"] == nil || k.targets["found"] == nil {
+		if n := len(k.targets); n > maxStrangers+2 || k.targets["old friend"] == nil || k.targets["found"] == nil {
 			t.Errorf("%d targets, lost one kept: %v, found one added: %v", n, k.targets["old friend"] != nil, k.targets["found"] != nil)
 		}
 	})
@@ -400,10 +402,43 @@ func TestHearsayThatIsTrue(t *testing.T) {
 		if n := k.hearsay(); n != 1 {
 			t.Errorf("%d are known by hearsay, want 1", n)
 		}
+		after(stable)
 		w.connect("connected", false)
 		after(forgetHearsayAfter + 4*lastRetry)
 		if k.targets["found"] == nil || k.targets["connected"] == nil || k.targets["neither"] != nil {
 			t.Errorf("kept: %v", k.targets)
+		}
+	})
+}
+
+// Hundreds of identities are connected for a moment each, and never again. They are
+// given up after two dials, and leave alone who was connected for longer.
+func TestThrowAwayIdentitiesAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}}
+		k := keep(t.Context(), w)
+		w.connect("member", true)
+		after(stable)
+		const many = 500
+		for i := range many {
+			id := peer.ID(fmt.Sprint("throw-away-", i))
+			w.connect(id, true)
+			after(20 * time.Millisecond)
+			w.connect(id, false)
+			synctest.Wait()
+			if n := len(k.targets); n > maxStrangers+2 {
+				t.Fatalf("%d targets", n)
+			}
+		}
+		w.connect("member", false)
+		after(time.Minute)
+		if k.targets["member"] == nil || len(k.targets) != 1 {
+			t.Errorf("kept: %d targets, of them the member: %v", len(k.targets), k.targets["member"] != nil)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if n := len(w.dials); n > strangerTries*many+100 {
+			t.Errorf("%d dials", n)
 		}
 	})
 }

@@ -217,7 +217,17 @@ func (o *Overlay) Join(ctx context.Context, addr string) (id string, err error) 
 	if err := o.probe(ctx, info); err != nil {
 		return "", fmt.Errorf("%s is connected already, but cannot be reached at %s: %s", info.ID, addr, o.explain(info.ID, err))
 	}
+	o.keeper.want(info)
 	return info.ID.String(), nil
+}
+
+// source returns from where the peer is connected, the unspecified address if it is
+// not.
+func (o *Overlay) source(id peer.ID) netip.Addr {
+	for _, ip := range o.remoteIPs(id) {
+		return ip
+	}
+	return netip.IPv6Unspecified()
 }
 
 // probe returns nil if the connected peer is at one of the addresses.
