@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// maxPath is the longest path of a socket that Linux accepts, in bytes.
-const maxPath = 107
+// MaxPath is the longest path of a socket that Linux accepts, in bytes.
+const MaxPath = 107
 
 // Listen opens a listening socket at path, with that mode and, unless it is "",
 // that group (name or number). A socket on which nobody listens any more is
@@ -27,8 +27,8 @@ func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
 	switch {
 	case path == "":
 		return nil, errors.New("no path of a socket is given")
-	case len(path) > maxPath:
-		return nil, fmt.Errorf("%s has %d bytes, the path of a socket may have %d: use a shorter directory, or a relative path", path, len(path), maxPath)
+	case len(path) > MaxPath:
+		return nil, fmt.Errorf("%s has %d bytes, the path of a socket may have %d: use a shorter directory, or a relative path", path, len(path), MaxPath)
 	}
 	gid, err := groupID(group)
 	if err != nil {

@@ -28,7 +28,7 @@ func judgeConfig(f *Facts) Verdict {
 	case f.ConfigError != nil:
 		return fail(hint, "%s", strings.TrimSpace(oneLine(f.ConfigError)))
 	case shut:
-		return fail(block.hint(), "dfaas-controller will not start: %s", block)
+		return fail(block.hint(), "%s: %s", f.noStart(), block)
 	case f.ConfigFile == "":
 		return ok("valid, without a file")
 	default:

@@ -60,6 +60,14 @@ func trustChecks() []check {
 	}
 }
 
+// noStart is what comes of a file that is not there or cannot be read.
+func (f *Facts) noStart() string {
+	if f.Controller.err == nil {
+		return "dfaas-controller would not start again"
+	}
+	return "dfaas-controller will not start"
+}
+
 func judgeIdentity(f *Facts) Verdict {
 	path, running := f.Config.Identity, f.Controller.status.NodeID
 	block, shut := denied(f.Trust.identityAccess)
@@ -75,7 +83,7 @@ func judgeIdentity(f *Facts) Verdict {
 		return warn("name the controller's configuration with --config; if it is the right one, restart dfaas-controller",
 			"%s is %s, the controller runs as %s", path, t.identityID, running)
 	case shut:
-		return fail(block.hint(), "dfaas-controller will not start: %s", block)
+		return fail(block.hint(), "%s: %s", f.noStart(), block)
 	default:
 		return ok("%s, mode 0600", path)
 	}
@@ -89,11 +97,11 @@ func judgeFederationKey(f *Facts) Verdict {
 		return skip()
 	case errors.Is(t.keyErr, fs.ErrNotExist):
 		return fail("copy it from another member; only the first node of a new federation makes one: dfaasctl keygen "+path,
-			"no %s: dfaas-controller will not start", path)
+			"no %s: %s", path, f.noStart())
 	case t.keyErr != nil:
 		return unreachable(t.keyErr, "it must be a swarm key of mode 0600 that belongs to the controller's user")
 	case shut:
-		return fail(block.hint(), "dfaas-controller will not start: %s", block)
+		return fail(block.hint(), "%s: %s", f.noStart(), block)
 	default:
 		return ok("%s, mode 0600", path)
 	}
