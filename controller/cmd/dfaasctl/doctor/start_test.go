@@ -151,7 +151,7 @@ func TestRestart(t *testing.T) {
 	n.expect(haproxy.EnvBind, OK, "which HAProxy has now", "")
 }
 
-// TestDoctorFindsTheName: a gateway that cannot be looked up is named.
+// A gateway that cannot be looked up is named.
 func TestGatewayThatDoesNotResolve(t *testing.T) {
 	v := lookUp(t.Context(), "faasd.invalid:8080").judge("DFAAS_GATEWAY")
 	if v.Level != Fail || !strings.Contains(v.Finding, "faasd.invalid does not resolve") {
