@@ -13,6 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/internal/strictjson"
+
 	"github.com/dfaas/dfaas/internal/httpserve"
 )
 
@@ -122,16 +124,16 @@ func joinProblem(err error) *Problem {
 	}
 }
 
-// decodeJoin reads exactly one JoinRequest and nothing else.
+// decodeJoin reads exactly one JoinRequest. What a newer dfaasctl says besides is
+// ignored.
 func decodeJoin(body io.Reader) (JoinRequest, error) {
 	var request JoinRequest
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil {
-		return JoinRequest{}, bodyProblem(err)
+	data, err := io.ReadAll(body)
+	if err == nil {
+		_, err = strictjson.Lenient(data, &request)
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return JoinRequest{}, bodyProblem(errors.New("more than one JSON document"))
+	if err != nil {
+		return JoinRequest{}, bodyProblem(err)
 	}
 	if err := checkAddress(request.Address); err != nil {
 		return JoinRequest{}, &Problem{http.StatusBadRequest, err.Error()}

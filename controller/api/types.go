@@ -40,8 +40,12 @@ type Component struct {
 
 // Peer is one row of GET /v1/peers.
 type Peer struct {
-	ID       string `json:"id"`
-	State    string `json:"state"` // alive, expired, connected (no announcement yet), refused
+	ID string `json:"id"`
+	// State is alive, expired, connected (no announcement yet), refused, or newer: it
+	// speaks a protocol that this node does not understand.
+	State string `json:"state"`
+	// Protocol is the version of gossip that it speaks; 0: not known.
+	Protocol int    `json:"protocol,omitempty"`
 	HTTP     string `json:"http,omitempty"`
 	Strategy string `json:"strategy,omitempty"`
 	// AgeMillis is the time since its last announcement; -1: none.

@@ -3,6 +3,7 @@ package core
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
@@ -92,9 +93,11 @@ func differs(before, now float64) bool {
 func (c *Core) onAnnounced(now time.Time, e Announced) {
 	c.publishErr = e.Err
 	c.checkOverlay(now)
-	if e.Dropped > 0 {
-		c.log(Debug, "not all functions fit into the announcement", Field{"dropped", e.Dropped})
+	if len(e.Left) > 0 && !slices.Equal(e.Left, c.unannounced) {
+		c.log(Warn, "functions are not announced to all members: there are too many, or members of an older version do not know such names",
+			Field{"functions", len(e.Left)}, Field{"first", e.Left[0]})
 	}
+	c.unannounced = e.Left
 }
 
 // speak announces this node.

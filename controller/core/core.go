@@ -136,18 +136,19 @@ type Core struct {
 	answers    map[string]estimate.Answers
 	ofGateway  estimate.Answers
 
-	plan       strategy.Plan
-	observed   strategy.Observation // that the plan is of
-	judgements uint64               // of trust, by then
-	changed    bool                 // peers or servers, since then
-	planned    time.Time            // when that was, or the expectations of it were noted
-	announcer  announcer
-	publishErr error // of the last announcement
-	newcomers  bool  // somebody joined who has not heard of this node
-	tables     tables
-	wanted     []Peer // servers, as asked for last
-	clockWrong time.Duration
-	clocksLied time.Duration
+	plan        strategy.Plan
+	observed    strategy.Observation // that the plan is of
+	judgements  uint64               // of trust, by then
+	changed     bool                 // peers or servers, since then
+	planned     time.Time            // when that was, or the expectations of it were noted
+	announcer   announcer
+	publishErr  error    // of the last announcement
+	unannounced []string // functions that not all members are told of
+	newcomers   bool     // somebody joined who has not heard of this node
+	tables      tables
+	wanted      []Peer // servers, as asked for last
+	clockWrong  time.Duration
+	clocksLied  time.Duration
 }
 
 // New returns a core that starts now. Its first Step is due at once.

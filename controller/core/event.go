@@ -61,8 +61,8 @@ type Heard struct {
 
 // Announced is what became of Effects.Announce.
 type Announced struct {
-	Dropped int // offers that did not fit
-	Err     error
+	Left []string // functions for which there was no room
+	Err  error
 }
 
 // Connected is how many nodes this one is connected to, when that has changed.

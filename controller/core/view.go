@@ -7,6 +7,7 @@ import (
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // View is a core's state as others may read it. It is never changed afterwards.
@@ -16,6 +17,8 @@ type View struct {
 	TableVersion uint64      // accepted last
 	GatewayUp    bool
 	Functions    []Function // deployed here
+	Unannounced  []string   // functions that not all members are told of, sorted
+	SPOANewest   int        // version of tables that the SPOA understands; 0: it does not say
 	Alive, Gone  []membership.Member
 	Refused      []membership.Refusal
 	Members      membership.Counts
@@ -27,12 +30,18 @@ type View struct {
 
 // View returns the state now.
 func (c *Core) View(now time.Time) View {
+	newest := table.Newest()
+	if c.report != nil {
+		newest = c.report.TableNewest
+	}
 	return View{
 		At:           now,
 		Components:   []Component{c.spoa, c.haproxy, c.gatewayUp, c.overlay},
 		TableVersion: c.tables.accepted,
 		GatewayUp:    c.gateway.up(),
 		Functions:    c.gateway.functions,
+		Unannounced:  c.unannounced,
+		SPOANewest:   newest,
 		Alive:        c.o.Members.Alive(),
 		Gone:         c.o.Members.Gone(),
 		Refused:      c.o.Members.Refused(now),

@@ -55,6 +55,7 @@ type Member struct {
 	ID       string
 	HTTP     netip.AddrPort // where forwarded requests go; verified
 	Strategy string
+	Version  int // of gossip that it speaks
 	Period   time.Duration
 	Offers   []strategy.Offer // sorted by name; nil once gone
 	Since    time.Time        // when it became alive
@@ -154,7 +155,7 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via
 	}
 	changed = changed || r.HTTP != http || r.Strategy != a.Strategy || !slices.Equal(r.Offers, a.Offers)
 	r.track.Take(now, a)
-	r.HTTP, r.Strategy, r.Offers, r.Period = http, a.Strategy, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
+	r.HTTP, r.Strategy, r.Version, r.Offers, r.Period = http, a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
 	r.LastSeen, r.verified = now, verified
 	m.due(r.track.due())
 	m.log.Forget(from)

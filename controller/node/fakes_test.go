@@ -318,18 +318,18 @@ func (n *fakeNet) join(id string) *fakeOverlay {
 	return o
 }
 
-func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) (int, error) {
-	data, dropped, err := wire.Encode(a)
+func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) ([]string, error) {
+	data, left, err := wire.Encode(a)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if a, err = wire.Decode(data); err != nil {
-		return 0, err
+		return nil, err
 	}
 	o.net.mu.Lock()
 	defer o.net.mu.Unlock()
 	if o.err != nil {
-		return 0, o.err
+		return nil, o.err
 	}
 	o.sent = append(o.sent, a)
 	for _, other := range o.net.nodes {
@@ -339,7 +339,7 @@ func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) (int, erro
 			}
 		}
 	}
-	return dropped, nil
+	return left, nil
 }
 
 func (o *fakeOverlay) Messages() <-chan overlay.Message { return o.messages }

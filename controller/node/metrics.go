@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	functions     prometheus.Gauge
 	planSeconds   prometheus.Histogram
+	unannounced   prometheus.Gauge
 	tableVersion  prometheus.Gauge
 	putsFailed    prometheus.Counter
 	announcements prometheus.Counter
@@ -64,6 +65,9 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 		functions: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dfaas_functions", Help: "Functions deployed on this node.",
 		}),
+		unannounced: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "dfaas_functions_unannounced", Help: "Functions of this node that not all members are told of, for want of room or of a form.",
+		}),
 		planSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dfaas_plan_seconds", Help: "Time to compute a plan and the table from it.",
 			Buckets: []float64{.00001, .0001, .001, .01, .1, 1},
@@ -90,7 +94,7 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 	})
 	info.Set(1)
 	if reg != nil {
-		reg.MustRegister(info, m.functions, m.planSeconds, m.tableVersion, m.putsFailed, m.announcements, m.componentUp, m.members)
+		reg.MustRegister(info, m.functions, m.unannounced, m.planSeconds, m.tableVersion, m.putsFailed, m.announcements, m.componentUp, m.members)
 	}
 	return m
 }
@@ -106,6 +110,7 @@ func (m *metrics) observe(v *core.View) {
 		functions = len(v.Functions)
 	}
 	m.functions.Set(float64(functions))
+	m.unannounced.Set(float64(len(v.Unannounced)))
 	for _, c := range v.Components {
 		up := 0.0
 		if c.Err == nil {

@@ -28,8 +28,9 @@ import (
 
 // Overlay is the network of the federation's controllers.
 type Overlay interface {
-	// Publish announces to all members; dropped offers did not fit.
-	Publish(ctx context.Context, a wire.Announcement) (dropped int, err error)
+	// Publish announces to all members; left names the functions for which there was
+	// no room.
+	Publish(ctx context.Context, a wire.Announcement) (left []string, err error)
 	// Messages delivers what other members announce.
 	Messages() <-chan overlay.Message
 	// Join connects to the node at a multiaddr.

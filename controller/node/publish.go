@@ -41,6 +41,6 @@ func (p *publisher) run(ctx context.Context) {
 func (p *publisher) publish(ctx context.Context, a wire.Announcement) core.Announced {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	dropped, err := p.overlay.Publish(ctx, a)
-	return core.Announced{Dropped: dropped, Err: err}
+	left, err := p.overlay.Publish(ctx, a)
+	return core.Announced{Left: left, Err: err}
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 var _ api.Source = (*Node)(nil)
@@ -74,7 +76,11 @@ func (n *Node) Peers() []api.Peer {
 	refused, moreRefused := latest(slices.Concat(n.options.Overlay.Refused(), s.Refused), maxRefusedRows)
 	gone, moreGone := withoutVisitors(s.Gone)
 	for _, r := range refused {
-		rows[r.Peer] = api.Peer{ID: r.Peer, State: "refused", AgeMillis: -1, Reason: r.Reason}
+		state := "refused"
+		if r.Reason == wire.ErrNewer.Error() {
+			state = "newer"
+		}
+		rows[r.Peer] = api.Peer{ID: r.Peer, State: state, AgeMillis: -1, Reason: r.Reason}
 	}
 	for _, p := range connected {
 		if _, refused := rows[p.ID]; !refused {
@@ -147,7 +153,7 @@ func summaries(refused, gone int) (rows []api.Peer) {
 // member is a row of a node that has announced itself.
 func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	p := api.Peer{
-		ID: m.ID, State: state, HTTP: m.HTTP.String(), Strategy: m.Strategy,
+		ID: m.ID, State: state, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
 		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
 		Server: "none",
 	}
@@ -171,8 +177,14 @@ func (n *Node) Functions() []api.Function {
 	rows := make(map[string]api.Function)
 	for _, f := range s.Functions {
 		row := api.Function{Name: f.Name, Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
-		if !s.GatewayUp {
+		switch _, left := slices.BinarySearch(s.Unannounced, f.Name); {
+		case !s.GatewayUp:
 			row.Warning = "the gateway does not answer"
+		case row.Warning != "":
+		case s.SPOANewest < 2 && !funcname.ValidFirst(f.Name):
+			row.Warning = "dfaas-spoa is older and does not know such a name: upgrade it"
+		case left:
+			row.Warning = "not announced to all members: too many functions, or members of an older version"
 		}
 		rows[f.Name] = row
 	}

@@ -34,6 +34,8 @@ type Config struct {
 	MDNS      bool // find peers on the local network by multicast DNS
 	DHT       bool // find the peers of peers by a Kademlia DHT
 	Log       zerolog.Logger
+	// firstOnly makes the node one of the first version: it knows one topic.
+	firstOnly bool
 	// Registerer takes the overlay's metrics; nil: none.
 	Registerer prometheus.Registerer
 }

@@ -62,7 +62,7 @@ func TestTwinIsNoticed(t *testing.T) {
 	t.Parallel()
 	hub := run(t, config(t))
 	inMesh := func(n *node) bool {
-		return hub.host.ConnManager().IsProtected(n.host.ID(), "pubsub:"+hub.topic.String())
+		return hub.host.ConnManager().IsProtected(n.host.ID(), "pubsub:"+hub.second.String())
 	}
 	others := runEach(t, gossipParams().Dhi, func(int, *Config) {})
 	for _, n := range others {

@@ -1,7 +1,9 @@
 package overlay
 
 import (
+	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -19,41 +21,59 @@ const (
 	// Nothing lives that long in the mesh.
 	seenTTL         = time.Minute
 	validationQueue = 256
+	// outboundQueue is how many messages may wait for a peer: some of the longest
+	// announcements, each of which comes in parts.
+	outboundQueue = 8 * wire.MaxParts
 )
 
-// startGossip subscribes to the federation's topic.
+// startGossip subscribes to the federation's topics.
 func (o *Overlay) startGossip(s settings) error {
-	name := "/dfaas/" + s.Federation + "/1"
+	names := topics(s.Federation, s.firstOnly)
 	ps, err := pubsub.NewGossipSub(o.ctx, o.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithGossipSubParams(gossipParams()),
 		pubsub.WithMaxMessageSize(maxRPC),
+		pubsub.WithPeerOutboundQueueSize(outboundQueue),
 		pubsub.WithSeenMessagesTTL(seenTTL),
 		pubsub.WithValidateQueueSize(validationQueue),
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(name), 8)),
-		pubsub.WithPeerScore(scoreParams(name), scoreThresholds()),
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(names...), 8)),
+		pubsub.WithPeerScore(scoreParams(names), scoreThresholds()),
 		pubsub.WithRawTracer(tracer{o.metrics, o.duplicates}),
 		pubsub.WithRPCLogger(rpcLogger(o.metrics, o.refused)),
 	)
 	if err != nil {
 		return err
 	}
-	// Inline, since decoding costs less than handing over to a goroutine.
-	if err := ps.RegisterTopicValidator(name, o.validator.validate, pubsub.WithValidatorInline(true)); err != nil {
-		return err
+	for i, into := range []**channel{&o.first, &o.second}[:len(names)] {
+		c, err := openChannel(ps, names[i], o.newValidator())
+		if err != nil {
+			return fmt.Errorf("topic %s: %w", names[i], err)
+		}
+		*into = &c
 	}
-	if o.topic, err = ps.Join(name); err != nil {
-		return err
-	}
-	o.sub, err = o.topic.Subscribe(pubsub.WithBufferSize(validationQueue))
-	return err
+	return nil
+}
+
+func (o *Overlay) newValidator() *validator {
+	return &validator{self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics, authors: make(map[peer.ID]*author)}
 }
 
 // receive hands the others' announcements over until the overlay ends.
 func (o *Overlay) receive() {
 	defer close(o.messages)
+	var both sync.WaitGroup
+	for _, c := range []*channel{o.first, o.second} {
+		if c != nil {
+			both.Go(func() { o.receiveFrom(c) })
+		}
+	}
+	both.Wait()
+}
+
+func (o *Overlay) receiveFrom(c *channel) {
+	parts := halves{byAuthor: make(map[peer.ID]*half)}
 	for {
-		msg, err := o.sub.Next(o.ctx)
+		msg, err := c.sub.Next(o.ctx)
 		if err != nil {
 			return
 		}
@@ -61,17 +81,34 @@ func (o *Overlay) receive() {
 		if !ok {
 			continue // our own
 		}
-		o.metrics.received.Inc()
-		from := msg.GetFrom()
+		now, from := time.Now(), msg.GetFrom()
+		if !o.spoken.hear(now, from, announcement) {
+			continue
+		}
 		m := Message{From: from.String(), Announcement: announcement, RemoteIPs: o.remoteIPs(from), Direct: msg.ReceivedFrom == from}
-		if len(m.RemoteIPs) == 0 {
-			o.keeper.wantHearsay(from)
+		m, complete, err := parts.add(now, from, m)
+		if err != nil {
+			o.metrics.refused.WithLabelValues(reasonMalformed).Inc()
+			o.refused.add(from.String(), err.Error())
 		}
-		select {
-		case o.messages <- m:
-		default:
-			o.metrics.refused.WithLabelValues(reasonOverload).Inc()
+		if complete {
+			o.deliver(from, m)
 		}
+	}
+}
+
+func (o *Overlay) deliver(from peer.ID, m Message) {
+	o.metrics.received.Inc()
+	if m.Announcement.Unknown > 0 {
+		o.metrics.newer.Inc()
+	}
+	if len(m.RemoteIPs) == 0 {
+		o.keeper.wantHearsay(from)
+	}
+	select {
+	case o.messages <- m:
+	default:
+		o.metrics.refused.WithLabelValues(reasonOverload).Inc()
 	}
 }
 
@@ -98,21 +135,25 @@ func gossipParams() pubsub.GossipSubParams {
 
 // scoreParams punishes nothing but invalid messages: four within a minute and
 // the peer's gossip is not listened to until most of them are forgotten.
-func scoreParams(topic string) *pubsub.PeerScoreParams {
-	return &pubsub.PeerScoreParams{
+func scoreParams(topics []string) *pubsub.PeerScoreParams {
+	p := &pubsub.PeerScoreParams{
 		SkipAtomicValidation: true,
 		DecayInterval:        time.Second,
 		DecayToZero:          0.1,
 		RetainScore:          10 * time.Minute,
-		Topics: map[string]*pubsub.TopicScoreParams{topic: {
+		Topics:               make(map[string]*pubsub.TopicScoreParams),
+		AppSpecificScore:     func(peer.ID) float64 { return 0 },
+	}
+	for _, topic := range topics {
+		p.Topics[topic] = &pubsub.TopicScoreParams{
 			SkipAtomicValidation:           true,
 			TopicWeight:                    1,
 			TimeInMeshQuantum:              time.Second, // unused, but gossipsub divides by it
 			InvalidMessageDeliveriesWeight: -10,         // times the square of the count
 			InvalidMessageDeliveriesDecay:  0.97,
-		}},
-		AppSpecificScore: func(peer.ID) float64 { return 0 },
+		}
 	}
+	return p
 }
 
 func scoreThresholds() *pubsub.PeerScoreThresholds {

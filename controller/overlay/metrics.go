@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	sent     prometheus.Counter
 	received prometheus.Counter
+	newer    prometheus.Counter
 	refused  *prometheus.CounterVec // by reason
 }
 
@@ -24,6 +25,10 @@ func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
 		received: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dfaas_gossip_received_total", Help: "Valid announcements received, each counted once.",
 		}),
+		newer: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dfaas_gossip_newer_total",
+			Help: "Valid announcements with something that this version does not know, which was ignored.",
+		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dfaas_gossip_refused_total", Help: "Gossip messages dropped, by reason.",
 		}, []string{"reason"}),
@@ -32,7 +37,7 @@ func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
 		Name: "dfaas_overlay_peers", Help: "Peers connected to the overlay.",
 	}, func() float64 { return float64(peers()) })
 	if reg != nil {
-		reg.MustRegister(m.sent, m.received, m.refused, connected)
+		reg.MustRegister(m.sent, m.received, m.newer, m.refused, connected)
 	}
 	return m
 }

@@ -87,10 +87,7 @@ func (o *Overlay) unmute(m mutes, now time.Time) {
 			connected[id] = since(conns)
 		}
 	}
-	inGossip := make(map[peer.ID]bool)
-	for _, id := range o.topic.ListPeers() {
-		inGossip[id] = true
-	}
+	inGossip := o.inGossip()
 	for _, id := range m.overdue(now, connected, func(id peer.ID) bool { return inGossip[id] }) {
 		o.log.Info().Stringer("peer", id).Msg("connected but takes no part in gossip: connecting anew")
 		o.disconnect(id)

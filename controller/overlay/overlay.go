@@ -13,7 +13,6 @@ import (
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -24,6 +23,7 @@ import (
 	madns "github.com/multiformats/go-multiaddr-dns"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
@@ -57,10 +57,11 @@ type Overlay struct {
 	log        zerolog.Logger
 	host       host.Host
 	dht        *dht.IpfsDHT // nil: not used
-	topic      *pubsub.Topic
-	sub        *pubsub.Subscription
+	first      *channel     // see topics.go
+	second     *channel     // nil: not known
+	spoken     *spoken
+	pace       *rate.Limiter
 	gate       *gate
-	validator  *validator
 	keeper     *keeper
 	refused    *refusals
 	duplicates *duplicates
@@ -88,6 +89,8 @@ func New(ctx context.Context, config Config) (*Overlay, error) {
 		gate:     newGate(s.allow, refused, newBook(s.DHT)),
 		refused:  refused,
 		messages: make(chan Message, 64),
+		spoken:   newSpoken(),
+		pace:     newPace(),
 		ctx:      ctx,
 		cancel:   cancel,
 		closed:   make(chan struct{}),
@@ -111,10 +114,6 @@ func (o *Overlay) start(s settings) (err error) {
 	}
 	o.gate.book.connected = o.connected
 	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) })
-	o.validator = &validator{
-		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics,
-		authors: make(map[peer.ID]*author),
-	}
 	o.duplicates = &duplicates{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
 	o.notices = newNotices(o, s.Federation)
 	o.keeper = newKeeper(o, s.bootstrap)
@@ -177,21 +176,6 @@ func (o *Overlay) Addrs() []string {
 	}
 	slices.Sort(addrs)
 	return addrs
-}
-
-// Publish sends an announcement to the whole federation, whoever is connected
-// now. It does not wait for anybody. dropped is how many offers did not fit.
-func (o *Overlay) Publish(ctx context.Context, a wire.Announcement) (dropped int, err error) {
-	data, dropped, err := wire.Encode(a)
-	if err != nil {
-		return 0, err
-	}
-	o.duplicates.epoch.Store(a.Epoch)
-	if err := o.topic.Publish(ctx, data); err != nil {
-		return dropped, fmt.Errorf("publishing an announcement: %w", err)
-	}
-	o.metrics.sent.Inc()
-	return dropped, nil
 }
 
 // Messages delivers the other nodes' valid announcements. If nobody reads, the
@@ -334,7 +318,7 @@ func (o *Overlay) dial(ctx context.Context, info peer.AddrInfo) error {
 // dropped notes that the peer broke off a connection as soon as it was made,
 // unless it only stopped.
 func (o *Overlay) dropped(id peer.ID) {
-	if o.validator.welcomes(time.Now(), id) {
+	if o.welcomes(time.Now(), id) {
 		return
 	}
 	o.refused.add(id.String(), "closes the connection at once: most likely this node is not in its allow_peers")

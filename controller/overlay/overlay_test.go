@@ -146,7 +146,7 @@ func TestAllowList(t *testing.T) {
 // publish sends anything as gossip, past the checks of Publish.
 func (n *node) publish(data []byte) {
 	n.t.Helper()
-	if err := n.topic.Publish(n.t.Context(), data); err != nil {
+	if err := n.first.Publish(n.t.Context(), data); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // refusals remembers who was turned away, and logs it the first time. Safe for
@@ -40,4 +41,14 @@ func (r *refusals) recent() []membership.Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.list.List(time.Now())
+}
+
+// newer notes a peer that only newer versions understand: it did nothing wrong.
+func (r *refusals) newer(peer string) {
+	r.mu.Lock()
+	news := r.list.Add(time.Now(), peer, wire.ErrNewer.Error())
+	r.mu.Unlock()
+	if news {
+		r.log.Warn().Str("peer", peer).Msg("a member speaks a newer protocol: upgrade this node")
+	}
 }

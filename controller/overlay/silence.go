@@ -26,7 +26,7 @@ func (o *Overlay) watchSilence() {
 			return
 		case now := <-ticker.C:
 			o.unmute(mutes, now)
-			silent := o.validator.silent(now)
+			silent := o.silent(now)
 			for id, since := range silent {
 				// Once for each silence.
 				if asked[id] != since && o.connected(id) {

@@ -17,7 +17,7 @@ import (
 // Reasons by which dropped gossip is counted.
 const (
 	reasonMalformed  = "malformed"  // not an announcement within its bounds
-	reasonVersion    = "version"    // announcement of another format version
+	reasonVersion    = "version"    // only newer versions understand it
 	reasonAllow      = "allow"      // author is not on the allow list, or has another kind of key
 	reasonRate       = "rate"       // author announces too often
 	reasonStale      = "stale"      // not newer than what the author said before
@@ -31,11 +31,12 @@ const (
 )
 
 const (
-	// authorRate is how many announcements a second one author may make, and how
-	// many stale ones one peer may relay, far above what the shortest period needs;
-	// authorBurst is how many at once, as when a network hang dissolves.
-	authorRate  = 40
-	authorBurst = 200
+	// authorRate is how many messages a second one author may send, and how many
+	// stale ones one peer may relay: four of the longest announcements, each of
+	// wire.MaxParts, and as many for members of the first version; authorBurst is how
+	// many at once, as when a network hang dissolves. Publish keeps to half of both.
+	authorRate  = 100
+	authorBurst = 400
 	maxAuthors  = 4 * membership.DefaultMaxMembers
 	// introduceRate is how many authors a second, not heard of before, one peer
 	// may relay. A node that joins is told of a whole federation at once.
@@ -52,6 +53,7 @@ type author struct {
 	stale      *rate.Limiter // of what it relays that is stale
 	introduces *rate.Limiter // of authors not heard of before that it relays
 	track      membership.Track
+	parts      seen
 	last       time.Time // last message from it or in its name
 	met        time.Time // last message over its own connection
 	direct     time.Time // last valid announcement that it handed over itself
@@ -90,8 +92,8 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	}
 	announcement, err := wire.Decode(msg.GetData())
 	switch {
-	case errors.Is(err, wire.ErrVersion):
-		v.refused.add(from.String(), err.Error()+": upgrade the older of the two nodes")
+	case errors.Is(err, wire.ErrNewer):
+		v.refused.newer(from.String())
 		return v.drop(reasonVersion, pubsub.ValidationIgnore)
 	case err != nil:
 		v.refused.add(from.String(), err.Error())
@@ -172,7 +174,7 @@ func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.
 	if a.track.Forgotten(now) {
 		a.track = membership.Track{}
 	}
-	if !a.track.Newer(now, announcement, relay == from) {
+	if !a.track.Newer(now, announcement, relay == from) && !a.parts.another(announcement) {
 		if r := v.authors[relay]; relay != from && r != nil {
 			r.stale.AllowN(now, 1)
 		}
@@ -182,6 +184,7 @@ func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.
 		return reasonRate
 	}
 	a.track.Take(now, announcement)
+	a.parts.note(announcement)
 	return ""
 }
 

@@ -1,13 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,11 +11,12 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-// Version is the version of the announcement format that this package speaks.
-const Version = 1
+// Version is the version of announcements that this package writes.
+const Version = 2
 
 const (
 	minPeriod       = 50 * time.Millisecond
@@ -27,100 +24,42 @@ const (
 	maxLabel        = 63 // bytes of one DNS label
 )
 
-// ErrVersion is wrapped by Decode's error for an announcement of another
-// version: its author is newer than this node, not hostile.
-var ErrVersion = errors.New("another version of the announcement format")
+// ErrNewer is wrapped by Decode's error for an announcement that only a newer
+// version understands: its author is newer than this node, not hostile.
+var ErrNewer = errors.New("speaks a newer protocol: upgrade this node")
 
-// Decode reads an announcement that came from the network. Whatever the bytes,
-// it answers with an announcement within every bound, its offers sorted by name
-// and HTTP in canonical form, or with an error that says what was wrong.
+// Decode reads one message that came from the network, of any version. Whatever
+// the bytes, it answers with an announcement within every bound, its offers sorted
+// by name and HTTP in canonical form, or with an error that says what was wrong.
 func Decode(data []byte) (Announcement, error) {
-	var a Announcement
 	if len(data) > MaxAnnouncement {
 		return Announcement{}, fmt.Errorf("announcement of %d bytes: at most %d are accepted", len(data), MaxAnnouncement)
 	}
-	if err := strictUnmarshal(data, &a); err != nil {
-		if v, ok := versionOf(data); ok && v != Version {
-			return Announcement{}, fmt.Errorf("announcement of version %d: %w", v, ErrVersion)
-		}
-		// It may quote what was sent, to any length.
-		return Announcement{}, fmt.Errorf("announcement is not valid JSON of its kind: %.120s", err)
+	decode := decodeCompact
+	if isFirst(data) {
+		decode = decodeFirst
+	} else if protocol.Previous {
+		return Announcement{}, errors.New("announcement is not valid JSON of its kind")
 	}
-	if err := a.normalize(); err != nil {
+	a, err := decode(data)
+	if err == nil {
+		err = a.normalize()
+	}
+	if err != nil {
 		return Announcement{}, err
 	}
 	return a, nil
 }
 
-// Encode writes an announcement as it goes on the wire, refusing what Decode
-// would refuse. If it has more offers than fit, those with the least demand
-// (then the least capacity) are left out; dropped tells how many.
-func Encode(a Announcement) (data []byte, dropped int, err error) {
-	offers := a.Offers
-	a.Offers = []strategy.Offer{}
-	if data, err = json.Marshal(a); err != nil {
-		return nil, 0, fmt.Errorf("encoding the announcement: %w", err)
-	}
-	if a.Offers, err = fitting(offers, MaxAnnouncement-len(data)); err != nil {
-		return nil, 0, err
-	}
-	if err = a.normalize(); err != nil {
-		return nil, 0, err
-	}
-	if data, err = json.Marshal(a); err != nil {
-		return nil, 0, fmt.Errorf("encoding the announcement: %w", err)
-	}
-	return data, len(offers) - len(a.Offers), nil
-}
-
-// fitting returns the most demanded of the offers, as many as fit into budget
-// bytes of JSON and into MaxOffers.
-func fitting(offers []strategy.Offer, budget int) ([]strategy.Offer, error) {
-	kept := slices.DeleteFunc(slices.Clone(offers), func(o strategy.Offer) bool { return funcname.Valid(o.Name) && !funcname.ValidFirst(o.Name) })
-	slices.SortFunc(kept, func(a, b strategy.Offer) int {
-		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), cmp.Compare(a.Name, b.Name))
-	})
-	kept = kept[:min(len(kept), MaxOffers)]
-	for i, o := range kept {
-		data, err := json.Marshal(o)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the offer of function %q: %w", o.Name, err)
-		}
-		if budget -= len(data) + len(","); budget < 0 {
-			return kept[:i], nil
-		}
-	}
-	return kept, nil
-}
-
-func strictUnmarshal(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the announcement")
-	}
-	return nil
-}
-
-func versionOf(data []byte) (int, bool) {
-	var a struct {
-		V int `json:"v"`
-	}
-	return a.V, json.Unmarshal(data, &a) == nil && a.V != 0
-}
-
 // normalize checks every field and puts the announcement in canonical form.
 func (a *Announcement) normalize() error {
 	switch {
-	case a.V != Version:
-		return fmt.Errorf("announcement of version %d: %w", a.V, ErrVersion)
 	case a.Epoch <= 0:
 		return fmt.Errorf("epoch %d: it must be a Unix time in ms", a.Epoch)
 	case a.Seq == 0:
 		return errors.New("sequence number 0: they count from 1")
+	case a.Parts < 1 || a.Parts > MaxParts || a.Part < 0 || a.Part >= a.Parts:
+		return fmt.Errorf("part %d of %d: at most %d are accepted, counted from 0", a.Part, a.Parts, MaxParts)
 	case a.PeriodMillis < minPeriod.Milliseconds() || a.PeriodMillis > MaxPeriod.Milliseconds():
 		return fmt.Errorf("period of %d ms: it must be within %v and %v", a.PeriodMillis, minPeriod, MaxPeriod)
 	case !isName(a.Strategy, maxStrategyName):
@@ -138,23 +77,50 @@ func (a *Announcement) normalize() error {
 
 func normalizeOffers(offers []strategy.Offer) error {
 	slices.SortFunc(offers, func(a, b strategy.Offer) int { return strings.Compare(a.Name, b.Name) })
-	for i, o := range offers {
-		if !isFunctionName(o.Name) {
-			return fmt.Errorf("function name %.140q: it must be NAME or NAME.NAMESPACE in lower-case DNS labels", o.Name)
+	for i := range offers {
+		if err := checkOffer(&offers[i]); err != nil {
+			return err
 		}
-		if i > 0 && o.Name == offers[i-1].Name {
-			return fmt.Errorf("function %q is announced twice", o.Name)
-		}
-		for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
-			if !(rate >= 0 && rate <= table.MaxRate) || math.IsNaN(rate) {
-				return fmt.Errorf("function %q: rate %v: rates are 0 to %v requests/s", o.Name, rate, float64(table.MaxRate))
-			}
-		}
-		if o.TimeoutMillis < 0 || o.TimeoutMillis > table.MaxTimeoutMillis {
-			return fmt.Errorf("function %q: time limit of %d ms: they are 0 to %d ms", o.Name, o.TimeoutMillis, table.MaxTimeoutMillis)
+		if i > 0 && offers[i].Name == offers[i-1].Name {
+			return fmt.Errorf("function %q is announced twice", offers[i].Name)
 		}
 	}
 	return nil
+}
+
+// checkOffer is the one place where what peers say of a function is checked.
+func checkOffer(o *strategy.Offer) error {
+	if err := funcname.Check(o.Name); err != nil {
+		return fmt.Errorf("function name %w", err)
+	}
+	for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
+		if err := table.CheckRate(rate); err != nil {
+			return fmt.Errorf("function %q: rate %w", o.Name, err)
+		}
+	}
+	if err := table.CheckTimeout(o.TimeoutMillis); err != nil {
+		return fmt.Errorf("function %q: time limit %w", o.Name, err)
+	}
+	return nil
+}
+
+// mostDemanded returns the most demanded of the offers, at most so many, and the
+// names of the others. It may reorder the offers.
+func mostDemanded(offers []strategy.Offer, most int) (kept []strategy.Offer, left []string) {
+	if len(offers) > most {
+		byDemand(offers)
+		for _, o := range offers[most:] {
+			left = append(left, o.Name)
+		}
+		offers = offers[:most]
+	}
+	return offers, left
+}
+
+func byDemand(offers []strategy.Offer) {
+	slices.SortFunc(offers, func(a, b strategy.Offer) int {
+		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // ParseHTTP reads the IP:PORT that a node announces for its HAProxy. It must be
@@ -180,12 +146,6 @@ func CheckName(name string) error {
 		return fmt.Errorf("federation name %.80q: use lower-case letters, digits and dashes, at most %d", name, maxLabel)
 	}
 	return nil
-}
-
-// isFunctionName accepts NAME and NAME.NAMESPACE, each a lower-case DNS label.
-func isFunctionName(s string) bool {
-	name, namespace, dotted := strings.Cut(s, ".")
-	return isName(name, maxLabel) && (!dotted || isName(namespace, maxLabel))
 }
 
 // isName accepts lower-case DNS labels of at most limit bytes.

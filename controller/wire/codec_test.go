@@ -11,24 +11,38 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dfaas/dfaas/controller/strategy"
 )
 
 func valid() Announcement {
 	return Announcement{
-		V: Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
+		V: Version, Needs: needs, Parts: 1, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
 		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
 }
 
-func TestDecodeAcceptsWhatEncodeWrites(t *testing.T) {
-	data, dropped, err := Encode(valid())
-	if err != nil || dropped != 0 {
-		t.Fatalf("Encode: dropped %d, %v", dropped, err)
+func TestDecodeAcceptsWhatIsWritten(t *testing.T) {
+	data, left, err := Encode(valid())
+	if err != nil || left != nil {
+		t.Fatalf("Encode: left %v, %v", left, err)
 	}
 	got, err := Decode(data)
 	if err != nil {
+		t.Fatal(err)
+	}
+	want := valid()
+	want.V, want.Needs = 1, 1
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	messages, left, err := Split(valid())
+	if err != nil || len(messages) != 1 || left != nil {
+		t.Fatalf("Split: %d messages, left %v, %v", len(messages), left, err)
+	}
+	if got, err = Decode(messages[0]); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(valid(), got); diff != "" {
@@ -61,8 +75,6 @@ func offer(o strategy.Offer) func(*Announcement) {
 func TestBounds(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	tests := []field{
-		{"version 2", func(a *Announcement) { a.V = 2 }, "version 2"},
-		{"version 0", func(a *Announcement) { a.V = 0 }, "version 0"},
 		{"epoch 0", func(a *Announcement) { a.Epoch = 0 }, "epoch"},
 		{"negative epoch", func(a *Announcement) { a.Epoch = -1 }, "epoch"},
 		{"largest epoch", func(a *Announcement) { a.Epoch = math.MaxInt64 }, ""},
@@ -121,18 +133,48 @@ func TestBounds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := valid()
 			test.change(&a)
-			data, err := json.Marshal(a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = Decode(data)
-			checkReason(t, err, test.reason)
-			if len(a.Offers) <= MaxOffers { // more are dropped rather than refused
+			if len(a.Offers) <= maxFirstOffers { // more are left out rather than refused
+				_, err := Decode(first(t, a))
+				checkReason(t, err, test.reason)
 				_, _, err = Encode(a)
+				checkReason(t, err, test.reason)
+				_, _, err = Split(a)
+				checkReason(t, err, test.reason)
+			}
+			if data, can := compact(a); can {
+				_, err := Decode(data)
 				checkReason(t, err, test.reason)
 			}
 		})
 	}
+}
+
+// first writes an announcement as version 1 does, whatever is in it.
+func first(t *testing.T, a Announcement) []byte {
+	f := firstForm{
+		V: 1, Epoch: a.Epoch, Seq: a.Seq, HTTP: a.HTTP, Strategy: a.Strategy, PeriodMillis: a.PeriodMillis, Leaving: a.Leaving,
+	}
+	for _, o := range a.Offers {
+		f.Offers = append(f.Offers, firstOffer{
+			Name: o.Name, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand, TimeoutMillis: o.TimeoutMillis,
+		})
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// compact writes an announcement as version 2 does, whatever is in it, but for
+// numbers that it has no form for.
+func compact(a Announcement) ([]byte, bool) {
+	for _, o := range a.Offers {
+		if min(o.Capacity, o.UserRate, o.Limit, o.Demand) < 0 || max(o.Capacity, o.UserRate, o.Limit, o.Demand) > 1e15 {
+			return nil, false
+		}
+	}
+	return append(a.appendHead(nil, 0, 1), appendOffers(a.Offers, 1<<30)[0]...), true
 }
 
 func checkReason(t *testing.T, err error, reason string) {
@@ -159,8 +201,9 @@ func TestDecodeRefusesOtherDocuments(t *testing.T) {
 		"text":              `"announcement"`,
 		"half":              string(good[:len(good)/2]),
 		"two":               string(good) + string(good),
-		"unknown field":     strings.Replace(string(good), `"v":1`, `"v":1,"x":1`, 1),
-		"unknown in offer":  strings.Replace(string(good), `"n":"cat"`, `"n":"cat","x":1`, 1),
+		"field twice":       strings.Replace(string(good), `"v":1`, `"v":1,"tls":true,"tls":false`, 1),
+		"field in capitals": strings.Replace(string(good), `"v":1`, `"V":1`, 1),
+		"name of version 2": strings.Replace(string(good), `"n":"cat"`, `"n":"Cat"`, 1),
 		"number overflow":   strings.Replace(string(good), `"c":10`, `"c":1e999`, 1),
 		"not a number":      strings.Replace(string(good), `"c":10`, `"c":NaN`, 1),
 		"number as text":    strings.Replace(string(good), `"c":10`, `"c":"10"`, 1),
@@ -174,16 +217,136 @@ func TestDecodeRefusesOtherDocuments(t *testing.T) {
 	}
 }
 
-func TestDecodeTellsOtherVersions(t *testing.T) {
+func TestNewerVersions(t *testing.T) {
 	for data, want := range map[string]bool{
-		`{"v":2,"offers":{}}`: true, // unknown fields are what a new version is for
-		`{"v":1,"offers":{}}`: false,
-		`{"offers":{}}`:       false,
-		`{"v":"2"}`:           false,
+		`{"v":2,"offers":{}}`:          true, // unknown fields are what a new version is for
+		`{"v":1,"offers":{}}`:          false,
+		`{"offers":{}}`:                false,
+		`{"v":"2"}`:                    false,
+		"\x08\x03\x10\x03\xffanything": true, // version 3 that needs 3
+		"\x08\x03\x10\x04":             false,
+		"\x08\x03\x10\x00":             false,
+		"\x08\x01\x10\x01":             false, // version 1 is JSON
+		"\x10\x03\x08\x03":             false,
+		"\x08\x03":                     false,
 	} {
-		if _, err := Decode([]byte(data)); errors.Is(err, ErrVersion) != want {
-			t.Errorf("%s: %v", data, err)
+		if _, err := Decode([]byte(data)); errors.Is(err, ErrNewer) != want || err == nil {
+			t.Errorf("%q: %v", data, err)
 		}
+	}
+}
+
+// newer is a message of version 3 that version 2 understands, with all that a
+// later version may add.
+func newer(a Announcement, more ...[]byte) []byte {
+	data := a.appendHead(nil, 0, 1)
+	data[1] = 3
+	data = appendInt(data, 13, 7)
+	data = appendText(data, 200, "something")
+	data = protowire.AppendFixed64(protowire.AppendTag(data, 14, protowire.Fixed64Type), 1)
+	for _, offer := range more {
+		data = protowire.AppendBytes(protowire.AppendTag(data, fieldOffer, protowire.BytesType), offer)
+	}
+	return data
+}
+
+func TestWhatNewerMembersSayIsIgnored(t *testing.T) {
+	named := func(name string, capacity uint64) []byte {
+		return appendInt(appendText(appendInt(nil, offerShared, 0), offerRest, name), offerCapacity, capacity)
+	}
+	a := valid()
+	got, err := Decode(newer(a, named("A", 1000), appendText(named("b", 2000), 99, "x"), named("c:d", 1000), named("d", 1e10), named("e", 3000)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.V, a.Unknown = 3, 6 // three fields, one of an offer, a name and a rate out of bounds
+	a.Offers = []strategy.Offer{{Name: "A", Capacity: 1}, {Name: "b", Capacity: 2}, {Name: "e", Capacity: 3}}
+	if diff := cmp.Diff(a, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, data := range map[string][]byte{
+		"twice":            newer(a, named("a", 1), named("a", 1)),
+		"not in order":     newer(a, named("b", 1), named("a", 1)),
+		"shares too much":  newer(a, appendInt(nil, offerShared, 1)),
+		"endless name":     newer(a, named(strings.Repeat("x", 300), 1)),
+		"another type":     newer(a, appendInt(nil, offerRest, 1)),
+		"field twice":      append(newer(a), 0x18, 1),
+		"cut short":        newer(a, named("a", 1))[:60],
+		"bad address":      newer(func() Announcement { a := a; a.HTTP = "0.0.0.0:1"; return a }()),
+		"text for number":  appendText(newer(Announcement{Seq: 1}), fieldEpoch, "x"),
+		"part of nothing":  appendInt(newer(a), fieldPart, 1),
+		"too many parts":   appendInt(newer(a), fieldParts, MaxParts+1),
+		"not Proto at all": append(newer(a), 0xff),
+	} {
+		if a, err := Decode(data); err == nil || errors.Is(err, ErrNewer) {
+			t.Errorf("%s: %v, %+v", name, err, a)
+		}
+	}
+	notNewer := newer(a, named("c:d", 1))
+	notNewer[1] = Version
+	if _, err := Decode(notNewer); err == nil {
+		t.Error("a name out of bounds is accepted from a member of this version")
+	}
+}
+
+// TestMostFunctions: 4,096 functions fit, whatever they are called.
+func TestMostFunctions(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for what, name := range map[string]func(int) string{
+		"numbered":          func(i int) string { return fmt.Sprintf("f%05d", i) },
+		"typical":           func(i int) string { return fmt.Sprintf("team-%d-image-resize-v%d", i%40, i/40) },
+		"longest, numbered": func(i int) string { return fmt.Sprintf("f%062d.%s", i, strings.Repeat("n", 63)) },
+		"longest, random": func(i int) string {
+			text := make([]byte, 127)
+			for j := range text {
+				text[j] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"[random.IntN(63)]
+			}
+			text[63] = '.'
+			return string(text)
+		},
+	} {
+		a, size := valid(), 0
+		a.Offers = nil
+		for i := range MaxOffers {
+			a.Offers = append(a.Offers, strategy.Offer{
+				Name: name(i), Capacity: 100, UserRate: float64(random.IntN(200_000)) / milli, Limit: float64(random.IntN(200_000)) / milli,
+				TimeoutMillis: 30_000,
+			})
+		}
+		messages, left, err := Split(a)
+		if err != nil || left != nil {
+			t.Fatalf("%s: left %d, %v", what, len(left), err)
+		}
+		var got []strategy.Offer
+		for part, data := range messages {
+			m, err := Decode(data)
+			if err != nil || m.Part != part || m.Parts != len(messages) {
+				t.Fatalf("%s: part %d of %d, %v", what, m.Part, m.Parts, err)
+			}
+			size += len(data)
+			got = append(got, m.Offers...)
+		}
+		slices.SortFunc(a.Offers, func(a, b strategy.Offer) int { return strings.Compare(a.Name, b.Name) })
+		if diff := cmp.Diff(a.Offers, got); diff != "" {
+			t.Fatalf("%s: %s", what, diff)
+		}
+		data, without, err := Encode(a)
+		dropped := len(without)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d messages, %.1f bytes a function; as version 1: %.1f bytes, %d of %d left out", what, len(messages),
+			float64(size)/MaxOffers, float64(len(data))/float64(MaxOffers-dropped), dropped, MaxOffers)
+	}
+}
+
+func TestSplitTellsWhatIsLeft(t *testing.T) {
+	a := valid()
+	a.Offers = manyOffers(MaxOffers + 3)
+	a.Offers[0].UserRate = 1
+	_, left, err := Split(a)
+	if err != nil || !slices.Equal(left, []string{"f04096", "f04097", "f04098"}) && !slices.Equal(left, []string{"f04097", "f04098", "f04096"}) {
+		t.Errorf("left %v, %v", left, err)
 	}
 }
 
@@ -210,7 +373,8 @@ func TestEncodeKeepsTheMostDemanded(t *testing.T) {
 			})
 		}
 		before := slices.Clone(a.Offers)
-		data, dropped, err := Encode(a)
+		data, without, err := Encode(a)
+		dropped := len(without)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +388,7 @@ func TestEncodeKeepsTheMostDemanded(t *testing.T) {
 		if len(got.Offers)+dropped != len(a.Offers) {
 			t.Fatalf("%d kept and %d dropped of %d", len(got.Offers), dropped, len(a.Offers))
 		}
-		if dropped > 0 && len(got.Offers) < MaxOffers && len(data) < MaxAnnouncement-256 {
+		if dropped > 0 && len(got.Offers) < maxFirstOffers && len(data) < MaxAnnouncement-256 {
 			t.Fatalf("dropped %d although only %d bytes are used", dropped, len(data))
 		}
 		checkMostDemanded(t, a.Offers, got.Offers)
@@ -255,28 +419,57 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"v":1,"epoch":1,"seq":1,"http":"[::1]:1","strategy":"a","period_ms":50,"f":null}`))
 	f.Add([]byte(`{"v":2}`))
 	f.Add([]byte(`{"f":[{},{}],"F":[{"n":"a"}]}`))
+	a := valid()
+	a.Offers = []strategy.Offer{{Name: "MyFunc", Capacity: 3}, {Name: "MyFunction", Demand: 1, TimeoutMillis: 5}, {Name: "my_func", Absent: true}}
+	messages, _, err := Split(a)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(messages[0])
+	f.Add(newer(a, appendText(nil, offerRest, "a"), appendText(nil, offerRest, "b:c")))
+	f.Add([]byte("\x08\x03\x10\x03"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, err := Decode(data)
 		if err != nil {
 			return
 		}
-		again, dropped, err := Encode(a)
+		checkWritten(t, a)
+		again, without, err := Encode(a)
 		if err != nil {
 			t.Fatalf("accepted but cannot be encoded: %v", err)
-		}
-		if dropped > 0 {
-			return // numbers may be written longer than they were read
 		}
 		b, err := Decode(again)
 		if err != nil {
 			t.Fatalf("encoded but cannot be decoded: %v", err)
 		}
-		b.Offers = append([]strategy.Offer{}, b.Offers...)
-		a.Offers = append([]strategy.Offer{}, a.Offers...)
-		if diff := cmp.Diff(a, b); diff != "" {
-			t.Fatal(diff)
+		if without == nil { // numbers may be written longer than they were read
+			a.V, a.Needs, a.Part, a.Parts, a.Unknown = b.V, b.Needs, b.Part, b.Parts, b.Unknown
+			if diff := cmp.Diff(a, b, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatal(diff)
+			}
 		}
 	})
+}
+
+// checkWritten asserts that an announcement that was accepted can be written in
+// this version and read again, rates to a thousandth.
+func checkWritten(t *testing.T, a Announcement) {
+	t.Helper()
+	messages, left, err := Split(a)
+	if err != nil || left != nil {
+		t.Fatalf("accepted but cannot be split: left %v, %v", left, err)
+	}
+	var offers []strategy.Offer
+	for _, message := range messages {
+		b, err := Decode(message)
+		if err != nil || b.Unknown != 0 {
+			t.Fatalf("split but cannot be decoded: %d unknown, %v", b.Unknown, err)
+		}
+		offers = append(offers, b.Offers...)
+	}
+	if diff := cmp.Diff(a.Offers, offers, cmpopts.EquateEmpty(), cmpopts.EquateApprox(0, 0.00051)); diff != "" {
+		t.Fatal(diff)
+	}
 }
 
 func TestCheckName(t *testing.T) {

@@ -27,6 +27,7 @@ STATE   alive      announces itself
         expired    has been silent for three periods
         connected  has not announced itself yet
         refused    is not let in; NOTE says why
+        newer      speaks a newer protocol: upgrade this node
 SERVER  what HAProxy's health check says of it: up, down, maint, or none
 AGE     since its last announcement
 RTT     round-trip time on the overlay

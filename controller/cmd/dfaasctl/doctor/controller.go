@@ -13,9 +13,10 @@ import (
 
 // controllerFacts is what dfaas-controller says over its admin socket.
 type controllerFacts struct {
-	err    error
-	status api.Status
-	peers  []api.Peer
+	err       error
+	status    api.Status
+	peers     []api.Peer
+	functions []api.Function
 }
 
 // A part that has just been started the controller finds again within this time.
@@ -39,6 +40,9 @@ func gatherController(ctx context.Context, socket string) controllerFacts {
 	if f.err == nil {
 		f.peers, f.err = client.Peers(ctx)
 	}
+	if f.err == nil {
+		f.functions, f.err = client.Functions(ctx)
+	}
 	return f
 }
 
@@ -54,6 +58,8 @@ func controllerChecks() []check {
 		{"refused peers", judgeRefused},
 		{"refused by peers", judgeRefusedBy},
 		{"limits", judgeMemberLimit},
+		{"newer peers", judgeNewer},
+		{"functions", judgeFunctions},
 		{"peers' servers", judgeServers},
 	}
 }
@@ -214,6 +220,34 @@ func refusalHint(reason string) string {
 		}
 	}
 	return "docs/operate.md, peers, says what each note means"
+}
+
+// judgeNewer finds members that this node is too old for.
+func judgeNewer(f *Facts) Verdict {
+	var newer []string
+	for _, p := range f.Controller.peers {
+		if p.State == "newer" {
+			newer = append(newer, p.ID)
+		}
+	}
+	if len(newer) == 0 {
+		return skip()
+	}
+	return warn("upgrade dfaas-controller and dfaas-spoa on this node", "a newer protocol is spoken by %s", few(newer))
+}
+
+// judgeFunctions finds functions of this node that do not take part as deployed.
+func judgeFunctions(f *Facts) Verdict {
+	var warned []string
+	for _, fn := range f.Controller.functions {
+		if fn.Warning != "" {
+			warned = append(warned, fn.Name+": "+fn.Warning)
+		}
+	}
+	if len(warned) == 0 {
+		return skip()
+	}
+	return warn("correct the labels, or do what the warning says; dfaasctl functions shows all", "%s", few(warned))
 }
 
 // judgeServers compares who is alive with whom HAProxy can reach.

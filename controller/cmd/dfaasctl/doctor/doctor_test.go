@@ -63,7 +63,7 @@ func TestHealthyNodeIsAllOK(t *testing.T) {
 		}
 	}
 	// All but those that speak up only when something is noteworthy.
-	if want := len(checks()) - len([]string{"refused peers", "refused by peers", "limits", "spoa refusals", "function limits"}); len(results) != want {
+	if want := len(checks()) - len([]string{"refused peers", "refused by peers", "newer peers", "functions", "limits", "spoa refusals", "function limits"}); len(results) != want {
 		t.Errorf("%d results, want %d", len(results), want)
 	}
 	if Failures(results) != 0 {
@@ -278,6 +278,11 @@ func TestVerdicts(t *testing.T) {
 		{"who may join", OK, "2 peers, listed", "", func(f *Facts) { f.Config.FederationKey, f.Config.AllowPeers = "", []string{peerA, peerB} }},
 		{"who may join", OK, "1 peer, listed, with the federation key", "", func(f *Facts) { f.Config.AllowPeers = []string{peerA} }},
 		{"who may join", "", "", "", func(f *Facts) { f.Config.FederationKey = "" }},
+
+		{"newer peers", Warn, peerA, "upgrade dfaas-controller", func(f *Facts) { f.Controller.peers[0] = api.Peer{ID: peerA, State: "newer"} }},
+		{"functions", Warn, "my_func: not announced", "dfaasctl functions", func(f *Facts) {
+			f.Controller.functions = []api.Function{{Name: "ok"}, {Name: "my_func", Warning: "not announced to all members"}}
+		}},
 
 		{"clock", Warn, "nobody synchronises it", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},
 		{"clock", Warn, "broken", "timedatectl", func(f *Facts) { f.Clock.err = broken }},
