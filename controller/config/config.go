@@ -23,6 +23,7 @@ type Config struct {
 	Strategy            string        `yaml:"strategy"`
 	Period              time.Duration `yaml:"period"`
 	DefaultMaxrate      float64       `yaml:"default_maxrate"` // requests/s
+	MaxPeerTimeout      time.Duration `yaml:"max_peer_timeout"`
 	HAProxySocket       string        `yaml:"haproxy_socket"`
 	SPOASocket          string        `yaml:"spoa_socket"`
 	AdminSocket         string        `yaml:"admin_socket"`
@@ -50,6 +51,7 @@ func Default() Config {
 		Strategy:       "headroom",
 		Period:         time.Second,
 		DefaultMaxrate: 100,
+		MaxPeerTimeout: 5 * time.Minute,
 		HAProxySocket:  "/run/haproxy/admin.sock",
 		SPOASocket:     "/run/dfaas/spoa-control.sock",
 		AdminSocket:    "/run/dfaas/admin.sock",

@@ -127,6 +127,13 @@ func options() []option {
 			"0.001 to 1000000",
 		},
 		{
+			"max_peer_timeout", func(c *Config) any { return &c.MaxPeerTimeout },
+			"the longest that a call to a peer may take by the peer's own word",
+			"It holds for functions without dfaas.timeout_ms here; what this node's label says is not cut. A member that never answers " +
+				"holds a caller's connection for this long.",
+			"1s to 1h",
+		},
+		{
 			"haproxy_socket", func(c *Config) any { return &c.HAProxySocket },
 			"HAProxy's runtime socket",
 			"In haproxy.cfg: `stats socket PATH level admin`. Peers become servers over it.",

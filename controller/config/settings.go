@@ -227,6 +227,9 @@ func (s *Settings) parsePlanning(f *faults) {
 	if !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) {
 		f.add("default_maxrate", c.DefaultMaxrate, "out of range: use %v to %d requests/s", minMaxrate, int(maxMaxrate))
 	}
+	if c.MaxPeerTimeout < time.Second || c.MaxPeerTimeout > time.Hour {
+		f.add("max_peer_timeout", c.MaxPeerTimeout, "out of range: use %s to %s", time.Second, time.Hour)
+	}
 }
 
 func (c *Config) validateSockets(f *faults) {

@@ -21,7 +21,8 @@ func (c *Core) apply(now time.Time) {
 func (c *Core) applyTable(now time.Time) {
 	offset := c.followClock(now)
 	t := buildTable(tableInput{
-		self: c.o.Self, peerTLS: c.o.PeerTLS, clockOffset: offset, defaultNamespace: c.o.DefaultNamespace,
+		maxPeerTimeout: c.o.MaxPeerTimeout,
+		self:           c.o.Self, peerTLS: c.o.PeerTLS, clockOffset: offset, defaultNamespace: c.o.DefaultNamespace,
 		unknownLocal: !c.gateway.read, plan: c.plan, peers: c.tablePeers(c.clocks.Wall(now).Add(offset)),
 		stranded: c.stranded(), limits: c.o.Limits,
 	})

@@ -30,6 +30,7 @@ type Options struct {
 	Self             string // own peer id
 	Strategy         strategy.Strategy
 	Period           time.Duration  // planning period, 50 ms at least
+	MaxPeerTimeout   time.Duration  // of a call, by the peer's word; 0: what peers may announce
 	HTTP             netip.AddrPort // of this node's HAProxy, announced to peers
 	PeerTLS          bool           // requests between peers go over TLS
 	DefaultNamespace string         // of the gateway

@@ -38,6 +38,7 @@ type tablePeer struct {
 
 // tableInput is all that a table is made from.
 type tableInput struct {
+	maxPeerTimeout   time.Duration // 0: what peers may announce
 	self             string
 	peerTLS          bool
 	clockOffset      time.Duration
@@ -58,7 +59,11 @@ func buildTable(in tableInput) table.Table {
 		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
 		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
 	}
-	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: in.limits, budget: in.limits.Routes}
+	longest := in.maxPeerTimeout.Milliseconds()
+	if longest <= 0 {
+		longest = table.MaxTimeoutMillis
+	}
+	b := builder{longest: longest, peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: in.limits, budget: in.limits.Routes}
 	t.Peers = b.addPeers(in.peers)
 	plans := functionPlans(in)
 	t.Functions = make([]table.Function, 0, len(plans))
@@ -105,10 +110,11 @@ func validName(name, defaultNamespace string) bool {
 
 // builder keeps account of what has gone into a table.
 type builder struct {
-	peers  map[string]*table.Peer
-	usable map[string]bool
-	limits Limits
-	budget int // routes left
+	longest int64 // time limit of a call by a peer's word, ms
+	peers   map[string]*table.Peer
+	usable  map[string]bool
+	limits  Limits
+	budget  int // routes left
 }
 
 func (b *builder) addPeers(peers []tablePeer) []table.Peer {
@@ -169,7 +175,7 @@ func (b *builder) forward(flow strategy.Flow) table.Forward {
 	}
 	return table.Forward{
 		Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
-		TimeoutMillis: min(max(0, flow.TimeoutMillis), table.MaxTimeoutMillis),
+		TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, table.MaxTimeoutMillis),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -21,6 +22,28 @@ func accepted(t *testing.T, tbl table.Table) {
 	tbl.Version = 1
 	if err := tbl.Validate(); err != nil {
 		t.Fatalf("the SPOA would refuse the table: %v", err)
+	}
+}
+
+// TestPeersWordOnTime: what a peer announces is cut where the operator says, what
+// this node's own label says is not.
+func TestPeersWordOnTime(t *testing.T) {
+	in := tableInput{
+		self: peerID(0), maxPeerTimeout: 5 * time.Minute,
+		plan: strategy.Plan{Functions: []strategy.FunctionPlan{{
+			Name: "long", Local: &strategy.Local{Rate: 1, Share: 1, TimeoutMillis: 3_600_000},
+			Out: []strategy.Flow{{Peer: peerID(1), Weight: 1, Rate: 1, TimeoutMillis: 3_600_000}, {Peer: peerID(2), Weight: 1, Rate: 1, TimeoutMillis: 1000}},
+		}}},
+		peers:  []tablePeer{{id: peerID(1), token: "t.o.k", usable: true}, {id: peerID(2), token: "t.o.k", usable: true}},
+		limits: Limits{}.orDefaults(),
+	}
+	f := buildTable(in).Functions[0]
+	if f.Local.TimeoutMillis != 3_600_000 || f.Forward[0].TimeoutMillis != 300_000 || f.Forward[1].TimeoutMillis != 1000 {
+		t.Errorf("here %d ms, at peers %d and %d ms", f.Local.TimeoutMillis, f.Forward[0].TimeoutMillis, f.Forward[1].TimeoutMillis)
+	}
+	in.maxPeerTimeout = 0
+	if f := buildTable(in).Functions[0]; f.Forward[0].TimeoutMillis != 3_600_000 {
+		t.Errorf("without a bound %d ms", f.Forward[0].TimeoutMillis)
 	}
 }
 

@@ -38,7 +38,7 @@ func newLoop(n *Node, spoa *spoaKeeper, proxy *haproxyKeeper, voice *publisher) 
 	now := n.now()
 	l := &loop{node: n, o: n.options, spoa: spoa, haproxy: proxy, voice: voice, wall: wallOf(now)}
 	l.core = core.New(core.Options{
-		Self: l.o.Self, Strategy: l.o.Strategy, Period: l.o.Period, HTTP: l.o.HTTP, PeerTLS: l.o.Certificates != nil,
+		Self: l.o.Self, Strategy: l.o.Strategy, Period: l.o.Period, MaxPeerTimeout: l.o.MaxPeerTimeout, HTTP: l.o.HTTP, PeerTLS: l.o.Certificates != nil,
 		DefaultNamespace: l.o.DefaultNamespace, HasBootstrap: l.o.HasBootstrap,
 		Seed: l.o.Seed, Wall: l.wall, Members: l.o.Members, Tokens: l.o.Minter,
 	}, now)

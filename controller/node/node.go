@@ -52,6 +52,7 @@ type Options struct {
 	Strategy         strategy.Strategy
 	Period           time.Duration
 	DefaultMaxrate   float64        // requests/s
+	MaxPeerTimeout   time.Duration  // of a call, by the peer's word; 0: what peers may announce
 	HTTP             netip.AddrPort // of this node's HAProxy, announced to peers
 	DefaultNamespace string         // of the gateway
 	HasBootstrap     bool           // members to connect to are configured

@@ -115,7 +115,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 
 	n := node.New(node.Options{
 		Self: id.String(), Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
-		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, HTTP: conf.HTTPAddress,
+		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, MaxPeerTimeout: conf.MaxPeerTimeout, HTTP: conf.HTTPAddress,
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
