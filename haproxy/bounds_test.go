@@ -304,3 +304,73 @@ func TestPeersOnly(t *testing.T) {
 		})
 	}
 }
+
+// TestSourceCallsBehindProxies: the address is that for which an operator's proxy
+// speaks, and nobody else can choose one.
+func TestSourceCallsBehindProxies(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: idA, Proxies: "127.0.0.1",
+				Settings: map[string]string{haproxy.EnvSourceCalls: "2"}})
+			for range 2 {
+				conn := sent(t, n.Addr, "GET /function/hang HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n\r\n")
+				defer conn.Close()
+			}
+			eventually(t, "two are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 2 })
+			for list, status := range map[string]int{"203.0.113.8, 192.0.2.1": 429, "192.0.2.1, 192.0.2.2": 200} {
+				if got := call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-For", list); got.status != status {
+					t.Errorf("for %s: status %d, want %d", list, got.status, status)
+				}
+			}
+		})
+	}
+}
+
+// TestGatewayIsGone: calls are refused soon, and from the fourth on at once; when
+// it is back, it is used at once.
+func TestGatewayIsGone(t *testing.T) {
+	t.Parallel()
+	for _, version := range versions {
+		t.Run(version.name, func(t *testing.T) {
+			t.Parallel()
+			addr := haproxytest.FreeAddr(t)
+			serve := func() *http.Server {
+				l, err := net.Listen("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served\n") })}
+				go s.Serve(l)
+				t.Cleanup(func() { s.Close() })
+				return s
+			}
+			gateway := serve()
+			n := &node{decided: haproxytest.FreeAddr(t)}
+			n.HAProxy = haproxytest.Start(t, haproxytest.Options{
+				Binary: version.binary(t), NodeID: idA, Gateway: addr, Config: fmt.Sprintf(decidedFrontend, n.decided),
+			})
+			// By what dfaas-spoa says of a function that is here.
+			get := func() (int, time.Duration) {
+				began := time.Now()
+				got := call(t, "GET", "http://"+n.decided+"/function/f", nil, "Test-Action", "local")
+				return got.status, time.Since(began)
+			}
+			eventually(t, "the gateway answers", func() bool { status, _ := get(); return status == 200 })
+			gateway.Close()
+			if status, took := get(); status != 503 || took > 2*time.Second {
+				t.Errorf("the first call: status %d after %v", status, took)
+			}
+			eventually(t, "the gateway is out", func() bool {
+				servers, err := n.Client.Servers(t.Context(), haproxy.BackendLocal)
+				return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down
+			})
+			if status, took := get(); status != 503 || took > time.Second {
+				t.Errorf("then: status %d after %v", status, took)
+			}
+			serve()
+			eventually(t, "the gateway answers again", func() bool { status, _ := get(); return status == 200 })
+		})
+	}
+}
