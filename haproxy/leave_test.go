@@ -1,9 +1,9 @@
 package haproxy_test
 
 import (
-	"context"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/dfaas/dfaas/faasd/provider"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 )
@@ -23,10 +20,11 @@ import (
 // function's time limit.
 func TestLeavingEndsTheProcess(t *testing.T) {
 	t.Parallel()
+	program := buildProvider(t)
 	for _, version := range versions {
 		t.Run(version.name, func(t *testing.T) {
 			t.Parallel()
-			gateway := startProvider(t)
+			gateway := startProvider(t, program)
 			dir := t.TempDir()
 			pids, script := filepath.Join(dir, "pids"), filepath.Join(dir, "slow")
 			if err := os.WriteFile(script, []byte("#!/bin/sh\necho $$ >> "+pids+"\nexec sleep 300\n"), 0o755); err != nil {
@@ -67,25 +65,42 @@ func TestLeavingEndsTheProcess(t *testing.T) {
 	}
 }
 
-// startProvider runs a gateway whose functions may be any command.
-func startProvider(t *testing.T) (addr string) {
+// startProvider runs a gateway whose functions may be any command. It is a process
+// of its own: within this one it would end threads, and with them the HAProxies
+// of other tests that these have started.
+func startProvider(t *testing.T, program string) (addr string) {
 	t.Helper()
-	o := provider.DefaultOptions()
-	o.Listen, o.StateDir, o.AllowProcesses, o.NoConfinement = "127.0.0.1:0", t.TempDir(), true, true
-	listening := make(chan string, 1)
-	o.OnListen = func(a net.Addr) { listening <- a.String() }
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- provider.Run(ctx, o, zerolog.Nop()) }()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
-	select {
-	case addr = <-listening:
-	case err := <-ended:
-		ended <- err
+	addr = haproxytest.FreeAddr(t)
+	cmd := exec.Command(program, "--listen", addr, "--state-dir", t.TempDir(), "--allow-processes")
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait() // how it ended shows in its log
+		if t.Failed() {
+			t.Logf("the provider's log:\n%s", log.String())
+		}
+	})
+	eventually(t, "the provider listens", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
 	return addr
+}
+
+// buildProvider returns the path of dfaas-provider.
+func buildProvider(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "dfaas-provider")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../faasd/cmd/dfaas-provider")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return program
 }
