@@ -47,6 +47,7 @@ for unit in $units; do
         sleep 0.5
     done
     journalctl -u $unit -o cat | grep -q 'Watchdog timeout' || fail "$unit was not ended by the watchdog"
+    journalctl -u $unit -o cat | grep -q 'goroutine ' || fail "the journal does not say where $unit hung"
     echo "$unit: hung, restarted and ready again after $(($(date +%s) - start)) s or less; $(systemctl show -P NRestarts $unit) restart"
 done
 # A controller without peers warns once that anybody may join; that it runs is no warning.
