@@ -61,10 +61,11 @@ up: setup build ## start the three-node federation and leave it running (node i:
 down: ## stop what `make up` started
 	@"$(BIN)/dfaas-emulator" down --dir "$(RUN)"
 
+# Of the tests that run side by side most wait, with real HAProxy for its time limits: more of them than there are cores.
 # The whole federations run last and alone: they measure rates.
 test: setup build check ## all tests, with real HAProxy and real processes
 	@deploy/setup.sh python3=python3 ip=iproute2 systemd-tmpfiles=systemd
-	$(GO) test -timeout 10m ./...
+	$(GO) test -timeout 10m -parallel 4 ./...
 	$(GO) test -timeout 10m ./e2e/...
 
 MODULES := . e2e
