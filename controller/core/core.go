@@ -141,6 +141,7 @@ type Core struct {
 	observed    strategy.Observation // that the plan is of
 	judgements  uint64               // of trust, by then
 	changed     bool                 // peers or servers, since then
+	membersNew  bool                 // since followMembers
 	planned     time.Time            // when that was, or the expectations of it were noted
 	announcer   announcer
 	publishErr  error    // of the last announcement
@@ -262,9 +263,9 @@ func (c *Core) onTick(now time.Time) {
 	if c.closeBy.IsZero() && !now.Add(c.tick/2).Before(c.periodAt) {
 		c.closeBy = now.Add(c.tick / 4)
 	}
-	expired, left := c.expire(now), c.endLeaving(now)
 	switch {
-	case expired || left:
+	case c.expire(now) || c.endLeaving(now):
+		c.membersNew = true
 		c.replan(now)
 	case c.tables.newest != nil && now.Sub(c.tables.at) >= refresh:
 		c.apply(now)

@@ -47,9 +47,27 @@ func (c *Core) onHeard(now time.Time, e Heard) {
 	if !e.Announcement.Leaving && timely {
 		c.clocks.Read(now, e.From, e.Announcement.SentAtMillis)
 	}
-	if changed {
+	c.membersNew = c.membersNew || changed
+	switch {
+	case !changed:
+	case c.matters(&e):
 		c.soon(now)
+	default:
+		c.changed = true // enough for the plan at the end of the period
 	}
+}
+
+// matters reports whether what a member announces is noticeably other than what it
+// was when the last plan was made.
+func (c *Core) matters(e *Heard) bool {
+	i, known := find(c.alive, e.From)
+	if !known || e.Announcement.Leaving {
+		return true
+	}
+	m := &c.alive[i]
+	_, leaving := c.leaving[e.From]
+	return leaving || m.Strategy != e.Announcement.Strategy || m.HTTP.String() != e.Announcement.HTTP ||
+		significant(m.Offers, e.Announcement.Offers)
 }
 
 // expire lets go of members that fell silent and reports whether there were any.

@@ -30,7 +30,10 @@ func (c *Core) stale() bool {
 // that it is announced.
 func (c *Core) replan(now time.Time) {
 	c.planSoon, c.planAt, c.changed, c.judgements = false, time.Time{}, false, c.trust.Judgements()
-	c.followMembers(now)
+	if c.membersNew {
+		c.membersNew = false
+		c.followMembers(now)
+	}
 	c.expect(now)
 	c.observed = strategy.Observation{Self: c.o.Self, Functions: c.functions(), Peers: c.peers()}
 	c.plan = c.o.Strategy.Plan(c.observed)
@@ -95,7 +98,8 @@ func (c *Core) peers() []strategy.Peer {
 	for i := range c.alive {
 		m := &c.alive[i]
 		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Distrust: c.trust.Distrust(m.ID)}
-		for _, o := range p.Offers {
+		for i := range p.Offers {
+			o := &p.Offers[i]
 			if unused := c.trust.Unused(m.ID, o.Name); unused > 0 {
 				if p.Unused == nil {
 					p.Unused = make(map[string]float64)

@@ -146,6 +146,9 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 			Rate: tableRate(p.Local.Rate), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,
 		}
 	}
+	if len(p.Out) > 0 {
+		f.Forward = make([]table.Forward, 0, len(p.Out))
+	}
 	for _, flow := range p.Out {
 		if b.peers[flow.Peer] == nil || b.budget <= 0 {
 			continue

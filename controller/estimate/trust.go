@@ -49,6 +49,7 @@ type claimed struct{ peer, function string }
 type Trust struct {
 	most    int
 	changes uint64
+	unused  int               // surplus claims that are not wholly believed
 	spare   map[string]*Claim // by peer id
 	surplus map[claimed]*Claim
 
@@ -100,6 +101,7 @@ func (t *Trust) JudgeUse(last map[string]FunctionRates, seconds float64) {
 			delete(t.surplus, c)
 		}
 	}
+	t.countUnused()
 }
 
 // JudgeAnswers ends a period for which HAProxy has these counters, of the peers'
@@ -136,6 +138,16 @@ func (t *Trust) observe(c *Claim, seconds, want, got float64) {
 	}
 }
 
+// countUnused notes how many surplus claims are not wholly believed: mostly none.
+func (t *Trust) countUnused() {
+	t.unused = 0
+	for _, claim := range t.surplus {
+		if claim.Distrust() > 0 {
+			t.unused++
+		}
+	}
+}
+
 // Judgements is a number that changes whenever anybody is believed more or less
 // than before.
 func (t *Trust) Judgements() uint64 { return t.changes }
@@ -150,6 +162,9 @@ func (t *Trust) Distrust(peer string) float64 {
 
 // Unused is how far the peer's surplus of a function is disbelieved, 0 to 1.
 func (t *Trust) Unused(peer, function string) float64 {
+	if t.unused == 0 {
+		return 0
+	}
 	if claim := t.surplus[claimed{peer, function}]; claim != nil {
 		return claim.Distrust()
 	}

@@ -146,15 +146,7 @@ func (f *fill) part(surplus, demand, taken float64) float64 {
 }
 
 // out lists every peer that has the function; a full one with rate 0.
-func (f *fill) out(v *view) []Flow {
-	var out []Flow
-	for i := range v.peers {
-		if p := &v.peers[i]; !p.Absent {
-			out = append(out, f.outTo(p))
-		}
-	}
-	return out
-}
+func (f *fill) out(v *view) []Flow { return v.flows(f.outTo) }
 
 func (f *fill) outTo(p *peerOffer) Flow {
 	spare := p.spare()

@@ -36,7 +36,9 @@ func views(o Observation) []view {
 	get := func(name string) *view {
 		v := byName[name]
 		if v == nil {
-			v = &view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers)}
+			v = &view{
+				name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: make([]peerOffer, 0, len(o.Peers)),
+			}
 			byName[name] = v
 		}
 		return v
@@ -48,7 +50,8 @@ func views(o Observation) []view {
 		}
 		get(f.Name).own = f
 	}
-	for _, p := range o.Peers {
+	for i := range o.Peers {
+		p := &o.Peers[i]
 		for _, of := range p.Offers {
 			of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
 			if of.Absent {
@@ -81,8 +84,8 @@ func (v *view) atPeers() bool {
 // having counts the peers that have the function deployed.
 func (v *view) having() int {
 	n := 0
-	for _, p := range v.peers {
-		if !p.Absent {
+	for i := range v.peers {
+		if !v.peers[i].Absent {
 			n++
 		}
 	}
@@ -129,10 +132,19 @@ func (v *view) evenLimit() float64 { return v.spare() / float64(max(1, v.having(
 
 // evenly is one flow of that weight and rate to each peer having the function.
 func (v *view) evenly(weight, rate float64) []Flow {
-	var out []Flow
-	for _, p := range v.peers {
-		if !p.Absent {
-			out = append(out, p.flow(weight, rate))
+	return v.flows(func(p *peerOffer) Flow { return p.flow(weight, rate) })
+}
+
+// flows is one to each peer having the function, nil if there is none.
+func (v *view) flows(to func(*peerOffer) Flow) []Flow {
+	having := v.having()
+	if having == 0 {
+		return nil
+	}
+	out := make([]Flow, 0, having)
+	for i := range v.peers {
+		if p := &v.peers[i]; !p.Absent {
+			out = append(out, to(p))
 		}
 	}
 	return out
