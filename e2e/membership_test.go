@@ -81,10 +81,24 @@ func (c *cluster) restartOfTheOnlyOne(t *testing.T) {
 		act(t, c.three, scenario.Restart, scenario.Controller)
 		s.progress(t, 5*surplusLoad)
 	}
-	if by := flawless(t, s.stop(t)); len(by) != 1 {
-		t.Errorf("served by %v", by)
+	late := 0
+	for _, sample := range s.stop(t) {
+		switch {
+		case sample.Status == http.StatusOK:
+		case sample.Latency >= agentPatience:
+			late++ // nobody was asked where to: this machine is busy
+		default:
+			t.Errorf("after %v: answered %d by %q in %v", sample.At, sample.Status, sample.Node, sample.Latency)
+		}
+	}
+	if late > 5 {
+		t.Errorf("%d requests were not decided in time", late)
 	}
 }
+
+// agentPatience is how long HAProxy waits for the agent, `timeout processing`. Then
+// it serves locally, which it cannot for a function that is not there.
+const agentPatience = 20 * time.Millisecond
 
 // awaitGone waits until node-1 neither routes to the node nor takes it for alive.
 func (c *cluster) awaitGone(t *testing.T, n *federation.Node, deadline time.Time) {

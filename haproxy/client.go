@@ -265,7 +265,14 @@ type command struct {
 }
 
 // do executes a command of which only success matters.
+//
+// What was written to the socket of an HAProxy that hangs is executed when it goes
+// on, however long ago it was given up. So an HAProxy is told of no change that has
+// not answered just before.
 func (c *Client) do(ctx context.Context, cmd command) error {
+	if _, err := c.run(ctx, "show cli level"); err != nil {
+		return err
+	}
 	answer, err := c.run(ctx, cmd.text)
 	switch {
 	case err != nil && cmd.unless != "" && strings.Contains(err.Error(), cmd.unless):

@@ -357,6 +357,44 @@ func TestHangingHAProxy(t *testing.T) {
 	})
 }
 
+// TestGivenUpIsNeverDone: a change that an HAProxy which hangs did not answer is not
+// made when it goes on.
+func TestGivenUpIsNeverDone(t *testing.T) {
+	t.Parallel()
+	h := haproxytest.Start(t, haproxytest.Options{})
+	b := peerAt(t, idB, "127.0.0.1:9")
+	if _, err := h.Client.Apply(t.Context(), []haproxy.Step{{Op: haproxy.Add, Peer: b}}); err != nil {
+		t.Fatal(err)
+	}
+	pid := h.WorkerPID()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []haproxy.Op{haproxy.Enable, haproxy.Disable, haproxy.Delete} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := h.Client.Apply(ctx, []haproxy.Step{{Op: op, Peer: b}})
+		cancel()
+		if !errors.Is(err, haproxy.ErrTimeout) {
+			t.Errorf("%s at a hanging HAProxy: %v, want %v", op, err, haproxy.ErrTimeout)
+		}
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	// HAProxy reads what waits in the order in which it came: once it has answered
+	// this, it has done everything before it.
+	for range 3 {
+		servers, err := h.Client.Servers(t.Context(), haproxy.BackendPeers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(servers, func(s haproxy.Server) bool { return s.Name == idB })
+		if i < 0 || servers[i].State != haproxy.Maint {
+			t.Fatalf("what was given up was done: %+v", servers)
+		}
+	}
+}
+
 // TestApplyGoesOnAfterAFailure: one hostile or stale step keeps no other peer
 // from being served.
 func TestApplyGoesOnAfterAFailure(t *testing.T) {
