@@ -54,21 +54,21 @@ type Peer struct {
 // Offer is what a node announces about one function that it has deployed, or
 // that its users ask for. Announcements consist of offers.
 type Offer struct {
-	Name string `json:"n"`
+	Name string
 	// Absent offers come from nodes that do not have the function: they only
 	// tell the demand of the users there.
-	Absent   bool    `json:"a,omitempty"`
-	Capacity float64 `json:"c"` // requests/s, >= 0 (never Unlimited: such functions are announced with 0)
-	UserRate float64 `json:"u"` // requests/s, >= 0
+	Absent   bool
+	Capacity float64 // requests/s, >= 0 (never Unlimited: such functions are announced with 0)
+	UserRate float64 // requests/s, >= 0
 	// Limit is what each peer having the function may send the announcer,
 	// requests/s, >= 0. Used by recalc; headroom computes it from the rest.
-	Limit float64 `json:"l"`
+	Limit float64
 	// Demand is the sum of surplus that the announcer counts, requests/s; > 0
 	// only while it does not believe all that is claimed. Used by headroom.
-	Demand float64 `json:"d,omitempty"`
+	Demand float64
 	// TimeoutMillis is how long the announcer lets the function take, 0 where
 	// nobody wrote that down. Who forwards to it must wait as long.
-	TimeoutMillis int64 `json:"t,omitempty"`
+	TimeoutMillis int64
 }
 
 // Unlimited is the rate, in requests/s, where there is no limit.
