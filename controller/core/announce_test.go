@@ -30,17 +30,17 @@ func TestSignificant(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := base
 			tc.change(&changed)
-			if got := significant([]strategy.Offer{base}, []strategy.Offer{changed}); got != tc.want {
+			if got := new(announcer).significant([]strategy.Offer{base}, []strategy.Offer{changed}); got != tc.want {
 				t.Errorf("significant is %v", got)
 			}
 		})
 	}
-	if !significant([]strategy.Offer{base}, nil) {
+	if !new(announcer).significant([]strategy.Offer{base}, nil) {
 		t.Error("a function that went is not significant")
 	}
 	near := strategy.Offer{Name: "f", Capacity: 100, UserRate: 99}
 	over := strategy.Offer{Name: "f", Capacity: 100, UserRate: 101}
-	if !significant([]strategy.Offer{near}, []strategy.Offer{over}) {
+	if !new(announcer).significant([]strategy.Offer{near}, []strategy.Offer{over}) {
 		t.Error("crossing the capacity is not significant")
 	}
 }
@@ -48,7 +48,7 @@ func TestSignificant(t *testing.T) {
 func TestAnnouncer(t *testing.T) {
 	const period = time.Second
 	start := time.UnixMilli(1_700_000_000_000)
-	a := newAnnouncer(period, start, rand.NewPCG(1, 2))
+	a := newAnnouncer(period, false, start, rand.NewPCG(1, 2))
 	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
 	busy := []strategy.Offer{{Name: "f", Capacity: 10, UserRate: 50.00049}}
 

@@ -77,7 +77,7 @@ func (l Limits) orDefaults() Limits {
 const (
 	// debounce is how long a change waits for others before a plan is made
 	// for all of them together.
-	debounce = 50 * time.Millisecond
+	debounce = 20 * time.Millisecond
 	// planShare bounds the time spent on plans for changes: after a plan that
 	// took d, the next change waits for planShare x d.
 	planShare = 20
@@ -90,6 +90,10 @@ const (
 	maxReunion = 5 * time.Second
 	// maxTick is the longest time between two looks at the meter.
 	maxTick = 500 * time.Millisecond
+	// busyTick is that time where the strategy follows changes, while users ask for
+	// busyRate requests/s or more.
+	busyTick = 100 * time.Millisecond
+	busyRate = 2.0
 	// stall is how long nothing is stepped only when this process stands still.
 	stall = 3 * maxTick
 	// lonely is how long bootstrap members may be out of reach before that is
@@ -161,10 +165,10 @@ func New(o Options, now time.Time) *Core {
 		tickAt: now, periodAt: now.Add(o.Period), planAt: now.Add(settle(o.Period)), speakAt: now.Add(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
-		rates: estimate.NewRates(o.Period), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
+		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
 	}
-	c.announcer = newAnnouncer(o.Period, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
+	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
 	return c
 }
 
@@ -257,11 +261,15 @@ func (c *Core) due(now time.Time) {
 // onTick has the meter read, and looks at what time alone changes. The period
 // ends with what the meter says now, but does not wait for it long.
 func (c *Core) onTick(now time.Time) {
-	c.tickAt = later(c.tickAt.Add(c.tick), now.Add(c.tick/2))
+	tick := c.tick
+	if c.o.Strategy.Demand() == strategy.DemandChanging && c.rates.Total() >= busyRate {
+		tick = min(tick, busyTick)
+	}
+	c.tickAt = later(c.tickAt.Add(tick), now.Add(tick/2))
 	c.fx.ReadMeter = true
 	c.checkOverlay(now)
-	if c.closeBy.IsZero() && !now.Add(c.tick/2).Before(c.periodAt) {
-		c.closeBy = now.Add(c.tick / 4)
+	if c.closeBy.IsZero() && !now.Add(tick/2).Before(c.periodAt) {
+		c.closeBy = now.Add(tick / 4)
 	}
 	switch {
 	case c.expire(now) || c.endLeaving(now):

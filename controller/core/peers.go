@@ -67,7 +67,7 @@ func (c *Core) matters(e *Heard) bool {
 	m := &c.alive[i]
 	_, leaving := c.leaving[e.From]
 	return leaving || m.Strategy != e.Announcement.Strategy || m.HTTP.String() != e.Announcement.HTTP ||
-		significant(m.Offers, e.Announcement.Offers)
+		c.announcer.significant(m.Offers, e.Announcement.Offers)
 }
 
 // expire lets go of members that fell silent and reports whether there were any.

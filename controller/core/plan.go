@@ -23,7 +23,33 @@ func (c *Core) soon(now time.Time) {
 
 // stale reports whether a plan made now would be of other things than the last.
 func (c *Core) stale() bool {
-	return c.changed || c.judgements != c.trust.Judgements() || !slices.Equal(c.observed.Functions, c.functions())
+	if c.changed || c.judgements != c.trust.Judgements() {
+		return true
+	}
+	if c.o.Strategy.Demand() == strategy.DemandChanging {
+		return c.drifted()
+	}
+	return !slices.Equal(c.observed.Functions, c.functions())
+}
+
+// drifted reports whether users ask for noticeably more or less than the plan is
+// for, where the strategy follows changes: after a change, the first estimates are
+// rough.
+func (c *Core) drifted() bool {
+	if c.o.Strategy.Demand() != strategy.DemandChanging {
+		return false
+	}
+	now, planned := c.rates.Smooth(), 0
+	for _, f := range c.observed.Functions {
+		rate, asked := now[f.Name]
+		if asked {
+			planned++
+		}
+		if math.Abs(rate-f.UserRate) > max(changedRate, changedFraction*max(f.UserRate, f.Capacity)) {
+			return true
+		}
+	}
+	return planned < len(now) // somebody asks for what the plan does not have
 }
 
 // replan makes a plan from all that is known now, applies it, and sees to it
@@ -50,6 +76,7 @@ func (c *Core) replan(now time.Time) {
 	// Peers would take a node that does not know yet what its users ask for to
 	// have no surplus, and refuse what its SPOA goes on sending.
 	if c.gateway.looked && c.measured || settled {
+		c.announcer.members = len(c.alive)
 		c.speakAt = c.announcer.due(now, c.plan.Offers, c.newcomers)
 	}
 }
@@ -81,7 +108,7 @@ func (c *Core) functions() []strategy.Function {
 // demand is what the strategy wants to know of what users ask for, requests/s by
 // function. A node that starts goes by what it has seen so far.
 func (c *Core) demand() map[string]float64 {
-	if c.o.Strategy.Demand() == strategy.DemandNow || !c.rates.Whole() {
+	if c.o.Strategy.Demand() != strategy.DemandOfPeriod || !c.rates.Whole() {
 		return maps.Clone(c.rates.Smooth())
 	}
 	last := c.rates.Last()

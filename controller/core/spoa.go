@@ -46,7 +46,7 @@ func (c *Core) onMetered(now time.Time, e Metered) {
 	switch {
 	case !c.closeBy.IsZero():
 		c.endPeriod(now)
-	case rise && c.o.Strategy.Demand() == strategy.DemandNow, first:
+	case rise && c.o.Strategy.Demand() != strategy.DemandOfPeriod, first, c.drifted():
 		c.replan(now)
 	}
 }

@@ -140,7 +140,7 @@ func (b *builder) addLingering(peers []tablePeer) {
 
 // function makes a plan's row and notes what is admitted from whom.
 func (b *builder) function(p *strategy.FunctionPlan) table.Function {
-	f := table.Function{Name: p.Name}
+	f := table.Function{Name: p.Name, Elastic: p.Elastic}
 	if p.Local != nil {
 		f.Local = &table.Local{
 			Rate: tableRate(p.Local.Rate), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,
@@ -158,7 +158,7 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	}
 	for _, flow := range p.In {
 		peer, rate := b.peers[flow.Peer], tableRate(flow.Rate)
-		if peer == nil || rate == 0 || b.budget <= 0 {
+		if peer == nil || rate == 0 && !p.Elastic || b.budget <= 0 {
 			continue
 		}
 		b.budget--
@@ -178,7 +178,7 @@ func (b *builder) forward(flow strategy.Flow) table.Forward {
 	}
 	return table.Forward{
 		Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
-		TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, table.MaxTimeoutMillis),
+		Spare: tableRate(clamp(flow.Spare, table.MaxRate)), TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, table.MaxTimeoutMillis),
 	}
 }
 

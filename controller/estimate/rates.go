@@ -59,22 +59,31 @@ func (r FunctionRates) Sent() float64 { return sum(r.Out) }
 type Rates struct {
 	constant float64            // of the moving average, seconds
 	smooth   map[string]float64 // user rates, by function
+	windows  map[string]*Window // that smooth goes by; nil: the moving average
 	rose     map[string]bool    // functions whose last sample was a sharp rise
 	period   Sample             // what has happened in the period under way
 	last     map[string]FunctionRates
 	whole    bool // last is of a period
 }
 
-// NewRates returns an estimator for plans that are made once a period.
-func NewRates(period time.Duration) *Rates {
-	return &Rates{
+// NewRates returns an estimator for plans that are made once a period. With
+// windows, Smooth is of estimate.Window, else the moving average.
+func NewRates(period time.Duration, windows bool) *Rates {
+	r := &Rates{
 		constant: smoothing * period.Seconds(),
 		smooth:   map[string]float64{},
 		rose:     map[string]bool{},
 		period:   Sample{Functions: map[string]Counts{}},
 		last:     map[string]FunctionRates{},
 	}
+	if windows {
+		r.windows = map[string]*Window{}
+	}
+	return r
 }
+
+// Total is the sum of what users ask for now, requests/s.
+func (r *Rates) Total() float64 { return sum(r.smooth) }
 
 // Smooth is the estimate of what users ask for now, in requests/s by function.
 // It is the estimator's own and changes with the next sample.
@@ -88,7 +97,7 @@ func (r *Rates) Last() map[string]FunctionRates { return r.last }
 func (r *Rates) Whole() bool { return r.whole }
 
 // Add takes in a sample, which is the estimator's from then on, and reports
-// whether any user rate rose sharply.
+// whether any user rate rose sharply or, with windows, has changed.
 func (r *Rates) Add(s Sample) (rise bool) {
 	for name := range r.smooth {
 		if _, counted := s.Functions[name]; !counted {
@@ -96,14 +105,14 @@ func (r *Rates) Add(s Sample) (rise bool) {
 		}
 	}
 	for name, c := range s.Functions {
-		next, sharply := follow(r.smooth[name], c.User, s.Seconds, r.constant)
-		if rate := float64(c.User) / s.Seconds; r.rose[name] && rate > next {
-			next, rise = rate, true
+		var next float64
+		var changed bool
+		if r.windows != nil {
+			next, changed = r.window(name, c.User, s.Seconds)
+		} else {
+			next, changed = r.average(name, c.User, s.Seconds)
 		}
-		delete(r.rose, name)
-		if sharply {
-			r.rose[name], rise = true, true
-		}
+		rise = rise || changed
 		if next == 0 {
 			delete(r.smooth, name)
 		} else {
@@ -113,6 +122,36 @@ func (r *Rates) Add(s Sample) (rise bool) {
 	}
 	r.period.Seconds += s.Seconds
 	return rise
+}
+
+// average is the moving average after one more sample.
+func (r *Rates) average(name string, n uint64, seconds float64) (next float64, rise bool) {
+	next, sharply := follow(r.smooth[name], n, seconds, r.constant)
+	if rate := float64(n) / seconds; r.rose[name] && rate > next {
+		next, rise = rate, true
+	}
+	delete(r.rose, name)
+	if sharply {
+		r.rose[name], rise = true, true
+	}
+	return next, rise
+}
+
+// window is the mean since the last change after one more sample.
+func (r *Rates) window(name string, n uint64, seconds float64) (next float64, changed bool) {
+	w := r.windows[name]
+	if w == nil {
+		if n == 0 {
+			return 0, false
+		}
+		w, changed = new(Window), true
+		r.windows[name] = w
+	}
+	next, since := w.Add(n, seconds)
+	if next == 0 {
+		delete(r.windows, name)
+	}
+	return next, changed || since
 }
 
 // EndPeriod makes the means over what was added since the last call the ones

@@ -49,7 +49,7 @@ func TestFollow(t *testing.T) {
 
 // TestRiseWithinASample: the load began when half of the first sample was over.
 func TestRiseWithinASample(t *testing.T) {
-	r := NewRates(time.Second)
+	r := NewRates(time.Second, false)
 	for i, want := range []float64{15, 25, 25} {
 		n := uint64(want * halfSecond)
 		rise := r.Add(Sample{Seconds: halfSecond, Functions: map[string]Counts{"cat": {User: n}}})
@@ -107,7 +107,7 @@ func poisson(r *rand.Rand, mean float64) uint64 {
 }
 
 func TestRatesOverPeriod(t *testing.T) {
-	r := NewRates(2 * time.Second)
+	r := NewRates(2*time.Second, false)
 	add := func(seconds float64, user, refused, in, out uint64) {
 		r.Add(Sample{seconds, map[string]Counts{"f": {
 			User: user, Refused: refused, In: map[string]uint64{"a": in}, Out: map[string]uint64{"b": out},
@@ -137,12 +137,42 @@ func TestRatesOverPeriod(t *testing.T) {
 // TestRatesForget checks that functions that nobody calls any more are no
 // longer held in memory.
 func TestRatesForget(t *testing.T) {
-	r := NewRates(time.Second)
+	r := NewRates(time.Second, false)
 	r.Add(Sample{0.5, map[string]Counts{"f": {User: 100}}})
 	for range 60 {
 		r.Add(Sample{0.5, map[string]Counts{}})
 	}
 	if len(r.smooth) != 0 {
 		t.Errorf("30 s after the last request: %v", r.smooth)
+	}
+}
+
+// TestWindowsChange: with windows, a first request and a change are reported, and a
+// function that nobody asks for is not, however often it is counted.
+func TestWindowsChange(t *testing.T) {
+	r := NewRates(time.Second, true)
+	add := func(n uint64) bool {
+		return r.Add(Sample{Seconds: 0.1, Functions: map[string]Counts{"cat": {User: n}, "idle": {}}})
+	}
+	if add(0) || add(0) {
+		t.Error("silence is a change")
+	}
+	if !add(5) {
+		t.Error("the first requests are none")
+	}
+	for range 30 {
+		if add(5) {
+			t.Error("a steady rate is one")
+		}
+	}
+	if math.Abs(r.Smooth()["cat"]-50) > 0.01 || math.Abs(r.Total()-50) > 0.01 {
+		t.Errorf("rates %v", r.Smooth())
+	}
+	changed := false
+	for range 4 {
+		changed = add(20) || changed
+	}
+	if !changed || r.Smooth()["cat"] < 150 {
+		t.Errorf("after a jump to 200 requests/s: changed %v, %v", changed, r.Smooth())
 	}
 }

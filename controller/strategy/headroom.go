@@ -52,18 +52,26 @@ const (
 	lastWeight = 0.001
 	// noDemand is what is announced when no surplus is believed, requests/s.
 	noDemand = 0.001
+	// leastSpare is what a peer that says to have nothing left is thought to have, as a
+	// fraction of its capacity: how promising it is to try.
+	leastSpare = 0.02
 )
 
 func (headroom) Name() string { return "headroom" }
 
-func (headroom) Demand() Demand { return DemandNow }
+func (headroom) Demand() Demand { return DemandChanging }
 
 func (headroom) Plan(o Observation) Plan {
+	return planFill(o, true)
+}
+
+// planFill plans by the fill. Elastic plans go on where it ends.
+func planFill(o Observation, elastic bool) Plan {
 	return plan(o, func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
-		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v)}, v.offer(v.evenLimit())
+		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer(v.evenLimit())
 		if v.bounded() {
-			fp.In = f.in(v, o.Peers)
+			fp.In = f.in(v, o.Peers, elastic)
 		}
 		if f.ownSpare > 0 && v.distrustful(o.Peers) {
 			offer.Demand = min(maxRate, max(noDemand, f.believed))
@@ -150,8 +158,10 @@ func (f *fill) out(v *view) []Flow { return v.flows(f.outTo) }
 
 func (f *fill) outTo(p *peerOffer) Flow {
 	spare := p.spare()
+	flow := p.flow(0, 0)
+	flow.Spare = max(spare, leastSpare*p.Capacity) * (1 - p.distrust)
 	if spare == 0 {
-		return p.flow(0, 0)
+		return flow
 	}
 	demand := f.claimed
 	if p.Demand > 0 {
@@ -165,14 +175,16 @@ func (f *fill) outTo(p *peerOffer) Flow {
 	counted := f.countedSpare(spare)
 	weight := max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken))
 	// Of a spare that counts in part, only that part is taken by the fill.
-	return p.flow(weight, spare*f.part(own, demand, taken*counted/spare))
+	flow.Weight, flow.Rate = weight, spare*f.part(own, demand, taken*counted/spare)
+	return flow
 }
 
 // in lists every peer alive that may send us something, whether it has the
 // function or not: users may ask for it anywhere. The weight is what it will
 // send if it has the surplus that it claims.
-func (f *fill) in(v *view, alive []Peer) []Flow {
-	if f.ownSpare == 0 {
+// Elastic plans name also those for whom there is nothing, who share what is left.
+func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
+	if f.ownSpare == 0 && !elastic {
 		return nil
 	}
 	in := make([]Flow, 0, len(alive))

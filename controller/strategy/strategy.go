@@ -90,6 +90,10 @@ type Flow struct {
 	Peer   string
 	Weight float64
 	Rate   float64 // or Unlimited
+	// Spare is what the peer is thought to have left, requests/s: how promising it
+	// is to try beyond Rate, with FunctionPlan.Elastic. 0: never. Only of what is
+	// sent.
+	Spare float64
 	// TimeoutMillis is how long the receiver lets the function take, 0 if it does
 	// not say. Only of what is sent.
 	TimeoutMillis int64
@@ -101,6 +105,9 @@ type FunctionPlan struct {
 	Local *Local // nil: not deployed here
 	Out   []Flow // what this node may send; sorted by peer
 	In    []Flow // what it admits (Weight: what the peer's claim, if true, makes it send); sorted by peer
+	// Elastic makes the rates of flows what is reserved rather than the most: more
+	// is admitted while there is room, and sent where peers' answers say so.
+	Elastic bool
 }
 
 // Plan is a strategy's whole answer.
@@ -130,6 +137,10 @@ const (
 	// DemandOfPeriod is the plain mean over the last whole period. Plans are made
 	// when a period ends.
 	DemandOfPeriod
+	// DemandChanging is the mean since the rate has changed last (estimate.Window).
+	// Every change that can be told from noise is planned for at once, and while
+	// users call, counts are read ten times a second.
+	DemandChanging
 )
 
 // Names lists the strategies, sorted.

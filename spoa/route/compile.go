@@ -160,7 +160,11 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 		} else {
 			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer)
 		}
-		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
+		rate := tfw.Rate
+		if tf.Elastic && rate != table.Unlimited {
+			rate *= plannedPart
+		}
+		fw.bucket = newBucket(rate, &fw.state.used)
 		fw.settle(before, at, fw.depth())
 		if !fw.open() {
 			fw.weight = 0

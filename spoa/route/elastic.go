@@ -16,6 +16,9 @@ const (
 	// reservedPart divides the depth of a capacity bucket: that part is left for
 	// peers within their rates.
 	reservedPart = 10
+	// plannedPart is how much of its rate a sender uses without asking what the peer's
+	// answers say: what is refused in vain is mostly sent by a plan that is too old.
+	plannedPart = 0.8
 	// echoTime is how long an answer's room is believed.
 	echoTime = 500 * time.Millisecond
 	// overcommit is by how much a sender exceeds the room that it is told of, as a
@@ -24,8 +27,9 @@ const (
 	// shutTime is how long a peer that has refused is left alone at first, maxShut
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
-	// A trial costs one; each call that is not served here earns perCall, and no more
-	// than maxTrials are kept. A refusal costs one, too, down to minTrials.
+	// A trial costs one until the peer is heard to have served it; each call that is not
+	// served here earns perCall, and no more than maxTrials are kept. A refusal of what
+	// was no trial costs one, too, down to minTrials.
 	trial, perCall       = 1000, 20
 	maxTrials, minTrials = 10 * trial, -10 * trial
 	// maxRoom bounds the room that is told and believed, calls.
@@ -61,11 +65,11 @@ type trials struct {
 	roomUntil atomic.Int64
 }
 
-// earn adds to the credit, take takes from it; neither beyond its bound. Two at a
+// earn adds to the credit, lose takes from it; neither beyond its bound. Two at a
 // time may exceed the bound by what one of them adds.
-func (t *trials) earn() {
+func (t *trials) earn(credit int64) {
 	if t.credit.Load() < maxTrials {
-		t.credit.Add(perCall)
+		t.credit.Add(credit)
 	}
 }
 
@@ -77,9 +81,8 @@ func (t *trials) lose() {
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
 // its answers, or else one to try.
-func (f *function) reach(at int64) *forward {
-	f.earn()
-	var best *forward
+func (f *function) reach(at int64) (best *forward, isTrial bool) {
+	f.earn(perCall)
 	if at < f.roomUntil.Load() {
 		most := 1.0
 		for i := range f.forwards {
@@ -92,11 +95,11 @@ func (f *function) reach(at int64) *forward {
 			}
 		}
 		if best != nil {
-			return best
+			return best, false
 		}
 	}
 	if f.credit.Load() < trial {
-		return nil
+		return nil, false
 	}
 	most := 0.0
 	for i := range f.forwards {
@@ -108,7 +111,10 @@ func (f *function) reach(at int64) *forward {
 			best, most = fw, promise
 		}
 	}
-	return best
+	if best != nil {
+		f.lose()
+	}
+	return best, true
 }
 
 // senders counts the peers that have sent a function's calls lately.
@@ -163,12 +169,13 @@ const sentCalls = 1 << 10
 type sentCall struct {
 	mark     atomic.Uint32 // 0: none, or answered
 	number   atomic.Int64  // of the calls to that peer
+	trial    atomic.Bool
 	function atomic.Pointer[functionState]
 	forward  atomic.Pointer[forwardState]
 }
 
 // note returns the mark of a call that is sent now, > 0.
-func (s *sent) note(f *functionState, fw *forwardState) int32 {
+func (s *sent) note(f *functionState, fw *forwardState, isTrial bool) int32 {
 	mark := s.next.Add(1) & 0x7fffffff
 	if mark == 0 {
 		mark = s.next.Add(1) & 0x7fffffff
@@ -176,6 +183,7 @@ func (s *sent) note(f *functionState, fw *forwardState) int32 {
 	c := &s.calls[mark%sentCalls]
 	c.mark.Store(0) // nobody reads while it is changed
 	c.number.Store(fw.sent.Add(1))
+	c.trial.Store(isTrial)
 	c.function.Store(f)
 	c.forward.Store(fw)
 	c.mark.Store(mark)
@@ -191,14 +199,19 @@ func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
 	if mark <= 0 || c.mark.Load() != uint32(mark) {
 		return
 	}
-	f, fw, number := c.function.Load(), c.forward.Load(), c.number.Load()
+	f, fw, number, isTrial := c.function.Load(), c.forward.Load(), c.number.Load(), c.trial.Load()
 	if !c.mark.CompareAndSwap(uint32(mark), 0) {
 		return
 	}
 	at := s.sinceEpoch(now)
+	switch {
+	case refused && !isTrial:
+		f.lose()
+	case !refused && isTrial:
+		f.earn(trial)
+	}
 	if refused {
 		room = 0
-		f.lose()
 		shutFor := min(max(int64(shutTime), 2*fw.shutFor.Load()), int64(maxShut))
 		fw.shutFor.Store(shutFor)
 		// Peers that were refused together do not come back together.

@@ -165,6 +165,22 @@ func TestVainIsBounded(t *testing.T) {
 	}
 }
 
+// TestTrialsWithoutAnswers: where nobody tells of answers, as an older drop-in does
+// not, hardly any call is tried either.
+func TestTrialsWithoutAnswers(t *testing.T) {
+	s := compile(t, elastic(5, 0), nil, t0)
+	now, tried, calls := t0, 0, 10_000
+	for range calls {
+		now = now.Add(5 * time.Millisecond)
+		if s.Admit(now, Caller{}, "f0").Action == Peer {
+			tried++
+		}
+	}
+	if most := calls*perCall/trial + maxTrials/trial + 1; tried == 0 || tried > most {
+		t.Errorf("%d of %d calls tried, want at most %d", tried, calls, most)
+	}
+}
+
 // TestHeardIgnoresNonsense: marks that were never given, or twice.
 func TestHeardIgnoresNonsense(t *testing.T) {
 	s := compile(t, elastic(1, 0), nil, t0)
@@ -173,7 +189,7 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 		s.Heard(t0, mark, -5, true)
 	}
 	fw := s.functions["f0"].forwards[0].state
-	mark := s.sent.note(s.functions["f0"].functionState, fw)
+	mark := s.sent.note(s.functions["f0"].functionState, fw, false)
 	s.Heard(t0, mark, 1<<30, false)
 	if got := fw.room.Load(); got != maxRoom {
 		t.Errorf("a room of %d is believed", got)
@@ -182,9 +198,9 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 	if fw.shut(s.sinceEpoch(t0)) {
 		t.Error("one answer counts twice")
 	}
-	late := s.sent.note(s.functions["f0"].functionState, fw)
+	late := s.sent.note(s.functions["f0"].functionState, fw, false)
 	for range sentCalls {
-		s.sent.note(s.functions["f0"].functionState, fw)
+		s.sent.note(s.functions["f0"].functionState, fw, false)
 	}
 	s.Heard(t0, late, 0, true)
 	if fw.shut(s.sinceEpoch(t0)) {

@@ -197,11 +197,11 @@ func (s *Snapshot) fromUser(at int64, name string, f *function) Decision {
 		return f.serve(at)
 	}
 	if fw := f.draw(at); fw != nil {
-		return s.send(f, fw)
+		return s.send(f, fw, false)
 	}
 	if f.elastic {
-		if fw := f.reach(at); fw != nil {
-			return s.send(f, fw)
+		if fw, isTrial := f.reach(at); fw != nil {
+			return s.send(f, fw, isTrial)
 		}
 	}
 	if f.local && (!hereFirst && f.user.take(at) || f.soft) {
@@ -218,7 +218,7 @@ func (f *function) serve(at int64) Decision {
 	return Decision{TimeoutMillis: f.timeout}
 }
 
-func (s *Snapshot) send(f *function, fw *forward) Decision {
+func (s *Snapshot) send(f *function, fw *forward, isTrial bool) Decision {
 	fw.count.Forwarded.Add(1)
 	f.meter.Forwarded.Add(1)
 	d := Decision{Action: Peer, Target: fw.peer.id, Token: fw.peer.token, TimeoutMillis: fw.timeout}
@@ -226,7 +226,7 @@ func (s *Snapshot) send(f *function, fw *forward) Decision {
 		d.Status = http.StatusServiceUnavailable
 	}
 	if f.elastic {
-		d.Mark = s.sent.note(f.functionState, fw.state)
+		d.Mark = s.sent.note(f.functionState, fw.state, isTrial)
 	}
 	return d
 }

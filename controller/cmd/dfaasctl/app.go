@@ -47,6 +47,7 @@ The exit code is 0 when it was done, 1 when it failed, 2 when it was called the 
 	for _, c := range []*cobra.Command{a.idCommand(), a.keygenCommand(), a.checkHAProxyCommand()} {
 		root.AddCommand(uses(c, flagConfig, flagOutput))
 	}
+	root.AddCommand(uses(a.simulateCommand(), flagOutput))
 	cli.AddVersion(root, a.Version)
 	completeWith(root, flagOutput, string(formatTable), string(formatJSON))
 	// Here, not when it is run, so that it is looked through as well.

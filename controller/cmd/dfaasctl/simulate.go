@@ -1,0 +1,255 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dfaas/dfaas/controller/simulator"
+	"github.com/dfaas/dfaas/controller/simulator/report"
+)
+
+// simulation is what the flags of simulate say.
+type simulation struct {
+	base       simulator.Config
+	generate   simulator.Generate
+	instance   string
+	strategies []string
+	loads      []float64
+	repeat     int
+	capacity   []float64
+	pattern    string
+	arrivals   string
+	machine    string
+	output     string // as given
+	out        string // directory, if it is one
+	quiet      bool
+}
+
+func (a *app) simulateCommand() *cobra.Command {
+	s := simulation{base: simulator.Defaults()}
+	c := &cobra.Command{
+		Use:   "simulate",
+		Short: "Compare strategies in virtual time",
+		Long: `Compare strategies in virtual time.
+
+The controller's own code plans, and the agent's own code decides on each call.
+Users, links and machines are simulated. The same flags give the same numbers.
+The directory given with -o gets results.csv (a row for each run), results.json,
+summary.txt and figures. docs/simulator.md describes the model and the columns.`,
+		Example: `  dfaasctl simulate --nodes 10 --strategy all -o out/
+  dfaasctl simulate --nodes 10 --seed 1 --repeat 5 --strategy headroom,random --load 0.6,0.95,1.5 --move 5s -o out/
+  dfaasctl simulate --nodes 50 --edge-prob 0.3 --seed 701 --strategy headroom --delay 50ms -o out/
+  dfaasctl simulate --instance federation.json --strategy all -o out/`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.simulate(c, &s) },
+	}
+	s.addFlags(c.Flags())
+	completeWith(c, "strategy", append(simulator.Strategies(), "all")...)
+	completeWith(c, "pattern", "steady", "moving", "onoff", "step")
+	completeWith(c, "arrivals", "poisson", "constant")
+	completeWith(c, "machine", "token", "servers", "shared")
+	return c
+}
+
+func (s *simulation) addFlags(f *pflag.FlagSet) {
+	b := &s.base
+	f.StringVar(&s.instance, "instance", "", "read the federation from this JSON file instead of making one up")
+	f.IntVar(&s.generate.Nodes, "nodes", 10, "nodes to make up")
+	f.IntVar(&s.generate.Functions, "functions", 1, "functions on each node")
+	f.Float64Var(&s.generate.EdgeProb, "edge-prob", 1, "probability that two nodes reach each other")
+	f.Float64SliceVar(&s.capacity, "capacity", []float64{10, 50}, "least and greatest capacity of a function at a node, requests/s")
+	f.StringSliceVar(&s.strategies, "strategy", []string{"headroom"}, "strategies, or all")
+	f.Float64SliceVar(&s.loads, "load", []float64{0.6, 0.8, 0.95, 1.2, 1.5}, "what users ask for, as fractions of the federation's capacity")
+	f.IntVar(&s.repeat, "repeat", 1, "runs of each, with the seeds that follow --seed")
+	f.Uint64Var(&b.Seed, "seed", b.Seed, "of all random numbers")
+	f.StringVar(&s.pattern, "pattern", "", "steady, moving, onoff or step (default steady; moving if --move is given)")
+	f.StringVar(&s.arrivals, "arrivals", string(b.Arrivals), "poisson or constant")
+	f.StringVar(&s.machine, "machine", string(b.Machine.Kind), "token, servers or shared")
+	f.DurationVar(&b.Demand.Move, "move", b.Demand.Move, "time between two moves of the demand; when the step comes")
+	f.Float64Var(&b.Demand.Skew, "skew", b.Demand.Skew, "how unevenly demand is spread; 0: in proportion to capacity")
+	f.DurationVar(&b.Demand.On, "on", b.Demand.On, "mean time that users stay, with onoff")
+	f.DurationVar(&b.Demand.Off, "off", b.Demand.Off, "mean time that users stay away, with onoff")
+	f.DurationVar(&b.Links.Delay, "delay", b.Links.Delay, "of calls and announcements between nodes, one way")
+	f.Float64Var(&b.Links.Loss, "loss", b.Links.Loss, "fraction of announcements that get lost")
+	f.DurationVar(&b.Period, "period", b.Period, "planning period")
+	f.DurationVar(&b.Duration, "duration", b.Duration, "virtual time that is measured")
+	f.DurationVar(&b.Warmup, "warmup", b.Warmup, "virtual time before that")
+	f.StringVarP(&s.output, "output", "o", "", "directory for the results, made if it is not there; or json or table, to print only that")
+	f.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress")
+}
+
+func (a *app) simulate(c *cobra.Command, s *simulation) error {
+	// Here -o is mostly a directory; json and table mean what they mean elsewhere.
+	switch format(s.output) {
+	case formatJSON, formatTable:
+		a.format = format(s.output)
+	default:
+		s.out = s.output
+	}
+	sweep, err := s.sweep(c.Flags().Changed("move"))
+	if err != nil {
+		return err
+	}
+	if s.out != "" {
+		if err := os.MkdirAll(s.out, 0o755); err != nil {
+			return fmt.Errorf("making the directory for the results: %w", err)
+		}
+	}
+	bar := newBar(a.Err, !s.quiet)
+	rows, err := sweep.Run(c.Context(), bar.show)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	d := report.Document{
+		Version: a.Version, Command: "dfaasctl " + strings.Join(a.Args, " "), Pattern: string(sweep.Base.Demand.Pattern),
+		Arrivals: string(sweep.Base.Arrivals), DelayMs: sweep.Base.Links.Delay.Seconds() * 1000, Loss: sweep.Base.Links.Loss,
+		PeriodMs: sweep.Base.Period.Seconds() * 1000, Duration: sweep.Base.Duration.Seconds(), Rows: rows,
+	}
+	if s.out != "" {
+		if err := s.write(d, sweep); err != nil {
+			return err
+		}
+	}
+	if a.format == formatJSON {
+		return report.JSON(a.Out, d)
+	}
+	return report.Text(a.Out, d)
+}
+
+// sweep makes of the flags what is to be run.
+func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
+	if slices.Contains(s.strategies, "all") {
+		s.strategies = simulator.Strategies()
+	}
+	for _, name := range s.strategies {
+		if !slices.Contains(simulator.Strategies(), name) {
+			return simulator.Sweep{}, fmt.Errorf("--strategy: %q is none: use %s, or all", name, strings.Join(simulator.Strategies(), ", "))
+		}
+	}
+	if len(s.capacity) != 2 {
+		return simulator.Sweep{}, errors.New("--capacity: give the least and the greatest, such as 10,50")
+	}
+	if s.repeat < 1 {
+		return simulator.Sweep{}, errors.New("--repeat: at least 1")
+	}
+	switch {
+	case s.pattern != "":
+		s.base.Demand.Pattern = simulator.Pattern(s.pattern)
+	case moves:
+		s.base.Demand.Pattern = simulator.Moving
+	}
+	s.base.Arrivals, s.base.Machine.Kind = simulator.Arrivals(s.arrivals), simulator.MachineKind(s.machine)
+	sweep := simulator.Sweep{Base: s.base, Strategies: s.strategies, Loads: s.loads, Repeats: s.repeat}
+	if s.instance != "" {
+		instance, err := simulator.ReadInstance(s.instance)
+		if err != nil {
+			return sweep, err
+		}
+		sweep.Instance = func(uint64) (*simulator.Instance, error) { return instance, nil }
+	} else {
+		generate := s.generate
+		generate.Capacity = [2]float64(s.capacity)
+		sweep.Instance = func(seed uint64) (*simulator.Instance, error) {
+			generate.Seed = seed
+			return generate.Instance()
+		}
+	}
+	// Everything is checked before anything runs.
+	first := sweep.Base
+	var err error
+	if first.Instance, err = sweep.Instance(first.Seed); err != nil {
+		return sweep, err
+	}
+	for _, first.Load = range s.loads {
+		if err := first.Check(); err != nil {
+			return sweep, err
+		}
+	}
+	return sweep, nil
+}
+
+// write puts all results below the directory.
+func (s *simulation) write(d report.Document, sweep simulator.Sweep) error {
+	for name, write := range map[string]func(io.Writer, report.Document) error{
+		"results.csv": report.CSV, "results.json": report.JSON, "summary.txt": report.Text,
+	} {
+		if err := writeTo(filepath.Join(s.out, name), func(w io.Writer) error { return write(w, d) }); err != nil {
+			return err
+		}
+	}
+	figures := []report.Figure{report.Goodput(d)}
+	for _, load := range s.loads {
+		figures = append(figures, report.Course(d, load))
+	}
+	instance, err := sweep.Instance(sweep.Base.Seed)
+	if err != nil {
+		return err
+	}
+	for _, f := range append(figures, report.Topology(instance)) {
+		if err := f.Save(s.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeTo(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	if err := errors.Join(write(file), file.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// bar is a line of progress on a terminal.
+type bar struct {
+	out   io.Writer
+	begun time.Time
+	shown time.Time
+}
+
+// newBar returns a bar that shows itself only where somebody may see it.
+func newBar(out io.Writer, wanted bool) *bar {
+	b := &bar{begun: time.Now()}
+	if file, ok := out.(*os.File); ok && wanted {
+		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			b.out = out
+		}
+	}
+	return b
+}
+
+const barEvery = 100 * time.Millisecond
+
+func (b *bar) show(what string, done float64) {
+	if b.out == nil || time.Since(b.shown) < barEvery {
+		return
+	}
+	b.shown = time.Now()
+	left := "?"
+	if done > 0.01 {
+		left = (time.Duration(float64(time.Since(b.begun))*(1-done)/done) + time.Second/2).Truncate(time.Second).String()
+	}
+	const wide = 30
+	full := int(done * wide)
+	fmt.Fprintf(b.out, "\r\033[K[%s%s] %3.0f %%  %s left  %s", strings.Repeat("#", full), strings.Repeat(".", wide-full), 100*done, left, what)
+}
+
+func (b *bar) end() {
+	if b.out != nil {
+		fmt.Fprint(b.out, "\r\033[K")
+	}
+}

@@ -1,0 +1,74 @@
+package simulator
+
+import "time"
+
+// kind is what happens in an event.
+type kind uint8
+
+const (
+	changes  kind = iota // a: index into world.changes
+	arrives              // a: stream, b: its generation
+	reaches              // a: call; it comes to the peer
+	answers              // a: call; its answer comes back to the node that forwarded it
+	finishes             // a: call; it was served by a machine without limits
+	works                // a: node, b: generation; its machine ends a call
+	wakes                // a: node, b: generation; its controller is due
+	hears                // a: parcel; an announcement arrives
+	probes               // a: node, b: peer, c: function; a baseline asks a peer for its load
+	probed               // a: node, b: peer, c: function, x: what it says
+)
+
+// event is something that happens at a moment of virtual time.
+type event struct {
+	at      time.Duration
+	seq     uint64 // makes the order of simultaneous events that of their making
+	kind    kind
+	a, b, c int32
+	x       float64
+}
+
+// queue is a heap of events, by hand: container/heap would put each into an
+// interface, and there are millions a second.
+type queue struct {
+	heap []event
+	seq  uint64
+}
+
+func (q *queue) before(i, j int) bool {
+	a, b := &q.heap[i], &q.heap[j]
+	return a.at < b.at || a.at == b.at && a.seq < b.seq
+}
+
+func (q *queue) push(e event) {
+	q.seq++
+	e.seq = q.seq
+	q.heap = append(q.heap, e)
+	for i := len(q.heap) - 1; i > 0; {
+		parent := (i - 1) / 4
+		if !q.before(i, parent) {
+			return
+		}
+		q.heap[i], q.heap[parent] = q.heap[parent], q.heap[i]
+		i = parent
+	}
+}
+
+// pop takes out the earliest event; there must be one.
+func (q *queue) pop() event {
+	first, last := q.heap[0], len(q.heap)-1
+	q.heap[0] = q.heap[last]
+	q.heap = q.heap[:last]
+	for i := 0; ; {
+		least := i
+		for child := 4*i + 1; child <= 4*i+4 && child < last; child++ {
+			if q.before(child, least) {
+				least = child
+			}
+		}
+		if least == i {
+			return first
+		}
+		q.heap[i], q.heap[least] = q.heap[least], q.heap[i]
+		i = least
+	}
+}

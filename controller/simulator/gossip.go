@@ -1,0 +1,62 @@
+package simulator
+
+import (
+	"time"
+
+	"github.com/dfaas/dfaas/controller/wire"
+)
+
+// parcel is an announcement on its way to one node.
+type parcel struct {
+	to, from     int32
+	announcement *wire.Announcement // shared by all whom it goes to; nobody changes it
+}
+
+// gossipOverhead is what gossipsub puts around an announcement: topic, author,
+// sequence number, signature and framing, bytes.
+const gossipOverhead = 190
+
+// hearer is a node that takes in announcements.
+type hearer interface {
+	hear(now time.Duration, from int, a *wire.Announcement)
+}
+
+// announce sends an announcement, which is that many messages on the wire, to
+// everybody within reach.
+func (w *world) announce(from int, a *wire.Announcement, messages [][]byte) {
+	bytes := 0
+	for _, m := range messages {
+		bytes += len(m) + gossipOverhead
+	}
+	w.neighbours(from, func(to int) {
+		if w.links.Float64() < w.config.Links.Loss {
+			return
+		}
+		if w.now >= w.tally.from {
+			w.tally.gossip += uint64(bytes)
+		}
+		id := w.newParcel()
+		w.parcels[id] = parcel{int32(to), int32(from), a}
+		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: hears, a: id})
+	})
+}
+
+func (w *world) newParcel() int32 {
+	if last := len(w.spare) - 1; last >= 0 {
+		id := w.spare[last]
+		w.spare = w.spare[:last]
+		return id
+	}
+	w.parcels = append(w.parcels, parcel{})
+	return int32(len(w.parcels) - 1)
+}
+
+func (w *world) deliver(id int32) {
+	p := w.parcels[id]
+	w.parcels[id].announcement = nil
+	w.spare = append(w.spare, id)
+	if n, ok := w.nodes[p.to].(hearer); ok {
+		n.hear(w.now, int(p.from), p.announcement)
+		w.schedule(int(p.to))
+	}
+}

@@ -1,0 +1,163 @@
+package simulator
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
+	"github.com/dfaas/dfaas/spoa/route"
+)
+
+// epoch is the wall clock at virtual time 0.
+var epoch = time.Unix(1_700_000_000, 0)
+
+// network is where all simulated nodes have their addresses.
+var network = netip.MustParsePrefix("10.0.0.0/8")
+
+// address is that of a node's HAProxy.
+func address(n int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 8180)
+}
+
+// peerID is a node's id, which looks like any other to what checks it.
+func peerID(n int) string {
+	seed := make([]byte, ed25519.SeedSize)
+	binary.BigEndian.PutUint64(seed, uint64(n)+1)
+	return peerid.FromKey(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+}
+
+// tokens are not checked here: a simulator knows who calls.
+type tokens struct{}
+
+func (tokens) Token(time.Time, string) (string, error) { return "simulated", nil }
+
+// production is a node that runs what nodes run: the controller's core and the
+// SPOA's decision. Between them, and between nodes, stands nothing but the world.
+type production struct {
+	world  *world
+	self   int
+	core   *core.Core
+	router *route.Router
+	// heard is the latest answer of a peer, of which HAProxy tells the SPOA with its
+	// next question; peer is -1 where there is none to tell.
+	heard answer
+}
+
+func newProduction(w *world, self int) (node, error) {
+	rule, err := strategy.New(w.config.Strategy)
+	if err != nil {
+		return nil, err
+	}
+	// Nodes do not start in step.
+	start := time.Duration(float64(core.TickOf(w.config.Period)) * float64(self) / float64(len(w.capacity)))
+	p := &production{world: w, self: self, router: route.NewRouter(meter.New(epoch)), heard: answer{peer: -1}}
+	p.core = core.New(core.Options{
+		Self: w.ids[self], Strategy: rule, Period: w.config.Period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self), Wall: 0,
+		Members: membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
+		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: 1 << 30},
+	}, epoch.Add(start))
+	var functions []core.Function
+	for f, name := range w.names {
+		if capacity := w.capacity[self][f]; capacity > 0 {
+			functions = append(functions, core.Function{Name: name, Capacity: capacity})
+		}
+	}
+	p.step(start, core.Gateway{Functions: functions})
+	return p, nil
+}
+
+// step tells the core what has happened and does what it asks for.
+func (p *production) step(now time.Duration, e core.Event) {
+	at := epoch.Add(now)
+	fx := p.core.Step(at, e)
+	if fx.ReadMeter {
+		report := p.router.Report(at)
+		p.step(now, core.Metered{Report: &report})
+	}
+	if fx.Table != nil {
+		p.step(now, core.TablePut{Err: p.router.Swap(fx.Table, at)})
+	}
+	if fx.Servers != nil {
+		servers := make(map[string]core.Server, len(fx.Servers))
+		for _, s := range fx.Servers {
+			servers[s.ID] = core.Server{Up: true}
+		}
+		p.step(now, core.HAProxy{Servers: servers})
+	}
+	if fx.Announce != nil {
+		messages, left, err := wire.Split(*fx.Announce)
+		if err == nil {
+			p.world.announce(p.self, fx.Announce, messages)
+		}
+		p.step(now, core.Announced{Left: left, Err: err})
+	}
+}
+
+func (p *production) due() time.Duration { return p.core.Next().Sub(epoch) }
+
+func (p *production) wake(now time.Duration) { p.step(now, core.Tick{}) }
+
+func (p *production) hear(now time.Duration, from int, a *wire.Announcement) {
+	p.step(now, core.Heard{From: p.world.ids[from], Announcement: *a, Via: membership.Via{Direct: true}})
+}
+
+func (p *production) user(now time.Duration, fn int) decision {
+	s := p.router.Fresh(epoch.Add(now))
+	if s == nil {
+		return decision{verdict: serve} // nobody says otherwise: fail open
+	}
+	if p.heard.peer >= 0 {
+		s.Heard(epoch.Add(now), p.heard.mark, int32(p.heard.room), !p.heard.served)
+		p.heard.peer = -1
+	}
+	d := s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn])
+	switch d.Action {
+	case route.Local:
+		return decision{verdict: serve}
+	case route.Peer:
+		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark}
+	}
+	return decision{}
+}
+
+func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
+	s := p.router.Fresh(epoch.Add(now))
+	if s == nil {
+		return true, untold
+	}
+	caller, known := s.Peer(p.world.ids[from])
+	if !known {
+		return false, untold
+	}
+	d := s.Admit(epoch.Add(now), caller, p.world.names[fn])
+	room := untold
+	if d.TellRoom {
+		room = int(d.Room)
+	}
+	return d.Action == route.Local, room
+}
+
+func (p *production) answered(_ time.Duration, a answer) {
+	if a.room != untold {
+		p.heard = a
+	}
+}
+
+// check reports a table that the SPOA did not take, which would be a fault of the
+// core's.
+func (p *production) check() error {
+	for _, c := range p.core.View(epoch.Add(p.world.now)).Components {
+		if c.Name == "spoa" && c.Err != nil {
+			return fmt.Errorf("%s: %w", p.world.config.Instance.Nodes[p.self].Name, c.Err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"os"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	_ "gonum.org/v1/plot/vg/vgimg" // png
+	_ "gonum.org/v1/plot/vg/vgsvg" // svg
+
+	"github.com/dfaas/dfaas/controller/simulator"
+)
+
+// Figures fit one column of a paper.
+const (
+	width  = 14 * vg.Centimeter
+	height = 9 * vg.Centimeter
+)
+
+// palette is one that people with any colour vision can tell apart (Okabe and Ito).
+func palette(i int) color.Color {
+	colors := []color.Color{
+		color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+		color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x80, 0x80, 0x80, 0xff}, color.Black,
+	}
+	return colors[i%len(colors)]
+}
+
+// oracleColor is that of the oracle; strategies have those before it.
+const oracleColor = 7
+
+// dashes tells lines apart where there is no colour.
+func dashes(i int) []vg.Length {
+	return [][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}}[i%4]
+}
+
+func newPlot(title, x, y string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.TextStyle.Font.Size, p.Title.Padding = 12, 6
+	p.Add(plotter.NewGrid())
+	return p
+}
+
+// withLegend draws the plot with its legend beside it, so that it hides nothing.
+func withLegend(p *plot.Plot, format string) (io.WriterTo, error) {
+	legend := p.Legend
+	p.Legend = plot.NewLegend()
+	canvas, err := draw.NewFormattedCanvas(width, height, format)
+	if err != nil {
+		return nil, err
+	}
+	c := draw.New(canvas)
+	c.SetColor(color.White)
+	c.Fill(c.Rectangle.Path())
+	const margin = 0.2 * vg.Centimeter
+	side := legend.Rectangle(c).Size().X + 2*margin
+	p.Draw(draw.Crop(c, margin, -side, margin, -margin))
+	legend.Top, legend.Left = true, true
+	legend.Draw(draw.Crop(c, width-side+margin, -margin, margin, -3*margin))
+	return canvas, nil
+}
+
+// Figure is a drawing that is written in the formats that are asked for.
+type Figure struct {
+	Name string // of the files, without their extension
+	draw func(format string) (io.WriterTo, error)
+}
+
+// Save writes the figure as NAME.svg and NAME.png below dir.
+func (f Figure) Save(dir string) error {
+	for _, format := range []string{"svg", "png"} {
+		path := fmt.Sprintf("%s/%s.%s", dir, f.Name, format)
+		drawing, err := f.draw(format)
+		if err != nil {
+			return fmt.Errorf("drawing %s: %w", path, err)
+		}
+		file, err := os.Create(path)
+		if err != nil {
+			return fmt.Errorf("drawing: %w", err)
+		}
+		_, err = drawing.WriteTo(file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return fmt.Errorf("drawing %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// line adds a strategy's line to a plot.
+func line(p *plot.Plot, name string, i int, points plotter.XYs, marks bool) error {
+	l, err := plotter.NewLine(points)
+	if err != nil {
+		return err
+	}
+	l.Color, l.Dashes, l.Width = palette(i), dashes(i), 1.2
+	p.Add(l)
+	if marks {
+		s, err := plotter.NewScatter(points)
+		if err != nil {
+			return err
+		}
+		s.Color, s.Radius, s.Shape = palette(i), 2, draw.CircleGlyph{}
+		p.Add(s)
+	}
+	p.Legend.Add(name, l)
+	return nil
+}
+
+// Goodput is the fraction of calls served against the load, by strategy, with
+// the oracle above them.
+func Goodput(d Document) Figure {
+	return Figure{"goodput", func(format string) (io.WriterTo, error) {
+		p := newPlot("Goodput", "load (fraction of the federation's capacity)", "served (fraction of calls)")
+		var names []string
+		lines := make(map[string]plotter.XYs)
+		oracle := make(map[float64]float64)
+		var loads []float64
+		for _, m := range Means(d.Rows) {
+			if lines[m.Strategy] == nil {
+				names = append(names, m.Strategy)
+			}
+			lines[m.Strategy] = append(lines[m.Strategy], plotter.XY{X: m.Load, Y: m.Served})
+			if _, known := oracle[m.Load]; !known {
+				loads = append(loads, m.Load)
+			}
+			oracle[m.Load] = m.Oracle
+		}
+		p.Y.Min, p.Y.Max = 1, 1
+		for i, name := range names {
+			for _, point := range lines[name] {
+				p.Y.Min = min(p.Y.Min, math.Floor(point.Y*20)/20)
+			}
+			if err := line(p, name, i, lines[name], true); err != nil {
+				return nil, err
+			}
+		}
+		var top plotter.XYs
+		for _, l := range loads {
+			top = append(top, plotter.XY{X: l, Y: oracle[l]})
+		}
+		if err := line(p, "oracle", oracleColor, top, false); err != nil {
+			return nil, err
+		}
+		return withLegend(p, format)
+	}}
+}
+
+// Course is the fraction served in each second of the first repeat at one load,
+// by strategy.
+func Course(d Document, load float64) Figure {
+	return Figure{fmt.Sprintf("course-%g", load), func(format string) (io.WriterTo, error) {
+		p := newPlot(fmt.Sprintf("Success at load %g", load), "time (s)", "served (fraction of calls)")
+		p.Y.Min, p.Y.Max = 0, 1
+		i := 0
+		for _, r := range d.Rows {
+			if r.Load != load || r.Repeat != 1 {
+				continue
+			}
+			var points plotter.XYs
+			for t, s := range r.Seconds {
+				if s.Sent > 0 {
+					points = append(points, plotter.XY{X: float64(t), Y: float64(s.Served) / float64(s.Sent)})
+				}
+			}
+			if len(points) == 0 {
+				continue
+			}
+			if err := line(p, r.Strategy, i, points, false); err != nil {
+				return nil, err
+			}
+			i++
+		}
+		return withLegend(p, format)
+	}}
+}
+
+// maxDrawn is how many nodes a drawing of a topology can show.
+const maxDrawn = 200
+
+// Topology draws who reaches whom, nodes on a circle, their size by capacity.
+func Topology(i *simulator.Instance) Figure {
+	return Figure{"topology", func(format string) (io.WriterTo, error) {
+		p := plot.New()
+		p.Title.Text = fmt.Sprintf("%d nodes", len(i.Nodes))
+		p.HideAxes()
+		nodes := i.Nodes[:min(len(i.Nodes), maxDrawn)]
+		at := func(n int) plotter.XY {
+			angle := 2*math.Pi*float64(n)/float64(len(nodes)) + math.Pi/2
+			return plotter.XY{X: math.Cos(angle), Y: math.Sin(angle)}
+		}
+		edges := i.Edges
+		if edges == nil {
+			for b := range nodes {
+				for a := range b {
+					edges = append(edges, [2]int{a, b})
+				}
+			}
+		}
+		for _, e := range edges {
+			if max(e[0], e[1]) >= len(nodes) {
+				continue
+			}
+			l, err := plotter.NewLine(plotter.XYs{at(e[0]), at(e[1])})
+			if err != nil {
+				return nil, err
+			}
+			l.Color, l.Width = color.Gray{0xb0}, 0.4
+			p.Add(l)
+		}
+		most := 0.0
+		sum := make([]float64, len(nodes))
+		for n := range nodes {
+			for _, f := range nodes[n].Functions {
+				sum[n] += f.Maxrate
+			}
+			most = max(most, sum[n])
+		}
+		for n := range nodes {
+			s, err := plotter.NewScatter(plotter.XYs{at(n)})
+			if err != nil {
+				return nil, err
+			}
+			s.Shape, s.Color = draw.CircleGlyph{}, palette(0)
+			s.Radius = vg.Points(2 + 6*math.Sqrt(sum[n]/max(most, 1e-9)))
+			p.Add(s)
+		}
+		if len(nodes) <= 60 {
+			labels := plotter.XYLabels{}
+			for n := range nodes {
+				xy := at(n)
+				labels.XYs = append(labels.XYs, plotter.XY{X: xy.X * 1.17, Y: xy.Y * 1.17})
+				labels.Labels = append(labels.Labels, nodes[n].Name)
+			}
+			l, err := plotter.NewLabels(labels)
+			if err != nil {
+				return nil, err
+			}
+			for k := range l.TextStyle {
+				l.TextStyle[k].XAlign, l.TextStyle[k].YAlign, l.TextStyle[k].Font.Size = -0.5, -0.5, 7
+			}
+			p.Add(l)
+		}
+		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = -1.25, 1.25, -1.25, 1.25
+		return p.WriterTo(height, height, format)
+	}}
+}

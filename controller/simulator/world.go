@@ -1,0 +1,431 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// decision is what a node does with a call of one of its own users.
+type decision struct {
+	verdict verdict
+	peer    int   // with forward
+	mark    int32 // with forward: comes back with the answer
+}
+
+type verdict uint8
+
+const (
+	refuse verdict = iota
+	serve
+	forward
+)
+
+// answer is what a node learns from a call that it has forwarded.
+type answer struct {
+	peer, fn int
+	served   bool
+	mark     int32 // of the decision
+	room     int   // what the peer says that it could take besides, or untold
+}
+
+// untold is a room of which nothing is said.
+const untold = -1
+
+// node is what decides on one node: the production code, or a baseline. Times
+// are virtual.
+type node interface {
+	// user decides on a call of a user of this node.
+	user(now time.Duration, fn int) decision
+	// peer reports whether a call that another node forwards is admitted, and what
+	// room there is besides, or untold.
+	peer(now time.Duration, fn, from int) (admitted bool, room int)
+	// answered is told of each answer to a forwarded call.
+	answered(now time.Duration, a answer)
+	// due is when wake should be called.
+	due() time.Duration
+	// wake does what is due.
+	wake(now time.Duration)
+}
+
+// call is a user's call under way.
+type call struct {
+	arrived   time.Duration
+	node      int32 // whose user made it
+	fn        int32
+	peer      int32 // that it was forwarded to, -1 for none
+	mark      int32
+	room      int32
+	refused   bool
+	forwarded bool
+	oracle    bool // the oracle has served it
+}
+
+// stream is one function's users at one node.
+type stream struct {
+	node, fn   int
+	rate       float64 // requests/s
+	generation int32
+	random     *rand.Rand
+}
+
+// world is everything that is simulated.
+type world struct {
+	config   Config
+	names    []string          // of functions
+	ids      []string          // of nodes, as peers know them
+	index    map[string]int    // of nodes, by id
+	capacity [][]float64       // requests/s by node and function; 0: not there
+	service  [][]time.Duration // mean, by node and function
+	reach    [][]int           // by node: whom it reaches, itself included; nil: all
+
+	now     time.Duration
+	queue   queue
+	changes []change
+	streams []stream // node x functions
+	nodes   []node
+	wakeup  []int32 // generation of each node's wakes event
+	wakesAt []time.Duration
+	machine []machine // nil: without limits
+	works   []int32   // generation of each machine's event
+	calls   []call
+	free    []int32
+	under   int // calls under way
+	parcels []parcel
+	spare   []int32 // free parcels
+	oracle  *oracle
+	tally   *tally
+
+	links, serviceTimes *rand.Rand
+}
+
+func newWorld(c Config) (*world, error) {
+	w := &world{
+		config: c, names: c.Instance.functions(), index: make(map[string]int), tally: newTally(c.Warmup, c.Duration),
+		links: rand.New(rand.NewPCG(c.Seed, streamLinks)), serviceTimes: rand.New(rand.NewPCG(c.Seed, streamService)),
+	}
+	functions := make(map[string]int)
+	for f, name := range w.names {
+		functions[name] = f
+	}
+	for i, n := range c.Instance.Nodes {
+		w.ids = append(w.ids, peerID(i))
+		w.index[w.ids[i]] = i
+		capacity, service := make([]float64, len(w.names)), make([]time.Duration, len(w.names))
+		for _, f := range n.Functions {
+			capacity[functions[f.Name]], service[functions[f.Name]] = f.Maxrate, duration(f.ServiceMillis/1000)
+		}
+		w.capacity, w.service = append(w.capacity, capacity), append(w.service, service)
+	}
+	w.reach = reachOf(c.Instance)
+	w.oracle = newOracle(w.capacity, w.reach)
+	w.changes = c.Demand.schedule(w.capacity, c.Load, c.Seed, c.Warmup+c.Duration)
+	for n := range w.capacity {
+		for f := range w.names {
+			w.streams = append(w.streams, stream{
+				node: n, fn: f, random: rand.New(rand.NewPCG(c.Seed<<20^uint64(n*len(w.names)+f), streamArrivals)),
+			})
+		}
+		w.machine = append(w.machine, newMachine(c.Machine, c.Instance.Nodes[n].CPUs))
+	}
+	w.works, w.wakeup = make([]int32, len(w.capacity)), make([]int32, len(w.capacity))
+	w.wakesAt = make([]time.Duration, len(w.capacity))
+	maker, ok := makers()[c.Strategy]
+	if !ok {
+		return nil, fmt.Errorf("unknown strategy %q: use one of %s", c.Strategy, joined(Strategies()))
+	}
+	for n := range w.capacity {
+		w.nodes = append(w.nodes, nil)
+		node, err := maker(w, n)
+		if err != nil {
+			return nil, fmt.Errorf("making %s: %w", c.Instance.Nodes[n].Name, err)
+		}
+		w.nodes[n] = node
+	}
+	return w, nil
+}
+
+// reachOf lists whom each node reaches, itself included; nil where that is
+// everybody.
+func reachOf(i *Instance) [][]int {
+	if i.Edges == nil {
+		return nil
+	}
+	reach := make([][]int, len(i.Nodes))
+	for n := range reach {
+		reach[n] = []int{n}
+	}
+	for _, e := range i.Edges {
+		reach[e[0]], reach[e[1]] = append(reach[e[0]], e[1]), append(reach[e[1]], e[0])
+	}
+	for n := range reach {
+		slices.Sort(reach[n])
+		reach[n] = slices.Compact(reach[n])
+	}
+	return reach
+}
+
+func newMachine(m Machine, cpus float64) machine {
+	switch m.Kind {
+	case ServersMachine:
+		return newServers(cpus)
+	case SharedMachine:
+		return &shared{cpus: cpus}
+	}
+	return nil
+}
+
+// neighbours calls each for every node that n reaches, but itself.
+func (w *world) neighbours(n int, each func(int)) {
+	if w.reach == nil {
+		for other := range w.capacity {
+			if other != n {
+				each(other)
+			}
+		}
+		return
+	}
+	for _, other := range w.reach[n] {
+		if other != n {
+			each(other)
+		}
+	}
+}
+
+// progressEvery is how many events go by between two looks at the context.
+const progressEvery = 1 << 16
+
+func (w *world) run(ctx context.Context, progress func(float64)) error {
+	end := w.config.Warmup + w.config.Duration
+	if len(w.changes) > 0 {
+		w.queue.push(event{at: w.changes[0].at, kind: changes})
+	}
+	for n := range w.nodes {
+		w.schedule(n)
+	}
+	for len(w.queue.heap) > 0 {
+		e := w.queue.pop()
+		if e.at >= end && w.under == 0 {
+			break
+		}
+		w.now = e.at
+		w.tally.events++
+		w.handle(e, end)
+		if w.tally.events%progressEvery == 0 {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("simulating: %w", err)
+			}
+			if progress != nil {
+				progress(min(1, seconds(w.now)/seconds(end)))
+			}
+		}
+	}
+	for _, n := range w.nodes {
+		if p, ok := n.(*production); ok {
+			if err := p.check(); err != nil {
+				return fmt.Errorf("at the end of the simulation: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *world) handle(e event, end time.Duration) {
+	switch e.kind {
+	case changes:
+		w.change(int(e.a))
+	case arrives:
+		if s := &w.streams[e.a]; e.at < end && s.generation == e.b {
+			w.next(e.a)
+			w.arrive(s)
+		}
+	case reaches:
+		w.atPeer(e.a)
+	case answers:
+		w.answered(e.a)
+	case finishes:
+		w.finished(e.a)
+	case works:
+		if w.works[e.a] == e.b {
+			_, ended, _ := w.machine[e.a].next()
+			w.machine[e.a].end()
+			w.work(int(e.a))
+			w.finished(ended)
+		}
+	case wakes:
+		if w.wakeup[e.a] == e.b {
+			w.wakesAt[e.a] = 0
+			w.nodes[e.a].wake(w.now)
+			w.schedule(int(e.a))
+		}
+	case hears:
+		w.deliver(e.a)
+	case probes:
+		if asked, ok := w.nodes[e.b].(prober); ok {
+			w.queue.push(event{at: w.now + w.config.Links.Delay, kind: probed, a: e.a, b: e.b, c: e.c, x: asked.load(w.now, int(e.c))})
+		}
+	case probed:
+		if asker, ok := w.nodes[e.a].(prober); ok {
+			asker.probed(w.now, int(e.b), int(e.c), e.x)
+		}
+	}
+}
+
+// schedule sees to it that the node is woken when it is due.
+func (w *world) schedule(n int) {
+	due := max(w.nodes[n].due(), w.now)
+	if due == w.wakesAt[n] {
+		return
+	}
+	w.wakesAt[n] = due
+	w.wakeup[n]++
+	w.queue.push(event{at: due, kind: wakes, a: int32(n), b: w.wakeup[n]})
+}
+
+func (w *world) change(i int) {
+	for ; i < len(w.changes) && w.changes[i].at <= w.now; i++ {
+		c := w.changes[i]
+		id := int32(c.node*len(w.names) + c.fn)
+		s := &w.streams[id]
+		if s.rate == c.rate {
+			continue
+		}
+		s.rate = c.rate
+		s.generation++
+		w.next(id)
+	}
+	if i < len(w.changes) {
+		w.queue.push(event{at: w.changes[i].at, kind: changes, a: int32(i)})
+	}
+}
+
+// next has the stream's next call arrive.
+func (w *world) next(id int32) {
+	s := &w.streams[id]
+	if s.rate <= 0 {
+		return
+	}
+	gap := 1 / s.rate
+	if w.config.Arrivals == Poisson {
+		gap *= s.random.ExpFloat64()
+	}
+	w.queue.push(event{at: w.now + duration(gap), kind: arrives, a: id, b: s.generation})
+}
+
+func (w *world) arrive(s *stream) {
+	id := w.newCall()
+	c := &w.calls[id]
+	*c = call{arrived: w.now, node: int32(s.node), fn: int32(s.fn), peer: -1, oracle: w.oracle.serve(w.now, s.node, s.fn)}
+	if second := w.tally.second(w.now); second != nil {
+		w.tally.Sent++
+		second.Sent++
+		if c.oracle {
+			w.tally.Oracle++
+			second.Oracle++
+		}
+	}
+	w.decide(id)
+}
+
+func (w *world) newCall() int32 {
+	w.under++
+	if last := len(w.free) - 1; last >= 0 {
+		id := w.free[last]
+		w.free = w.free[:last]
+		return id
+	}
+	w.calls = append(w.calls, call{})
+	return int32(len(w.calls) - 1)
+}
+
+// decide asks the call's own node what to do with it.
+func (w *world) decide(id int32) {
+	c := &w.calls[id]
+	d := w.nodes[c.node].user(w.now, int(c.fn))
+	switch d.verdict {
+	case serve:
+		w.begin(id, int(c.node))
+	case forward:
+		c.peer, c.mark = int32(d.peer), d.mark
+		if w.tally.second(c.arrived) != nil && !c.forwarded {
+			w.tally.Forwarded++
+		}
+		c.forwarded = true
+		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: reaches, a: id})
+	default:
+		c.refused = true
+		w.done(id)
+	}
+}
+
+// atPeer is a call that was forwarded and has arrived.
+func (w *world) atPeer(id int32) {
+	c := &w.calls[id]
+	admitted, room := w.nodes[c.peer].peer(w.now, int(c.fn), int(c.node))
+	c.room, c.refused = int32(room), !admitted
+	if admitted {
+		w.begin(id, int(c.peer))
+		return
+	}
+	if w.tally.second(c.arrived) != nil {
+		w.tally.InVain++
+	}
+	w.queue.push(event{at: w.now + w.config.Links.Delay, kind: answers, a: id})
+}
+
+// begin has a machine work on the call.
+func (w *world) begin(id int32, n int) {
+	c := &w.calls[id]
+	work := duration(w.serviceTimes.ExpFloat64() * seconds(w.service[n][c.fn]))
+	if w.machine[n] == nil {
+		w.queue.push(event{at: w.now + work, kind: finishes, a: id})
+		return
+	}
+	w.machine[n].begin(w.now, work, id)
+	w.work(n)
+}
+
+// work schedules the end of the machine's next call.
+func (w *world) work(n int) {
+	w.works[n]++
+	if at, _, any := w.machine[n].next(); any {
+		w.queue.push(event{at: max(at, w.now), kind: works, a: int32(n), b: w.works[n]})
+	}
+}
+
+// finished is a call that was served, wherever that was.
+func (w *world) finished(id int32) {
+	if w.calls[id].peer >= 0 {
+		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: answers, a: id})
+		return
+	}
+	w.done(id)
+}
+
+// answered is the answer of a peer.
+func (w *world) answered(id int32) {
+	c := &w.calls[id]
+	w.nodes[c.node].answered(w.now, answer{peer: int(c.peer), fn: int(c.fn), served: !c.refused, mark: c.mark, room: int(c.room)})
+	w.done(id)
+}
+
+// done is the end of a call.
+func (w *world) done(id int32) {
+	c := &w.calls[id]
+	if second := w.tally.second(c.arrived); second != nil {
+		if c.refused {
+			w.tally.Refused++
+			if c.oracle {
+				w.tally.Avoidable++
+			}
+		} else {
+			w.tally.Served++
+			second.Served++
+			w.tally.latency.add(w.now - c.arrived)
+		}
+	}
+	w.free = append(w.free, id)
+	w.under--
+}

@@ -1,0 +1,12 @@
+package strategy
+
+// quotas is the fill of headroom with its rates as limits: nothing is sent and
+// nothing admitted beyond what was announced. It is what headroom was first, and
+// shows what going by answers is worth.
+type quotas struct{}
+
+func (quotas) Name() string { return "quotas" }
+
+func (quotas) Demand() Demand { return DemandNow }
+
+func (quotas) Plan(o Observation) Plan { return planFill(o, false) }
