@@ -7,6 +7,7 @@ import (
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -26,6 +27,10 @@ type View struct {
 	Plan         strategy.Plan
 	Demand       map[string]float64                // user rates, requests/s, by function
 	Rates        map[string]estimate.FunctionRates // measured over the last period
+	Report       *meter.Report                     // the SPOA's counters, read last; nil: never
+	Table        *table.Table                      // the newest, without a version; nil: none yet
+	Peers        []strategy.Peer                   // as the last plan takes them
+	Servers      map[string]Server                 // of peers, as HAProxy said last
 }
 
 // View returns the state now.
@@ -50,5 +55,9 @@ func (c *Core) View(now time.Time) View {
 		Plan:         c.plan,
 		Demand:       maps.Clone(c.rates.Smooth()),
 		Rates:        c.rates.Last(),
+		Report:       c.report,
+		Table:        c.tables.newest,
+		Peers:        c.observed.Peers,
+		Servers:      c.servers,
 	}
 }

@@ -91,6 +91,9 @@ func New(o Options) *Node {
 	o.Log = o.Log.With().Str("part", "node").Logger()
 	n := &Node{options: o, started: time.Now(), metrics: newMetrics(o.Registerer, o)}
 	n.snapshot.Store(&snapshot{View: core.View{At: n.started}})
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(newCollector(n))
+	}
 	return n
 }
 

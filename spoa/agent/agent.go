@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/negasus/haproxy-spoe-go/worker"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/spoa/route"
@@ -33,7 +34,8 @@ type Agent struct {
 	router *route.Router
 	log    zerolog.Logger
 	// noise logs what callers can cause at will: a few lines each second.
-	noise zerolog.Logger
+	noise  zerolog.Logger
+	timing prometheus.Histogram
 	counters
 }
 
@@ -51,6 +53,7 @@ func New(router *route.Router, log zerolog.Logger) *Agent {
 		router: router,
 		log:    log,
 		noise:  log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
+		timing: newTiming(),
 	}
 }
 

@@ -63,6 +63,7 @@ func (a *Agent) handle(req *request.Request) {
 		a.logForbidden(question, d, args)
 	}
 	setVariables(&req.Actions, d)
+	a.time(now)
 }
 
 // readQuestion picks the arguments. It reports false if there is no path.

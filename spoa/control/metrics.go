@@ -11,17 +11,22 @@ import (
 	"github.com/dfaas/dfaas/spoa/meter"
 )
 
-// Metrics serves /metrics. There is no label with the name of a function or the
-// id of a peer, so the number of series does not depend on who calls what.
+// Metrics serves /metrics. The number of series is bounded, whatever functions and
+// peers there are, see package series.
 func (s *Server) Metrics() http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		(*collector)(s),
-	)
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.Register(reg)
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
+
+// Register registers the agent's own metrics.
+func (s *Server) Register(reg prometheus.Registerer) {
+	reg.MustRegister((*collector)(s), s.agent.DecisionTime())
+}
+
+// prefix is what the names of all metrics begin with.
+const prefix = "dfaas_spoa_"
 
 var (
 	descDecisions = describe("decisions_total", "Function calls decided, by who called and what became of it.", "source", "outcome")
@@ -39,7 +44,7 @@ var (
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("dfaas_spoa_"+name, help, labels, nil)
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
 // collector reads the counters that there are anyway.
@@ -50,6 +55,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		descConns, descRefused, descFrames, descPanics, descInfo} {
 		ch <- d
 	}
+	c.series.Describe(ch)
 }
 
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
@@ -60,7 +66,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	c.collectDecisions(counter, c.router.Totals())
-	st := c.router.Status(time.Now())
+	now := time.Now()
+	st := c.router.Status(now)
+	c.series.Collect(ch, c.router.Report(now).Functions, st.Table)
 	version, fresh := 0.0, 0.0
 	if st.Table != nil {
 		version = float64(st.Table.Version)

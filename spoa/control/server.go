@@ -16,9 +16,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/spoa/route"
+	"github.com/dfaas/dfaas/spoa/series"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -57,6 +59,7 @@ type Server struct {
 	version string
 	start   time.Time
 	agent   AgentStats
+	series  *series.Series
 	refused atomic.Uint64
 	newer   atomic.Uint64          // tables with fields that were ignored
 	unknown atomic.Pointer[string] // the field logged last
@@ -68,11 +71,12 @@ type AgentStats interface {
 	ConnectionsRefused() uint64 // over the bound
 	FramesRefused() uint64      // of a length that no HAProxy sends
 	Panics() uint64             // recovered from, each the end of one connection or one decision
+	DecisionTime() prometheus.Histogram
 }
 
 // NewServer returns a server of that program version; start is the meter's.
 func NewServer(router *route.Router, agent AgentStats, version string, start time.Time, log zerolog.Logger) *Server {
-	return &Server{router: router, agent: agent, version: version, start: start, log: log}
+	return &Server{router: router, agent: agent, series: series.New(prefix), version: version, start: start, log: log}
 }
 
 // Handler serves all paths of the control socket.

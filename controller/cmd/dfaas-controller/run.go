@@ -79,7 +79,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	}
 
 	registry := newRegistry()
-	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 	if conf.Metrics != "" {
 		listener, err := net.Listen("tcp", conf.Metrics)
 		if err != nil {

@@ -1,0 +1,74 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/series"
+)
+
+// collector makes the series of functions and peers from what is published, when
+// somebody asks for them.
+type collector struct {
+	node   *Node
+	series *series.Series
+	// Of those that have series there, what only the controller knows.
+	demand              *prometheus.Desc
+	rtt, trust, answers *prometheus.Desc
+}
+
+var _ prometheus.Collector = (*collector)(nil)
+
+func newCollector(n *Node) *collector {
+	return &collector{
+		node: n, series: series.New("dfaas_"),
+		demand: prometheus.NewDesc("dfaas_function_demand_requests_per_second",
+			"What this node's users ask for, whatever becomes of it, smoothed: what plans go by.", []string{"function"}, nil),
+		rtt: prometheus.NewDesc("dfaas_peer_rtt_seconds", "Round trip to a peer's controller, smoothed.", []string{"peer"}, nil),
+		trust: prometheus.NewDesc("dfaas_peer_trust_ratio",
+			"How far the room that a peer announces is believed: 1 wholly, less if it leaves unserved what it is sent.", []string{"peer"}, nil),
+		answers: prometheus.NewDesc("dfaas_peer_answers_total",
+			"What became of calls sent to a peer, as HAProxy counts them: served, or lost, which is refused, broken off or not answered.",
+			[]string{"peer", "outcome"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	c.series.Describe(ch)
+	for _, d := range []*prometheus.Desc{c.demand, c.rtt, c.trust, c.answers} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.node.snapshot.Load()
+	var counted []meter.Function
+	if s.Report != nil {
+		counted = s.Report.Functions
+	}
+	shown := c.series.Collect(ch, counted, s.Table)
+	gauge := func(d *prometheus.Desc, v float64, label string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, label)
+	}
+	for name := range shown.Functions {
+		gauge(c.demand, s.Demand[name], name)
+	}
+	for _, p := range c.node.options.Overlay.Peers() {
+		if shown.Peers[p.ID] && p.RTT > 0 {
+			gauge(c.rtt, p.RTT.Seconds(), p.ID)
+		}
+	}
+	for i := range s.Peers {
+		if p := &s.Peers[i]; shown.Peers[p.ID] {
+			gauge(c.trust, 1-p.Distrust, p.ID)
+		}
+	}
+	for id, server := range s.Servers {
+		if shown.Peers[id] {
+			ch <- prometheus.MustNewConstMetric(c.answers, prometheus.CounterValue, float64(server.Answers.Served), id, "served")
+			ch <- prometheus.MustNewConstMetric(c.answers, prometheus.CounterValue, float64(server.Answers.Lost), id, "lost")
+		}
+	}
+}
