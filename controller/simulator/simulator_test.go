@@ -1,0 +1,335 @@
+package simulator
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dfaas/dfaas/controller/wire"
+)
+
+// federation is ten nodes of 10 to 50 requests/s.
+func federation(t testing.TB, nodes int) *Instance {
+	t.Helper()
+	i, err := Generate{Nodes: nodes, Functions: 1, EdgeProb: 1, Capacity: [2]float64{10, 50}, Seed: 1}.Instance()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func simulate(t testing.TB, change func(*Config)) Result {
+	t.Helper()
+	c := Defaults()
+	c.Instance, c.Duration, c.Links.Delay = federation(t, 10), 30*time.Second, 50*time.Millisecond
+	change(&c)
+	r, err := Run(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Sent == 0 || r.Served+r.Refused != r.Sent || r.Avoidable > r.Refused || r.InVain > r.Refused || r.Oracle > r.Sent {
+		t.Fatalf("the numbers do not add up: %+v", r.Counts)
+	}
+	return r
+}
+
+func of(a, b uint64) float64 { return float64(a) / float64(b) }
+
+func TestSameSeedSameNumbers(t *testing.T) {
+	for _, name := range Strategies() {
+		run := func(seed uint64) Result {
+			return simulate(t, func(c *Config) {
+				c.Strategy, c.Seed, c.Demand.Pattern, c.Demand.Move, c.Duration = name, seed, Moving, time.Second, 5*time.Second
+				c.Links.Loss = 0.1
+			})
+		}
+		a, b := run(7), run(7)
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Errorf("%s: the same seed, other numbers:\n%s", name, diff)
+		}
+		if other := run(8); other.Sent == a.Sent && other.Served == a.Served {
+			t.Errorf("%s: another seed, the same numbers", name)
+		}
+	}
+}
+
+// TestStrategiesSeeTheSameArrivals: what they are compared by.
+func TestStrategiesSeeTheSameArrivals(t *testing.T) {
+	var want Result
+	for i, name := range Strategies() {
+		got := simulate(t, func(c *Config) { c.Strategy, c.Demand.Pattern, c.Duration = name, OnOff, 5*time.Second })
+		if i == 0 {
+			want = got
+		}
+		if got.Sent != want.Sent || got.Oracle != want.Oracle {
+			t.Errorf("%s: %d calls, oracle %d; others %d and %d", name, got.Sent, got.Oracle, want.Sent, want.Oracle)
+		}
+	}
+}
+
+// TestHeadroom holds the default strategy to what it is worth. The numbers are
+// those of these seeds; docs/strategies.md has more.
+func TestHeadroom(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		demand  Demand
+		load    float64
+		served  float64 // of the oracle's, at least
+		inVain  float64 // of all calls, at most
+		pattern Pattern
+	}{
+		{"steady", Demand{Pattern: Steady}, 0.8, 0.995, 0.005, Steady},
+		{"steady, over capacity", Demand{Pattern: Steady}, 1.5, 0.995, 0.01, Steady},
+		{"moving", Demand{Pattern: Moving, Move: 5 * time.Second}, 0.8, 0.99, 0.005, Moving},
+		{"moving, at capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1, 0.965, 0.015, Moving},
+		{"moving, over capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1.5, 0.985, 0.03, Moving},
+		{"moving fast", Demand{Pattern: Moving, Move: 2 * time.Second}, 0.8, 0.98, 0.01, Moving},
+		{"on and off", Demand{Pattern: OnOff}, 0.8, 0.96, 0.02, OnOff},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			run := func(name string) Result {
+				return simulate(t, func(c *Config) {
+					c.Strategy, c.Load, c.Demand.Pattern = name, test.load, test.demand.Pattern
+					if test.demand.Move > 0 {
+						c.Demand.Move = test.demand.Move
+					}
+				})
+			}
+			r := run("headroom")
+			if got := of(r.Served, r.Oracle); got < test.served {
+				t.Errorf("%.4f of the oracle's calls served, want %.4f", got, test.served)
+			}
+			if got := of(r.InVain, r.Sent); got > test.inVain {
+				t.Errorf("%.4f of the calls forwarded in vain, want %.4f", got, test.inVain)
+			}
+			for _, other := range []string{"quotas", "random", "static", "recalc"} {
+				if o := run(other); of(o.Served, o.Sent) > of(r.Served, r.Sent)+0.005 {
+					t.Errorf("%s serves %.4f, the default %.4f", other, of(o.Served, o.Sent), of(r.Served, r.Sent))
+				}
+			}
+		})
+	}
+}
+
+// TestStep: a step is served from the first second on where anybody has room.
+func TestStep(t *testing.T) {
+	r := simulate(t, func(c *Config) {
+		c.Demand.Pattern, c.Demand.Move, c.Load, c.Duration = Step, 10*time.Second, 0.9, 10*time.Second
+	})
+	for at, s := range r.Seconds[5:] {
+		if got := of(uint64(s.Served), uint64(s.Sent)); got < 0.97 {
+			t.Errorf("second %d after the step: %d of %d served", at, s.Served, s.Sent)
+		}
+	}
+}
+
+// TestTopology: nobody forwards to whom he does not reach.
+func TestTopology(t *testing.T) {
+	i := federation(t, 4)
+	i.Edges = [][2]int{{0, 1}, {2, 3}}
+	c := Defaults()
+	c.Instance, c.Duration = i, 5*time.Second
+	for _, name := range Strategies() {
+		c.Strategy = name
+		w, err := newWorld(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := range w.nodes {
+			w.nodes[at] = watched{w.nodes[at], t, w.reach[at]}
+		}
+		if err := w.run(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// watched is a node that may forward to some only.
+type watched struct {
+	node
+	t     *testing.T
+	reach []int
+}
+
+func (w watched) user(now time.Duration, fn int) decision {
+	d := w.node.user(now, fn)
+	if d.verdict == forward && !slices.Contains(w.reach, d.peer) {
+		w.t.Errorf("forwarded to node %d, which is out of reach", d.peer)
+	}
+	return d
+}
+
+func (w watched) hear(now time.Duration, from int, a *wire.Announcement) {
+	if h, ok := w.node.(hearer); ok {
+		h.hear(now, from, a)
+	}
+}
+
+func (w watched) load(now time.Duration, fn int) float64 {
+	if p, ok := w.node.(prober); ok {
+		return p.load(now, fn)
+	}
+	return 0
+}
+
+func (w watched) probed(now time.Duration, peer, fn int, room float64) {
+	if p, ok := w.node.(prober); ok {
+		p.probed(now, peer, fn, room)
+	}
+}
+
+// TestMachines compares the models with queueing theory: the mean time in M/M/1 is
+// the service time over 1 - utilisation, whether calls wait in line or share.
+func TestMachines(t *testing.T) {
+	const service, rate = 0.02, 35.0 // s, requests/s: 70 % utilised
+	for kind, cpus := range map[MachineKind]float64{ServersMachine: 1, SharedMachine: 1, TokenMachine: 1} {
+		m := newMachine(Machine{kind}, cpus)
+		want := service
+		if m != nil {
+			want = service / (1 - service*rate)
+		} else {
+			continue // without limits: the service time itself
+		}
+		r := rand.New(rand.NewPCG(3, 4))
+		begun := map[int32]time.Duration{}
+		now, sum, n := time.Duration(0), 0.0, 0
+		end := func(until time.Duration) {
+			for {
+				at, id, any := m.next()
+				if !any || at > until {
+					return
+				}
+				m.end()
+				sum += seconds(at - begun[id])
+				delete(begun, id)
+				n++
+			}
+		}
+		for id := range int32(200_000) {
+			now += duration(r.ExpFloat64() / rate)
+			end(now)
+			begun[id] = now
+			m.begin(now, duration(r.ExpFloat64()*service), id)
+		}
+		end(never)
+		if got := sum / float64(n); n != 200_000 || math.Abs(got-want) > 0.05*want {
+			t.Errorf("%s: %d calls took %.4f s on average, theory says %.4f s", kind, n, got, want)
+		}
+	}
+}
+
+// TestOracleIsABound: it serves what the buckets hold, and no strategy that admits
+// by them serves noticeably more.
+func TestOracleIsABound(t *testing.T) {
+	o := newOracle([][]float64{{10}, {20}}, nil)
+	served := 0
+	for i := range 100_000 { // 100/s for 1,000 s
+		if o.serve(time.Duration(i)*10*time.Millisecond, i%2, 0) {
+			served++
+		}
+	}
+	if want := 30 * 1000; math.Abs(float64(served-want)) > 100 {
+		t.Errorf("%d served, capacity is %d", served, want)
+	}
+	reached := newOracle([][]float64{{10}, {20}}, [][]int{{0}, {1}})
+	for range 5 {
+		if !reached.serve(0, 0, 0) {
+			t.Error("refused although there is room")
+		}
+	}
+	if reached.serve(0, 0, 0) {
+		t.Error("served by a node that is out of reach")
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for i := 1; i <= 1000; i++ {
+		h.add(time.Duration(i) * time.Millisecond)
+	}
+	for q, want := range map[float64]float64{0.5: 500, 0.99: 990, 1: 1000} {
+		if got := h.quantile(q); math.Abs(got-want) > 0.03*want {
+			t.Errorf("quantile %v is %v ms, want %v", q, got, want)
+		}
+	}
+	if got := new(histogram).quantile(0.5); got != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+func TestNonsenseIsRefused(t *testing.T) {
+	for what, change := range map[string]func(*Config){
+		"load 0":                 func(c *Config) { c.Load = 0 },
+		"load NaN":               func(c *Config) { c.Load = math.NaN() },
+		"arrivals \"bursts\"":    func(c *Config) { c.Arrivals = "bursts" },
+		"demand \"wild\"":        func(c *Config) { c.Demand.Pattern = "wild" },
+		"loss 1":                 func(c *Config) { c.Links.Loss = 1 },
+		"delay -1ns":             func(c *Config) { c.Links.Delay = -1 },
+		"period 1ms":             func(c *Config) { c.Period = time.Millisecond },
+		"machine \"steam\"":      func(c *Config) { c.Machine.Kind = "steam" },
+		"unknown strategy \"x\"": func(c *Config) { c.Strategy = "x" },
+		"no instance":            func(c *Config) { c.Instance = nil },
+	} {
+		c := Defaults()
+		c.Instance = federation(t, 2)
+		change(&c)
+		if _, err := Run(t.Context(), c, nil); err == nil || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestParseInstance(t *testing.T) {
+	good := `{"nodes": [{"functions": [{"name": "cat", "maxrate": 10}]}, {"name": "b", "cpus": 2, "functions": []}], "edges": [[0, 1]]}`
+	i, err := parseInstance([]byte(good))
+	if err != nil || i.Nodes[0].Name != "node-1" || i.Nodes[0].Functions[0].ServiceMillis != defaultServiceMillis {
+		t.Errorf("%+v, %v", i, err)
+	}
+	for text, want := range map[string]string{
+		`{`:               "line 1",
+		"{\n\"nods\":1}":  `unknown field "nods"`,
+		`{"nodes": []}`:   "0 nodes",
+		`{"nodes": [{}]}`: "0 functions",
+		`{"nodes": [{"functions": [{"name": "cat", "maxrate": 0}]}]}`:                             "nodes[0] (node-1): functions[0] (cat): maxrate 0",
+		`{"nodes": [{"functions": [{"name": "../x", "maxrate": 1}]}]}`:                            "no name of a function",
+		`{"nodes": [{"name": "a", "functions": [{"name": "cat", "maxrate": 1}]}, {"name": "a"}]}`: "two nodes",
+		`{"nodes": [{"cpus": -1, "functions": [{"name": "cat", "maxrate": 1}]}]}`:                 "cpus -1",
+		`{"nodes": [{"functions": [{"name": "cat", "maxrate": 1}]}], "edges": [[0, 1]]}`:          "edges[0]",
+		good + `{}`: "something follows",
+	} {
+		if _, err := parseInstance([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParseInstance(f *testing.F) {
+	f.Add([]byte(`{"nodes": [{"functions": [{"name": "cat", "maxrate": 10}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		i, err := parseInstance(data)
+		if err == nil && (len(i.Nodes) == 0 || len(i.functions()) == 0) {
+			t.Errorf("%s was accepted", data)
+		}
+	})
+}
+
+// BenchmarkWorld says how many events a second of processor time simulates, and
+// what a node takes.
+func BenchmarkWorld(b *testing.B) {
+	c := Defaults()
+	c.Instance, c.Demand.Pattern, c.Duration = federation(b, 10), Moving, 30*time.Second
+	events := uint64(0)
+	for b.Loop() {
+		r, err := Run(b.Context(), c, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		events += r.Events
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+}
