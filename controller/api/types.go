@@ -66,12 +66,13 @@ type Peer struct {
 type Function struct {
 	Name     string  `json:"name"`
 	Local    bool    `json:"local"`
-	Capacity float64 `json:"capacity"`  // requests/s; -1 unlimited
-	UserRate float64 `json:"user_rate"` // requests/s, smoothed
-	InRate   float64 `json:"in_rate"`   // requests/s served for peers
-	OutRate  float64 `json:"out_rate"`  // requests/s sent to peers
-	Refused  float64 `json:"refused"`   // requests/s answered 429 or 503
-	Peers    int     `json:"peers"`     // that have it
+	State    string  `json:"state,omitempty"` // here: ready, or why peers come first: idle
+	Capacity float64 `json:"capacity"`        // requests/s; -1 unlimited
+	UserRate float64 `json:"user_rate"`       // requests/s, smoothed
+	InRate   float64 `json:"in_rate"`         // requests/s served for peers
+	OutRate  float64 `json:"out_rate"`        // requests/s sent to peers
+	Refused  float64 `json:"refused"`         // requests/s answered 429 or 503
+	Peers    int     `json:"peers"`           // that have it
 	Warning  string  `json:"warning,omitempty"`
 }
 

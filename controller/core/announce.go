@@ -87,7 +87,7 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 	}
 	for i := range now {
 		b, n := &before[i], &now[i]
-		if b.Name != n.Name || b.Absent != n.Absent || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
+		if b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
 			(b.Demand > 0) != (n.Demand > 0) ||
 			a.moved(b, n) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {

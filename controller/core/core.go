@@ -132,7 +132,8 @@ type Core struct {
 	trust    *estimate.Trust
 
 	gateway    gateway
-	warned     map[string]string // warning logged, by function
+	warned     map[string]string   // warning logged, by function
+	standings  map[string]Standing // as logged, of those that are not ready
 	alive      []membership.Member
 	leaving    map[string]leaver // of these, those that have said that they stop
 	gone       map[string]departed

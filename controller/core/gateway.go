@@ -14,6 +14,7 @@ type Function struct {
 	Soft          bool    // nobody wrote the capacity down
 	TimeoutMillis int64   // 0: none written down
 	Warning       string  // what is wrong with its labels
+	Idle          bool    // no replica is ready: a call waits for one, or fails
 }
 
 // gateway is what is known of the gateway's functions.
@@ -41,6 +42,7 @@ func (c *Core) onGateway(now time.Time, e Gateway) {
 	} else {
 		c.gateway.failures, c.gateway.read, c.gateway.functions = 0, true, e.Functions
 		c.warnFunctions(e.Refused)
+		c.noteStandings(now)
 	}
 	if before.up() == c.gateway.up() && before.looked && slices.Equal(before.functions, c.gateway.functions) {
 		return

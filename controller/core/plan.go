@@ -95,6 +95,7 @@ func (c *Core) functions() []strategy.Function {
 	for _, f := range c.local() {
 		functions = append(functions, strategy.Function{
 			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(demand[f.Name]), TimeoutMillis: f.TimeoutMillis,
+			Backup: c.standing(&f) != Ready,
 		})
 		delete(demand, f.Name)
 	}
@@ -124,7 +125,7 @@ func (c *Core) peers() []strategy.Peer {
 	peers := make([]strategy.Peer, 0, len(c.alive))
 	for i := range c.alive {
 		m := &c.alive[i]
-		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Distrust: c.trust.Distrust(m.ID)}
+		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID)}
 		for i := range p.Offers {
 			o := &p.Offers[i]
 			if unused := c.trust.Unused(m.ID, o.Name); unused > 0 {

@@ -83,8 +83,9 @@ func playFile(t *testing.T, file []byte) []byte {
 //	haproxy reloads                 and has lost its servers, which are back 400 ms later
 //	haproxy down b|up b             says so of b's server
 //	gateway cat=10 dog=5            has these functions, with so many requests/s
+//	gateway cat=10,idle             none of its replicas is ready
 //	gateway fails
-//	b announces cat=20              once; more words: users=cat=5 at=127.0.0.9 clock=1h epoch=2 seq=7
+//	b announces cat=20              once (cat=20,backup: as a backup); more words: users=cat=5 at=127.0.0.9 clock=1h epoch=2 seq=7
 //	b is there with cat=20          and says so every second; the same words
 //	b falls silent
 //	b leaves                        and says so

@@ -100,7 +100,11 @@ func (w *world) tableHead(t *table.Table) string {
 func (w *world) functionText(f *table.Function) string {
 	var ways []string
 	if f.Local != nil {
-		ways = append(ways, "here "+rateText(f.Local.Rate))
+		here := "here " + rateText(f.Local.Rate)
+		if f.Local.Share == 0 {
+			here += " if no peer takes it"
+		}
+		ways = append(ways, here)
 	}
 	var to []string
 	for _, fw := range f.Forward {
@@ -127,6 +131,9 @@ func offersText(offers []strategy.Offer) string {
 		text := o.Name + " " + rateText(o.Capacity)
 		if o.Absent {
 			text = o.Name + " not here"
+		}
+		if o.Backup {
+			text += " as a backup"
 		}
 		texts = append(texts, text+", users "+rateText(o.UserRate))
 	}

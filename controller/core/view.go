@@ -17,9 +17,10 @@ type View struct {
 	Components   []Component // spoa, haproxy, gateway, overlay
 	TableVersion uint64      // accepted last
 	GatewayUp    bool
-	Functions    []Function // deployed here
-	Unannounced  []string   // functions that not all members are told of, sorted
-	SPOANewest   int        // version of tables that the SPOA understands; 0: it does not say
+	Functions    []Function          // deployed here
+	Standings    map[string]Standing // of these, those that are not Ready
+	Unannounced  []string            // functions that not all members are told of, sorted
+	SPOANewest   int                 // version of tables that the SPOA understands; 0: it does not say
 	Alive, Gone  []membership.Member
 	Refused      []membership.Refusal
 	Members      membership.Counts
@@ -45,6 +46,7 @@ func (c *Core) View(now time.Time) View {
 		TableVersion: c.tables.accepted,
 		GatewayUp:    c.gateway.up(),
 		Functions:    c.gateway.functions,
+		Standings:    c.standings,
 		Unannounced:  c.unannounced,
 		SPOANewest:   newest,
 		Alive:        c.o.Members.Alive(),

@@ -246,10 +246,19 @@ func (w *world) gatewayDoes(words []string) error {
 		w.step(Gateway{Err: errors.New("connection refused")})
 		return nil
 	}
+	idle := make(map[string]bool)
+	words = slices.Clone(words)
+	for i, word := range words {
+		if name, found := strings.CutSuffix(word, ",idle"); found {
+			words[i] = name
+			name, _, _ = strings.Cut(name, "=")
+			idle[name] = true
+		}
+	}
 	capacities, err := rates(words)
 	var functions []Function
 	for _, name := range slices.Sorted(maps.Keys(capacities)) {
-		functions = append(functions, Function{Name: name, Capacity: capacities[name]})
+		functions = append(functions, Function{Name: name, Capacity: capacities[name], Idle: idle[name]})
 	}
 	w.step(Gateway{Functions: functions})
 	return err
@@ -318,6 +327,7 @@ func (p *tracedPeer) say(words []string) (err error) {
 		default:
 			o := offers[key]
 			o.Name = key
+			value, o.Backup = strings.CutSuffix(value, ",backup")
 			o.Capacity, err = strconv.ParseFloat(value, 64)
 			offers[key] = o
 		}

@@ -18,7 +18,7 @@ func deployed(list []faasd.Function, defaultMaxrate float64) []core.Function {
 	out := make([]core.Function, 0, len(list))
 	for _, f := range list {
 		l := f.Labels
-		fn := core.Function{Name: f.Name, TimeoutMillis: l.TimeoutMillis}
+		fn := core.Function{Name: f.Name, TimeoutMillis: l.TimeoutMillis, Idle: f.ReadyKnown && f.Ready == 0}
 		var warnings []string
 		switch {
 		case l.MaxRateErr != nil:

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -177,6 +178,9 @@ func (n *Node) Functions() []api.Function {
 	rows := make(map[string]api.Function)
 	for _, f := range s.Functions {
 		row := api.Function{Name: f.Name, Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
+		if s.GatewayUp {
+			row.State = cmp.Or(string(s.Standings[f.Name]), string(core.Ready))
+		}
 		switch _, left := slices.BinarySearch(s.Unannounced, f.Name); {
 		case !s.GatewayUp:
 			row.Warning = "the gateway does not answer"

@@ -107,7 +107,7 @@ func newFill(v *view) fill {
 		f.capacity += v.peers[i].Capacity
 		f.spare += v.peers[i].spare()
 	}
-	if v.own.Absent || v.bounded() {
+	if v.lacking() || v.bounded() {
 		f.ownSurplus = f.claim(&own)
 	}
 	f.surplus = f.ownSurplus

@@ -28,7 +28,7 @@ func (recalc) Plan(o Observation) Plan {
 }
 
 // overloaded reports whether the users ask for all that this node can serve; a
-// node without the function always is.
+// node whose users are better served by peers always is.
 func (v *view) overloaded() bool {
-	return v.own.Absent || v.bounded() && v.own.UserRate >= v.own.Capacity
+	return v.lacking() || v.bounded() && v.own.UserRate >= v.own.Capacity
 }

@@ -37,12 +37,19 @@ type Function struct {
 	// (EWMA), whatever became of the requests.
 	UserRate      float64
 	TimeoutMillis int64
+	// Backup is true when calls of the function are better served elsewhere: none
+	// of its replicas is ready, or it fails. It is for what HAProxy has backup
+	// servers for: while a peer has the function and is no backup, users go there
+	// first, and peers are offered nothing.
+	Backup bool
 }
 
 // Peer is another node, as its last announcement describes it.
 type Peer struct {
 	ID     string
 	Offers []Offer // sorted by name
+	// Down is true while nothing can be sent to the peer.
+	Down bool
 	// Distrust is how far this node disbelieves the peer's spare: it left that
 	// fraction of what was sent to it unserved. 0 to 1.
 	Distrust float64
@@ -69,6 +76,9 @@ type Offer struct {
 	// TimeoutMillis is how long the announcer lets the function take, 0 where
 	// nobody wrote that down. Who forwards to it must wait as long.
 	TimeoutMillis int64
+	// Backup is Function.Backup there. The rest is what the announcer offers as
+	// long as it knows of nobody who is none.
+	Backup bool
 }
 
 // Unlimited is the rate, in requests/s, where there is no limit.

@@ -21,6 +21,9 @@ type view struct {
 	own   Function // Absent when this node neither has it nor was asked for it
 	peers []peerOffer
 	alive int // peers alive, whether they have the function or not
+	// backup is that this node's function is used only after the peers', since
+	// somebody has it who is no backup.
+	backup bool
 }
 
 // peerOffer is one peer's offer, peers in the order of their ids.
@@ -28,6 +31,7 @@ type peerOffer struct {
 	id string
 	Offer
 	distrust, unused float64 // 0 to 1
+	down             bool
 }
 
 // views groups an observation by function, sorted by name.
@@ -62,7 +66,7 @@ func views(o Observation) []view {
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
 			}
-			v.peers = append(v.peers, peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name]))})
+			v.peers = append(v.peers, peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name])), p.Down})
 		}
 	}
 	out := make([]view, 0, len(byName))
@@ -70,10 +74,39 @@ func views(o Observation) []view {
 		if v.own.Absent && !v.atPeers() {
 			continue // asked for somewhere, deployed nowhere
 		}
+		v.setBackups()
 		out = append(out, *v)
 	}
 	slices.SortFunc(out, func(a, b view) int { return strings.Compare(a.name, b.name) })
 	return out
+}
+
+// setBackups sees to it that backups are used only while nobody else has the
+// function. If all that have it are backups, none is.
+func (v *view) setBackups() {
+	somebody := !v.own.Absent && !v.own.Backup
+	for i := range v.peers {
+		somebody = somebody || v.peers[i].first()
+	}
+	if !somebody {
+		return
+	}
+	v.backup = v.own.Backup && !v.own.Absent
+	for i := range v.peers {
+		if o := &v.peers[i].Offer; o.Backup {
+			o.Absent, o.Capacity, o.Limit, o.Demand, o.TimeoutMillis = true, 0, 0, 0, 0
+		}
+	}
+}
+
+// leastTrust is how far the spare of a peer must be disbelieved for backups not to
+// wait for it.
+const leastTrust = 0.5
+
+// first reports whether the peer comes before those that are backups: one that can
+// serve, is reached, and does.
+func (p *peerOffer) first() bool {
+	return !p.Absent && !p.Backup && p.Capacity > 0 && !p.down && p.distrust < leastTrust
 }
 
 // atPeers reports whether any peer has the function deployed.
@@ -94,7 +127,11 @@ func (v *view) having() int {
 
 // bounded reports whether this node has the function with a capacity that can be
 // shared: unlimited functions are served here and kept out of the federation.
-func (v *view) bounded() bool { return !v.own.Absent && v.own.Capacity != Unlimited }
+func (v *view) bounded() bool { return !v.lacking() && v.own.Capacity != Unlimited }
+
+// lacking reports whether this node's users are better served by peers, whatever
+// they ask for.
+func (v *view) lacking() bool { return v.own.Absent || v.backup }
 
 // spare is what this node has left of the function after its own users.
 func (v *view) spare() float64 {
@@ -109,6 +146,9 @@ func (v *view) local(share float64) *Local {
 	if v.own.Absent {
 		return nil
 	}
+	if v.backup {
+		share = 0
+	}
 	return &Local{Rate: v.own.Capacity, Soft: v.own.Soft, Share: share, TimeoutMillis: v.own.TimeoutMillis}
 }
 
@@ -116,11 +156,11 @@ func (v *view) local(share float64) *Local {
 func (v *view) offer(limit float64) Offer {
 	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
 	if !v.own.Absent {
-		o.TimeoutMillis = v.own.TimeoutMillis
+		o.TimeoutMillis, o.Backup = v.own.TimeoutMillis, v.own.Backup
 	}
 	if v.bounded() {
 		o.Capacity, o.Limit = v.own.Capacity, limit
-	} else if !v.own.Absent {
+	} else if !v.lacking() {
 		o.UserRate = 0 // an unlimited function needs nobody's room
 	}
 	return o

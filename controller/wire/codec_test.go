@@ -20,7 +20,7 @@ import (
 func valid() Announcement {
 	return Announcement{
 		V: Version, Needs: needs, Parts: 1, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
+		Offers: []strategy.Offer{{Name: "cat", Capacity: 10, Backup: true}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
 }
 
@@ -35,6 +35,7 @@ func TestDecodeAcceptsWhatIsWritten(t *testing.T) {
 	}
 	want := valid()
 	want.V, want.Needs = 1, 1
+	want.Offers[0].Backup = false // version 1 has no form for it
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -41,6 +41,7 @@ import (
 //	  uint32 limit = 6;
 //	  uint32 demand = 7;
 //	  uint32 timeout = 8;         // ms
+//	  bool   backup = 9;
 //	}
 //
 // Fields that are 0, false or empty are left out; none but offers occurs twice.
@@ -69,6 +70,7 @@ const (
 	offerLimit
 	offerDemand
 	offerTimeout
+	offerBackup
 )
 
 // needs is the least version that understands what Split writes.
@@ -152,6 +154,7 @@ func appendOffer(b []byte, o *strategy.Offer, before string) []byte {
 	m = appendInt(m, offerLimit, thousandths(o.Limit))
 	m = appendInt(m, offerDemand, thousandths(o.Demand))
 	m = appendInt(m, offerTimeout, uint64(o.TimeoutMillis))
+	m = appendInt(m, offerBackup, protowire.EncodeBool(o.Backup))
 	return protowire.AppendBytes(protowire.AppendTag(b, fieldOffer, protowire.BytesType), m)
 }
 
@@ -337,7 +340,7 @@ func (d *decoder) readOffer(data []byte) (o strategy.Offer, unknown int, err err
 	var rest []byte
 	unknown, err = fields(data, func(field protowire.Number, number uint64, text []byte) (bool, error) {
 		if (text != nil) != (field == offerRest) {
-			if field <= offerTimeout {
+			if field <= offerBackup {
 				return false, fmt.Errorf("an offer has field %d of another type", field)
 			}
 			return false, nil
@@ -359,6 +362,8 @@ func (d *decoder) readOffer(data []byte) (o strategy.Offer, unknown int, err err
 			o.Demand = float64(number) / milli
 		case offerTimeout:
 			o.TimeoutMillis = int64(min(number, math.MaxInt64))
+		case offerBackup:
+			o.Backup = number != 0
 		default:
 			return false, nil
 		}

@@ -17,7 +17,7 @@ func (a *app) functionsCommand() *cobra.Command {
 		Short:   "List the functions of this node and of its peers, with their load",
 		Long: `List the functions of this node and of its peers, with their load. All rates are requests/s.
 
-HERE      deployed on this node
+HERE      deployed on this node: ready; idle (no replica is ready: peers that have it come first); no
 CAPACITY  what this node can serve (label dfaas.maxrate)
 USERS     demand of this node's own users
 IN        served here for peers
@@ -49,11 +49,14 @@ PEERS     how many of them have it`,
 func functionTable(functions []api.Function) table {
 	t := table{{"FUNCTION", "HERE", "CAPACITY", "USERS", "IN", "OUT", "REFUSED", "PEERS", "WARNING"}}
 	for _, f := range functions {
-		capacity := ""
+		capacity, here := "", yesNo(f.Local)
+		if f.State != "" {
+			here = f.State
+		}
 		if f.Local {
 			capacity = rate(f.Capacity)
 		}
-		t.add(f.Name, yesNo(f.Local), capacity, rate(f.UserRate), rate(f.InRate), rate(f.OutRate), rate(f.Refused),
+		t.add(f.Name, here, capacity, rate(f.UserRate), rate(f.InRate), rate(f.OutRate), rate(f.Refused),
 			strconv.Itoa(f.Peers), f.Warning)
 	}
 	return t

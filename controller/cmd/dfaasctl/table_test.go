@@ -53,9 +53,9 @@ var golden = []struct {
 	{"peers-wide", peerTable(peers, true, true)},
 	{"peers-none", peerTable(nil, false, false)},
 	{"functions", functionTable([]api.Function{
-		{Name: "figlet", Local: true, Capacity: 10, UserRate: 50.04, OutRate: 39.96, Peers: 2},
+		{Name: "figlet", Local: true, State: "ready", Capacity: 10, UserRate: 50.04, OutRate: 39.96, Peers: 2},
 		{Name: "ocr.staging", Capacity: 0, UserRate: 0.01, Refused: 0.01, Peers: 1},
-		{Name: "thumb", Local: true, Capacity: -1, InRate: 2.25, Warning: `label dfaas.maxrate="ten": use a number`},
+		{Name: "thumb", Local: true, State: "idle", Capacity: -1, InRate: 2.25, Warning: `label dfaas.maxrate="ten": use a number`},
 	})},
 	{"routes", routeTable([]api.Route{
 		{Function: "figlet", Kind: "local", Weight: 1, Rate: 10, Measured: 10.02},

@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/spoa/control"
+)
+
+// noticed is how long it may take until calls go elsewhere.
+const noticed = 2 * time.Second
+
+// TestNoReplica takes the replica of a function away, at one node and then at the
+// other.
+func TestNoReplica(t *testing.T) {
+	cat := []scenario.Function{process("cat", "cat", 2000)}
+	c := start(t, federation.Options{Nodes: nodes(cat, cat)})
+	scale := func(n *federation.Node, replicas uint64) {
+		t.Helper()
+		if err := gateway(t, n).Scale(t.Context(), "cat", replicas); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitServed(t, c.one, "/function/cat", c.one)
+	awaitServed(t, c.two, "/function/cat", c.two)
+	awaitPeers(t, c.one, "cat", 1)
+
+	scale(c.one, 0)
+	inTime(t, "the peer comes first", func() error { return c.comesLast(t, c.one, "cat") })
+	if state, _ := stateOf(t, c.one, "cat"); state != "idle" {
+		t.Errorf("the function is %q", state)
+	}
+	for range 50 {
+		for _, at := range []*federation.Node{c.one, c.two} {
+			if err := served(call(t, at, request{path: "/function/cat"}), c.two); err != nil {
+				t.Fatalf("at %s: %v", at.Name, err)
+			}
+		}
+	}
+
+	// Nobody has a replica: who is asked wakes its own, and serves the other's users.
+	scale(c.two, 0)
+	inTime(t, "nobody has it", func() error {
+		if state, _ := stateOf(t, c.two, "cat"); state != "idle" {
+			return fmt.Errorf("the function is %q", state)
+		}
+		if c.comesLast(t, c.one, "cat") == nil {
+			return errors.New("the peer comes first")
+		}
+		return nil
+	})
+	if err := served(call(t, c.one, request{path: "/function/cat"}), c.one); err != nil {
+		t.Error(err)
+	}
+	inTime(t, "users of the other go there", func() error { return c.comesLast(t, c.two, "cat") })
+	for range 50 {
+		for _, at := range []*federation.Node{c.one, c.two} {
+			if err := served(call(t, at, request{path: "/function/cat"}), c.one); err != nil {
+				t.Fatalf("at %s: %v", at.Name, err)
+			}
+		}
+	}
+	c.quiet(t)
+}
+
+// comesLast reports whether users of the node are sent to peers first.
+func (c *cluster) comesLast(t *testing.T, n *federation.Node, function string) error {
+	t.Helper()
+	spoa := control.New(n.ControlSocket)
+	defer spoa.Close()
+	current, err := spoa.Table(t.Context())
+	if err != nil || current == nil {
+		return fmt.Errorf("no table: %w", err)
+	}
+	for _, row := range current.Functions {
+		if row.Name == function && row.Local != nil && row.Local.Share == 0 && len(row.Forward) > 0 && row.Forward[0].Rate != 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("functions %+v", current.Functions)
+}
+
+// inTime waits for a condition as long as may be.
+func inTime(t *testing.T, what string, condition func() error) {
+	t.Helper()
+	begun := time.Now()
+	eventually(t, noticed, what, condition)
+	t.Logf("%s: after %v", what, time.Since(begun).Round(10*time.Millisecond))
+}
+
+// stateOf returns what the node says of one of its functions, and the warning.
+func stateOf(t *testing.T, n *federation.Node, name string) (state, warning string) {
+	t.Helper()
+	functions, err := api.NewClient(n.AdminSocket).Functions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range functions {
+		if f.Name == name {
+			return f.State, f.Warning
+		}
+	}
+	return "", ""
+}
