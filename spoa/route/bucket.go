@@ -40,6 +40,17 @@ func newBucket(rate float64, state *atomic.Int64) bucket {
 	return bucket{usedUntil: state, interval: int64(interval), burst: int64(interval * (depth - 1))}
 }
 
+// slow makes the bucket fill at that part of its rate only, and hold as many requests
+// as before.
+func (b *bucket) slow(part float64) {
+	if b.usedUntil == nil {
+		return
+	}
+	depth := float64(b.depth()) / float64(b.interval)
+	b.interval = int64(math.Ceil(float64(b.interval) / part))
+	b.burst = int64(float64(b.interval) * (depth - 1))
+}
+
 func (b *bucket) unlimited() bool { return b.interval == 0 }
 func (b *bucket) never() bool     { return b.usedUntil == nil && b.interval != 0 }
 

@@ -160,11 +160,10 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 		} else {
 			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer)
 		}
-		rate := tfw.Rate
-		if tf.Elastic && rate != table.Unlimited {
-			rate *= plannedPart
+		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
+		if tf.Elastic {
+			fw.bucket.slow(plannedPart)
 		}
-		fw.bucket = newBucket(rate, &fw.state.used)
 		fw.settle(before, at, fw.depth())
 		if !fw.open() {
 			fw.weight = 0
