@@ -5,6 +5,7 @@ package api
 // Status is the answer to GET /v1/status.
 type Status struct {
 	NodeID       string   `json:"node_id"`
+	NodeName     string   `json:"node_name,omitempty"`
 	Version      string   `json:"version"`
 	Federation   string   `json:"federation"`
 	Strategy     string   `json:"strategy"`
@@ -41,6 +42,8 @@ type Component struct {
 // Peer is one row of GET /v1/peers.
 type Peer struct {
 	ID string `json:"id"`
+	// Name is what it calls itself: for people, proven by nothing.
+	Name string `json:"name,omitempty"`
 	// State is alive, expired, connected (no announcement yet), refused, or newer: it
 	// speaks a protocol that this node does not understand.
 	State string `json:"state"`
@@ -82,6 +85,7 @@ type Route struct {
 	Function string  `json:"function"`
 	Kind     string  `json:"kind"` // local, out, in
 	Peer     string  `json:"peer,omitempty"`
+	PeerName string  `json:"peer_name,omitempty"` // as Peer.Name
 	Weight   float64 `json:"weight"`
 	Rate     float64 `json:"rate"`     // planned limit, requests/s; -1 unlimited
 	Measured float64 `json:"measured"` // over the last period, requests/s

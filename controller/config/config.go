@@ -8,6 +8,7 @@ import "time"
 // environment or a flag. It is a value, put together once at start.
 type Config struct {
 	Federation          string        `yaml:"federation"`
+	NodeName            string        `yaml:"node_name"`
 	Identity            string        `yaml:"identity"`
 	FederationKey       string        `yaml:"federation_key"`
 	OpenFederation      bool          `yaml:"open_federation"`

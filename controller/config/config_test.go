@@ -81,7 +81,7 @@ func TestPrecedence(t *testing.T) {
 // same Config of all three.
 func TestEveryWayIn(t *testing.T) {
 	want := Config{
-		Federation: "lab", Identity: "/i", FederationKey: "/k", AllowPeers: []string{somePeer},
+		Federation: "lab", NodeName: "edge-3", Identity: "/i", FederationKey: "/k", AllowPeers: []string{somePeer},
 		Listen:    []string{"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/2"},
 		Bootstrap: []string{"/ip4/127.0.0.1/tcp/3/p2p/" + somePeer},
 		MDNS:      false, DHT: false, HTTPAddress: "127.0.0.1:8081", PeerTLS: true, TLSDir: "/t",

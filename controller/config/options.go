@@ -25,6 +25,13 @@ func options() []option {
 			"1 to 63 lower-case letters, digits and dashes",
 		},
 		{
+			"node_name", func(c *Config) any { return &c.NodeName },
+			"what this node is called",
+			"It is announced, and shown beside the peer id in dfaasctl, logs and metrics. It proves nothing: two nodes may have the same. " +
+				"Without it, the node is called by its host's name up to the first dot.",
+			"1 to 63 lower-case letters, digits and dashes, or empty for the host's name",
+		},
+		{
 			"identity", func(c *Config) any { return &c.Identity },
 			"file with this node's private key (Ed25519)",
 			"The peer id is made from it. If there is no file, one is created with mode 0600. Whoever has the file is this node: " +

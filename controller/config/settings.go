@@ -80,6 +80,9 @@ func (s *Settings) parseTrust(f *faults) {
 	if !federationName.MatchString(c.Federation) {
 		f.add("federation", c.Federation, "use 1 to 63 lower-case letters, digits and dashes")
 	}
+	if c.NodeName != "" && wire.CheckNodeName(c.NodeName) != nil {
+		f.add("node_name", c.NodeName, "use 1 to 63 lower-case letters, digits and dashes")
+	}
 	if c.Identity == "" {
 		f.add("identity", "", "give the path of this node's key file; it is created if there is none")
 	}

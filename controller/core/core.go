@@ -28,6 +28,7 @@ import (
 // Options is all that a core is made of.
 type Options struct {
 	Self             string // own peer id
+	Name             string // announced to peers; "": none
 	Strategy         strategy.Strategy
 	Period           time.Duration  // planning period, 50 ms at least
 	MaxPeerTimeout   time.Duration  // of a call, by the peer's word; 0: what peers may announce

@@ -63,3 +63,6 @@ func (c *Core) View(now time.Time) View {
 		Servers:      c.servers,
 	}
 }
+
+// NameOf returns what a member calls itself, "" for no name and who is not a member.
+func (c *Core) NameOf(id string) string { return c.o.Members.NameOf(id) }

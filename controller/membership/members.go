@@ -53,6 +53,7 @@ func (e *RefusedError) Error() string { return e.Detail }
 // A Member is a value: nobody changes its Offers.
 type Member struct {
 	ID       string
+	Name     string         // by its own word; "": none
 	HTTP     netip.AddrPort // where forwarded requests go; verified
 	Strategy string
 	Version  int // of gossip that it speaks
@@ -155,6 +156,9 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via
 	}
 	changed = changed || r.HTTP != http || r.Strategy != a.Strategy || !slices.Equal(r.Offers, a.Offers)
 	r.track.Take(now, a)
+	if a.V > 1 { // the form of version 1, which comes beside it, has no names
+		r.Name = a.Name
+	}
 	r.HTTP, r.Strategy, r.Version, r.Offers, r.Period = http, a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
 	r.LastSeen, r.verified = now, verified
 	m.due(r.track.due())
@@ -182,6 +186,14 @@ func (m *Members) Next() time.Time { return m.next }
 // Alive returns the members that are alive, sorted by id.
 func (m *Members) Alive() []Member {
 	return m.list(func(r *record) bool { return r.alive })
+}
+
+// NameOf returns what a node calls itself, "" for no name and who is not known.
+func (m *Members) NameOf(id string) string {
+	if r := m.records[id]; r != nil {
+		return r.Name
+	}
+	return ""
 }
 
 // Gone returns the members that left or expired in the last ten minutes, sorted

@@ -412,3 +412,29 @@ func TestMemoryOfTheGoneIsBounded(t *testing.T) {
 		t.Errorf("%d records remembered after an hour", len(m.records))
 	}
 }
+
+// A name changes no plan; the form of the first version, which has none and may come
+// beside the other, does not take it away.
+func TestNames(t *testing.T) {
+	m := newMembers()
+	for seq, step := range []struct {
+		version    int
+		name, want string
+		outcome    string
+	}{
+		{2, "edge-3", "edge-3", "changed"},
+		{1, "", "edge-3", "same"},
+		{2, "edge-4", "edge-4", "same"},
+		{2, "", "", "same"},
+	} {
+		a := announce(start, uint64(seq+1))
+		a.V, a.Name = step.version, step.name
+		apply(t, m, start.Add(time.Duration(seq)*time.Millisecond), a, directly, step.outcome)
+		if got := m.NameOf("p"); got != step.want || m.Alive()[0].Name != step.want {
+			t.Errorf("after %+v: %q", step, got)
+		}
+	}
+	if m.NameOf("q") != "" {
+		t.Error("a stranger has a name")
+	}
+}

@@ -13,8 +13,8 @@ type collector struct {
 	node   *Node
 	series *series.Series
 	// Of those that have series there, what only the controller knows.
-	demand              *prometheus.Desc
-	rtt, trust, answers *prometheus.Desc
+	demand                    *prometheus.Desc
+	info, rtt, trust, answers *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*collector)(nil)
@@ -24,6 +24,8 @@ func newCollector(n *Node) *collector {
 		node: n, series: series.New("dfaas_"),
 		demand: prometheus.NewDesc("dfaas_function_demand_requests_per_second",
 			"What this node's users ask for, whatever becomes of it, smoothed: what plans go by.", []string{"function"}, nil),
+		info: prometheus.NewDesc("dfaas_peer_info",
+			"Always 1; the labels say what a peer calls itself, which nothing proves, and where it is.", []string{"peer", "peer_name", "http"}, nil),
 		rtt: prometheus.NewDesc("dfaas_peer_rtt_seconds", "Round trip to a peer's controller, smoothed.", []string{"peer"}, nil),
 		trust: prometheus.NewDesc("dfaas_peer_trust_ratio",
 			"How far the room that a peer announces is believed: 1 wholly, less if it leaves unserved what it is sent.", []string{"peer"}, nil),
@@ -36,7 +38,7 @@ func newCollector(n *Node) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.series.Describe(ch)
-	for _, d := range []*prometheus.Desc{c.demand, c.rtt, c.trust, c.answers} {
+	for _, d := range []*prometheus.Desc{c.demand, c.info, c.rtt, c.trust, c.answers} {
 		ch <- d
 	}
 }
@@ -54,6 +56,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name := range shown.Functions {
 		gauge(c.demand, s.Demand[name], name)
+	}
+	for i := range s.Alive {
+		if m := &s.Alive[i]; shown.Peers[m.ID] {
+			ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, m.ID, m.Name, m.HTTP.String())
+		}
 	}
 	for _, p := range c.node.options.Overlay.Peers() {
 		if shown.Peers[p.ID] && p.RTT > 0 {

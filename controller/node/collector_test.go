@@ -38,7 +38,7 @@ func TestFunctionsAndPeersHaveSeries(t *testing.T) {
 		reg := prometheus.NewPedanticRegistry()
 		net := newFakeNet()
 		a := startNode(t, net, 1, func(o *Options, _ *testNode) { o.Registerer = reg })
-		b := startNode(t, net, 2)
+		b := startNode(t, net, 2, func(o *Options, _ *testNode) { o.Name = "edge-2" })
 		a.gateway.set(nil, fn("cat", "10"))
 		b.gateway.set(nil, fn("cat", "20"))
 		a.spoa.load("cat", 6)
@@ -54,8 +54,9 @@ func TestFunctionsAndPeersHaveSeries(t *testing.T) {
 			borrowed, _ := sample(families, "dfaas_function_borrowed_requests_per_second", "cat")
 			rtt, _ := sample(families, "dfaas_peer_rtt_seconds", b.id)
 			trust, _ := sample(families, "dfaas_peer_trust_ratio", b.id)
+			_, info := sample(families, "dfaas_peer_info", "127.0.0.1:8002", b.id, "edge-2")
 			_, answers := sample(families, "dfaas_peer_answers_total", "lost", b.id)
-			return demand > 5.5 && demand < 6.5 && capacity == 10 && lent > 0 && borrowed > 0 && rtt == 0.001 && trust == 1 && answers
+			return demand > 5.5 && demand < 6.5 && capacity == 10 && lent > 0 && borrowed > 0 && rtt == 0.001 && trust == 1 && info && answers
 		})
 		count := func() (here, admitted float64) {
 			families, err := reg.Gather()

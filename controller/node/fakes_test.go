@@ -319,11 +319,15 @@ func (n *fakeNet) join(id string) *fakeOverlay {
 }
 
 func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) ([]string, error) {
-	data, left, err := wire.Encode(a)
+	_, left, err := wire.Encode(a) // for members of the first version
 	if err != nil {
 		return nil, err
 	}
-	if a, err = wire.Decode(data); err != nil {
+	messages, _, err := wire.Split(a)
+	if err != nil {
+		return nil, err
+	}
+	if a, err = wire.Decode(messages[0]); err != nil {
 		return nil, err
 	}
 	o.net.mu.Lock()

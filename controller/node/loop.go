@@ -38,7 +38,7 @@ func newLoop(n *Node, spoa *spoaKeeper, proxy *haproxyKeeper, voice *publisher) 
 	now := n.now()
 	l := &loop{node: n, o: n.options, spoa: spoa, haproxy: proxy, voice: voice, wall: wallOf(now)}
 	l.core = core.New(core.Options{
-		Self: l.o.Self, Strategy: l.o.Strategy, Period: l.o.Period, MaxPeerTimeout: l.o.MaxPeerTimeout, HTTP: l.o.HTTP, PeerTLS: l.o.Certificates != nil,
+		Self: l.o.Self, Name: l.o.Name, Strategy: l.o.Strategy, Period: l.o.Period, MaxPeerTimeout: l.o.MaxPeerTimeout, HTTP: l.o.HTTP, PeerTLS: l.o.Certificates != nil,
 		DefaultNamespace: l.o.DefaultNamespace, HasBootstrap: l.o.HasBootstrap,
 		Seed: l.o.Seed, Wall: l.wall, Members: l.o.Members, Tokens: l.o.Minter,
 	}, now)
@@ -161,7 +161,7 @@ func (l *loop) do(fx core.Effects) {
 		l.voice.outbox.put(*fx.Announce)
 	}
 	for i := range fx.Logs {
-		write(&l.o.Log, &fx.Logs[i])
+		l.write(&fx.Logs[i])
 	}
 }
 
@@ -193,16 +193,24 @@ func serversOf(peers []core.Peer) []haproxy.Peer {
 	return servers
 }
 
-// write logs what the core has to say.
-func write(log *zerolog.Logger, line *core.Log) {
+// write logs what the core has to say. Where that is of a peer, its name is added.
+func (l *loop) write(line *core.Log) {
 	levels := [...]zerolog.Level{
 		core.Debug: zerolog.DebugLevel, core.Info: zerolog.InfoLevel, core.Warn: zerolog.WarnLevel, core.Error: zerolog.ErrorLevel,
 	}
-	e := log.WithLevel(levels[line.Level])
+	e := l.o.Log.WithLevel(levels[line.Level])
+	if !e.Enabled() {
+		return
+	}
 	for _, f := range line.Fields {
 		switch v := f.Value.(type) {
 		case string:
 			e = e.Str(f.Key, v)
+			if f.Key == "peer" {
+				if name := l.core.NameOf(v); name != "" {
+					e = e.Str("peer_name", name)
+				}
+			}
 		case []string:
 			e = e.Strs(f.Key, v)
 		case error:

@@ -47,6 +47,7 @@ type Overlay interface {
 // Options is all that a node is made of.
 type Options struct {
 	Self             string // own peer id
+	Name             string // of this node, for people
 	Version          string // of the program, for display
 	Federation       string
 	Strategy         strategy.Strategy

@@ -40,7 +40,7 @@ func (l *loop) publish(now time.Time) {
 func (n *Node) Status() api.Status {
 	s, o := n.snapshot.Load(), n.options
 	status := api.Status{
-		NodeID: o.Self, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
+		NodeID: o.Self, NodeName: o.Name, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
 		PeriodMillis: o.Period.Milliseconds(), UptimeMillis: time.Since(n.started).Milliseconds(),
 		HTTPAddress: o.HTTP.String(), Addresses: o.Overlay.Addrs(),
 		Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
@@ -154,7 +154,7 @@ func summaries(refused, gone int) (rows []api.Peer) {
 // member is a row of a node that has announced itself.
 func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	p := api.Peer{
-		ID: m.ID, State: state, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
+		ID: m.ID, Name: m.Name, State: state, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
 		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
 		Server: "none",
 	}
@@ -220,6 +220,13 @@ func (n *Node) Routes(function string) []api.Route {
 		if function == "" || function == p.Name {
 			out = append(out, s.routes(p)...)
 		}
+	}
+	names := make(map[string]string, len(s.Alive))
+	for i := range s.Alive {
+		names[s.Alive[i].ID] = s.Alive[i].Name
+	}
+	for i := range out {
+		out[i].PeerName = names[out[i].Peer]
 	}
 	return out
 }

@@ -41,6 +41,9 @@ type Announcement struct {
 	// TLS tells that HTTP is spoken to in TLS, with the certificates of package
 	// peercert on both sides.
 	TLS bool
+	// Name is what the author's operator calls it, for display only: nothing keeps
+	// two nodes from the same. "": it has none, or is of an earlier release.
+	Name string
 	// Strategy is the author's strategy, for display and warnings.
 	Strategy string
 	// PeriodMillis is how often the author announces at least; three missed

@@ -62,6 +62,8 @@ func (a *Announcement) normalize() error {
 		return fmt.Errorf("part %d of %d: at most %d are accepted, counted from 0", a.Part, a.Parts, MaxParts)
 	case a.PeriodMillis < minPeriod.Milliseconds() || a.PeriodMillis > MaxPeriod.Milliseconds():
 		return fmt.Errorf("period of %d ms: it must be within %v and %v", a.PeriodMillis, minPeriod, MaxPeriod)
+	case a.Name != "" && CheckNodeName(a.Name) != nil:
+		return CheckNodeName(a.Name)
 	case !isName(a.Strategy, maxStrategyName):
 		return fmt.Errorf("strategy name %.40q: lower-case letters, digits and dashes, at most %d", a.Strategy, maxStrategyName)
 	case len(a.Offers) > MaxOffers:
@@ -146,6 +148,27 @@ func CheckName(name string) error {
 		return fmt.Errorf("federation name %.80q: use lower-case letters, digits and dashes, at most %d", name, maxLabel)
 	}
 	return nil
+}
+
+// CheckNodeName says whether a node may be called that: one lower-case DNS label.
+func CheckNodeName(name string) error {
+	if !isName(name, maxLabel) {
+		return fmt.Errorf("node name %.80q: use lower-case letters, digits and dashes, at most %d", name, maxLabel)
+	}
+	return nil
+}
+
+// NodeName makes a node's name of its host's: what is before the first dot, in lower
+// case and with a dash for what a name may not have. "" if nothing is left.
+func NodeName(host string) string {
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	host = strings.Map(func(r rune) rune {
+		if r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9') {
+			return '-'
+		}
+		return r
+	}, host)
+	return strings.Trim(host[:min(len(host), maxLabel)], "-")
 }
 
 // isName accepts lower-case DNS labels of at most limit bytes.

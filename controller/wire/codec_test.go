@@ -242,7 +242,7 @@ func TestNewerVersions(t *testing.T) {
 func newer(a Announcement, more ...[]byte) []byte {
 	data := a.appendHead(nil, 0, 1)
 	data[1] = 3
-	data = appendInt(data, 13, 7)
+	data = appendInt(data, 16, 7)
 	data = appendText(data, 200, "something")
 	data = protowire.AppendFixed64(protowire.AppendTag(data, 14, protowire.Fixed64Type), 1)
 	for _, offer := range more {

@@ -30,6 +30,7 @@ import (
 //	  bool   leaving = 10;
 //	  uint32 part = 11;           // from 0
 //	  uint32 parts = 12;          // 0: one
+//	  string name = 13;
 //	  repeated Offer offers = 15; // by name, ascending, over all parts
 //	}
 //	message Offer {
@@ -58,6 +59,7 @@ const (
 	fieldLeaving
 	fieldPart
 	fieldParts
+	fieldName
 	fieldOffer = 15
 )
 
@@ -120,7 +122,8 @@ func (a *Announcement) appendHead(b []byte, part, parts int) []byte {
 	b = appendInt(b, fieldPeriod, uint64(a.PeriodMillis))
 	b = appendInt(b, fieldLeaving, protowire.EncodeBool(a.Leaving))
 	b = appendInt(b, fieldPart, uint64(part))
-	return appendInt(b, fieldParts, uint64(parts))
+	b = appendInt(b, fieldParts, uint64(parts))
+	return appendText(b, fieldName, a.Name)
 }
 
 // appendOffers returns the offers, sorted by name, in pieces of at most size
@@ -265,7 +268,7 @@ type decoder struct {
 
 func (d *decoder) field(field protowire.Number, number uint64, text []byte) (known bool, err error) {
 	a, isText := &d.a, text != nil
-	if isText != (field == fieldHTTP || field == fieldStrategy || field == fieldOffer) {
+	if isText != (field == fieldHTTP || field == fieldStrategy || field == fieldName || field == fieldOffer) {
 		return false, d.wrongType(field)
 	}
 	switch field {
@@ -290,6 +293,8 @@ func (d *decoder) field(field protowire.Number, number uint64, text []byte) (kno
 		a.Part = int(min(number, MaxParts))
 	case fieldParts:
 		a.Parts = int(min(number, MaxParts+1))
+	case fieldName:
+		return d.name(string(text[:min(len(text), maxLabel+1)]))
 	case fieldOffer:
 		return true, d.offer(text)
 	default:
@@ -298,9 +303,22 @@ func (d *decoder) field(field protowire.Number, number uint64, text []byte) (kno
 	return true, nil
 }
 
+// name reads the author's name. A newer author may have one that is none here: it is
+// left out and counted.
+func (d *decoder) name(name string) (known bool, err error) {
+	if err := CheckNodeName(name); err != nil {
+		if d.newer {
+			return false, nil
+		}
+		return false, err
+	}
+	d.a.Name = name
+	return true, nil
+}
+
 // wrongType returns an error for a field of this version.
 func (d *decoder) wrongType(field protowire.Number) error {
-	if field <= fieldParts || field == fieldOffer {
+	if field <= fieldName || field == fieldOffer {
 		return fmt.Errorf("announcement has field %d of another type", field)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/node"
 	"github.com/dfaas/dfaas/controller/overlay"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/cli"
@@ -112,9 +114,10 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	}
 	spoa := control.New(conf.SPOASocket)
 	defer spoa.Close()
+	name := nodeName(conf)
 
 	n := node.New(node.Options{
-		Self: id.String(), Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
+		Self: id.String(), Name: name, Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, MaxPeerTimeout: conf.MaxPeerTimeout, HTTP: conf.HTTPAddress,
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
@@ -122,7 +125,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 		Seed: rand.Uint64(), Systemd: systemd, Log: log, Registerer: registry,
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
-	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Stringer("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
+	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Str("node_name", name).Stringer("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
 		Str("federation", conf.Federation).Str("strategy", conf.Config.Strategy).Msg("dfaas-controller runs")
 	n.Run(ctx)
 	log.Info().Msg("dfaas-controller has left the federation")
@@ -130,6 +133,18 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 		return err
 	}
 	return nil
+}
+
+// nodeName is what the node is called: by its operator, or else as its host.
+func nodeName(conf config.Settings) string {
+	if conf.NodeName != "" {
+		return conf.NodeName
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "" // it has none, and needs none
+	}
+	return wire.NodeName(host)
 }
 
 // newHAProxy returns the client of HAProxy, and with peer_tls the certificates

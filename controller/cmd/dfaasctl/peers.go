@@ -23,6 +23,7 @@ func (a *app) peersCommand() *cobra.Command {
 		Short:   "List the other nodes of the federation",
 		Long: `List the other nodes of the federation.
 
+NAME    what it calls itself; only PEER is proven
 STATE   alive      announces itself
         expired    has been silent for three periods
         connected  has not announced itself yet
@@ -71,7 +72,7 @@ func peerTable(peers []api.Peer, wide, full bool) table {
 		}
 		short = shortener(ids)
 	}
-	header := []string{"PEER", "STATE", "HTTP", "SERVER", "AGE", "RTT"}
+	header := []string{"PEER", "NAME", "STATE", "HTTP", "SERVER", "AGE", "RTT"}
 	if wide {
 		header = append(header, "STRATEGY", "SKEW")
 	}
@@ -81,7 +82,7 @@ func peerTable(peers []api.Peer, wide, full bool) table {
 		if !full {
 			id = short(id)
 		}
-		line := []string{id, p.State, p.HTTP, p.Server, announced(p, millis(p.AgeMillis)), roundTrip(p)}
+		line := []string{id, p.Name, p.State, p.HTTP, p.Server, announced(p, millis(p.AgeMillis)), roundTrip(p)}
 		if wide {
 			line = append(line, p.Strategy, announced(p, millis(p.ClockSkewMillis)))
 		}

@@ -66,7 +66,7 @@ func routeTable(routes []api.Route, full bool) table {
 		ids = append(ids, r.Peer)
 	}
 	short := shortener(ids)
-	t := table{{"FUNCTION", "KIND", "PEER", "WEIGHT", "LIMIT", "MEASURED"}}
+	t := table{{"FUNCTION", "KIND", "PEER", "NAME", "WEIGHT", "LIMIT", "MEASURED"}}
 	for _, r := range routes {
 		peer, weight := r.Peer, ""
 		if !full {
@@ -75,7 +75,7 @@ func routeTable(routes []api.Route, full bool) table {
 		if r.Kind != "in" {
 			weight = strconv.FormatFloat(r.Weight, 'f', 2, 64)
 		}
-		t.add(r.Function, r.Kind, peer, weight, rate(r.Rate), rate(r.Measured))
+		t.add(r.Function, r.Kind, peer, r.PeerName, weight, rate(r.Rate), rate(r.Measured))
 	}
 	return t
 }

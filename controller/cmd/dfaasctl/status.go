@@ -75,6 +75,9 @@ func addressWarnings(s api.Status) []string {
 func statusTable(s api.Status) table {
 	var t table
 	t.add("Node", s.NodeID)
+	if s.NodeName != "" {
+		t.add("Name", s.NodeName)
+	}
 	t.add("Version", s.Version)
 	t.add("Federation", s.Federation)
 	t.add("Strategy", fmt.Sprintf("%s every %s", s.Strategy, span(millis(s.PeriodMillis))))

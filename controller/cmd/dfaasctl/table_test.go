@@ -25,7 +25,7 @@ const (
 )
 
 var peers = []api.Peer{
-	{ID: peerA, State: "alive", HTTP: "192.0.2.1:8180", Strategy: "headroom", AgeMillis: 412, RTTMicros: 1234, ClockSkewMillis: -2,
+	{ID: peerA, Name: "edge-3", State: "alive", HTTP: "192.0.2.1:8180", Strategy: "headroom", AgeMillis: 412, RTTMicros: 1234, ClockSkewMillis: -2,
 		Functions: []string{"figlet", "ocr"}, Server: "up"},
 	{ID: peerB, State: "expired", HTTP: "[2001:db8::2]:8180", Strategy: "recalc", AgeMillis: 63_000, ClockSkewMillis: 14_500,
 		Functions: []string{"resize-images-for-the-web", "figlet", "a-function-with-a-long-name.staging", "ocr"}, Server: "down"},
@@ -37,7 +37,7 @@ var golden = []struct {
 	table table
 }{
 	{"status", statusTable(api.Status{
-		NodeID: peerA, Version: "1.2.0", Federation: "lab", Strategy: "headroom", PeriodMillis: 1000, UptimeMillis: 93_784_000,
+		NodeID: peerA, NodeName: "edge-1", Version: "1.2.0", Federation: "lab", Strategy: "headroom", PeriodMillis: 1000, UptimeMillis: 93_784_000,
 		HTTPAddress: "192.0.2.1:8180", Peers: 2, Functions: 3, TableVersion: 4711,
 		Addresses: []string{"/ip4/192.0.2.1/tcp/31600/p2p/" + peerA, "/ip6/2001:db8::1/tcp/31600/p2p/" + peerA},
 	})},
@@ -59,9 +59,9 @@ var golden = []struct {
 	})},
 	{"routes", routeTable([]api.Route{
 		{Function: "figlet", Kind: "local", Weight: 1, Rate: 10, Measured: 10.02},
-		{Function: "figlet", Kind: "out", Peer: peerA, Weight: 0.333, Rate: 20, Measured: 13.3},
+		{Function: "figlet", Kind: "out", Peer: peerA, PeerName: "edge-3", Weight: 0.333, Rate: 20, Measured: 13.3},
 		{Function: "figlet", Kind: "out", Peer: peerB, Weight: 0.667, Rate: -1, Measured: 26.6},
-		{Function: "figlet", Kind: "in", Peer: peerA, Rate: 0},
+		{Function: "figlet", Kind: "in", Peer: peerA, PeerName: "edge-3", Rate: 0},
 	}, false)},
 	{"routes-no-trunc", routeTable([]api.Route{{Function: "figlet", Kind: "in", Peer: peerA, Rate: 2.5, Measured: 0.01}}, true)},
 }

@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
@@ -50,6 +51,7 @@ func (n *Node) overlayAddr() string {
 func (f *Federation) writeConfig(n *Node, o Options) error {
 	controller := config.Default()
 	controller.Federation = Name
+	controller.NodeName = wire.NodeName(n.Name)
 	controller.Identity = n.files.identity()
 	controller.FederationKey = f.key
 	controller.Listen = []string{n.overlayAddr()}
