@@ -14,7 +14,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check bench fuzz faults systemd soak clean
+.PHONY: help setup build install demo up down test check vuln bench fuzz faults systemd soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,7 @@ down: ## stop what `make up` started
 
 # Of the tests that run side by side most wait, with real HAProxy for its time limits: more of them than there are cores.
 # The whole federations run last and alone: they measure rates.
-test: setup build check ## all tests, with real HAProxy and real processes
+test: setup build check vuln ## all tests, with real HAProxy and real processes
 	@deploy/setup.sh python3=python3 ip=iproute2 systemd-tmpfiles=systemd
 	$(GO) test -timeout 10m -parallel 4 ./...
 	$(GO) test -timeout 10m ./e2e/...
@@ -73,6 +73,9 @@ check: ## formatting, vet, and whether every module stands on its own
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet $(PACKAGES)
 	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) list -test -deps ./... >/dev/null) || { echo "in $$m: GOWORK=off go mod tidy"; exit 1; }; done
+
+vuln: ## known vulnerabilities in what is called, by govulncheck, where its database can be reached
+	@GO='$(GO)' deploy/vuln.sh $(PACKAGES)
 
 bench: setup build ## benchmarks; writes docs/performance.md
 	@deploy/setup.sh wrk=wrk

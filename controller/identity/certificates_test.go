@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/ed25519"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,4 +129,51 @@ func TestAnchorsWithoutADisk(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// FuzzCertificateFile: whatever is in the file, this node gets a certificate of its
+// own that can be used for long, and the next start finds it.
+func FuzzCertificateFile(f *testing.F) {
+	id, err := Generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	stranger, err := Generate()
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := time.Now()
+	for _, who := range []*Identity{id, stranger} {
+		c, err := peercert.Issue(who.String(), who.Ed25519(), now)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(c.PEM)
+		f.Add(c.PEM[:len(c.PEM)/2])
+	}
+	old, err := peercert.Issue(id.String(), id.Ed25519(), now.Add(-peercert.Lifetime))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(old.PEM)
+	f.Add("")
+	dir := f.TempDir()
+	file := filepath.Join(dir, haproxy.CertificateFile)
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := NewCertificates(id, dir).Own(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := peercert.Parse(read(t, file), id.String(), id.Ed25519().Public().(ed25519.PublicKey))
+		if err != nil || parsed.Serial.Cmp(got.Serial) != 0 || got.Expires.Sub(now) <= renewCertificate {
+			t.Fatalf("%+v, in the file %+v, %v", got, parsed, err)
+		}
+		again, err := NewCertificates(id, dir).Own(now)
+		if err != nil || again.PEM != got.PEM {
+			t.Errorf("the next start makes another one: %v", err)
+		}
+	})
 }

@@ -57,7 +57,7 @@ func write(out string, sum summary.Summary) error {
 	if err != nil {
 		return fmt.Errorf("encoding the summary: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(out, SummaryFile), append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(out, SummaryFile), append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("writing the summary: %w", err)
 	}
 	return plot.Save(filepath.Join(out, PlotFile), sum)
@@ -82,10 +82,10 @@ func PrepareOut(out string, text []byte) error {
 			return fmt.Errorf("removing earlier results: %w", err)
 		}
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.MkdirAll(out, 0o700); err != nil {
 		return fmt.Errorf("directory for the results: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(out, ScenarioFile), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(out, ScenarioFile), text, 0o600); err != nil {
 		return fmt.Errorf("directory for the results: %w", err)
 	}
 	return nil

@@ -35,8 +35,8 @@ var ErrUnavailable = errors.New("programs with a clock of their own are built wi
 
 // Build builds the programs of these main packages, as seen from the module or
 // workspace in the directory from, into dir. They go by the machine's clock until
-// it is Set.
-func Build(ctx context.Context, from, dir string, packages ...string) error {
+// it is Set. With race, they are built with Go's race detector.
+func Build(ctx context.Context, from, dir string, race bool, packages ...string) error {
 	run := func(args ...string) (string, error) {
 		command := exec.CommandContext(ctx, "go", args...)
 		command.Dir = from
@@ -60,6 +60,9 @@ func Build(ctx context.Context, from, dir string, packages ...string) error {
 		return fmt.Errorf("another clock for programs: %w", err)
 	}
 	args := []string{"build", "-trimpath", "-overlay", overlay, "-o", dir + string(filepath.Separator)}
+	if race {
+		args = append(args, "-race")
+	}
 	_, err = run(append(args, packages...)...)
 	return err
 }
@@ -85,11 +88,11 @@ func writeOverlay(dir, timeDir string, mains []string) (string, error) {
 	for _, main := range mains {
 		replace[filepath.Join(main, "follow_clock.go")] = filepath.Join(dir, "follow.go")
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			return "", err
 		}
 	}
@@ -98,13 +101,13 @@ func writeOverlay(dir, timeDir string, mains []string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "overlay.json")
-	return path, os.WriteFile(path, list, 0o644)
+	return path, os.WriteFile(path, list, 0o600)
 }
 
 // Set sets the clock of all programs that were built into dir, at once: from now on
 // it is off by offset, in whole seconds, also for those that are started later.
 func Set(dir string, offset time.Duration) error {
-	file, err := os.OpenFile(filepath.Join(dir, "clock"), os.O_RDWR|os.O_CREATE, 0o644) // as follow.go.txt says
+	file, err := os.OpenFile(filepath.Join(dir, "clock"), os.O_RDWR|os.O_CREATE, 0o600) // as follow.go.txt says
 	if err == nil {
 		_, err = file.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(offset/time.Second)), 0)
 		err = errors.Join(err, file.Close())

@@ -45,7 +45,7 @@ func TestClock(t *testing.T) {
 		}
 	}
 	t.Setenv("GOWORK", "off")
-	if err := clock.Build(t.Context(), from, dir, "."); err != nil {
+	if err := clock.Build(t.Context(), from, dir, false, "."); err != nil {
 		t.Fatal(err)
 	}
 	command := exec.Command(filepath.Join(dir, "teller"))
@@ -92,11 +92,11 @@ func TestClock(t *testing.T) {
 }
 
 func TestNothingToBuildWith(t *testing.T) {
-	if err := clock.Build(t.Context(), t.TempDir(), t.TempDir(), "example.com/nowhere"); !errors.Is(err, clock.ErrUnavailable) {
+	if err := clock.Build(t.Context(), t.TempDir(), t.TempDir(), false, "example.com/nowhere"); !errors.Is(err, clock.ErrUnavailable) {
 		t.Errorf("no sources: %v", err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if err := clock.Build(t.Context(), ".", t.TempDir(), "."); !errors.Is(err, clock.ErrUnavailable) {
+	if err := clock.Build(t.Context(), ".", t.TempDir(), false, "."); !errors.Is(err, clock.ErrUnavailable) {
 		t.Errorf("no go command: %v", err)
 	}
 }

@@ -96,7 +96,7 @@ func (w *World) apply(ctx context.Context, s *scenario.Scenario, out string, f *
 func (w *World) send(
 	ctx context.Context, out string, f *federation.Federation, zero time.Time, i int, l scenario.Load,
 ) (_ summary.Load, err error) {
-	results, err := os.Create(filepath.Join(out, experiment.LoadFile(i)))
+	results, err := os.OpenFile(filepath.Join(out, experiment.LoadFile(i)), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return summary.Load{}, fmt.Errorf("results of load %d: %w", i+1, err)
 	}

@@ -16,11 +16,11 @@ import (
 
 // ownClock builds the two programs that look at the clock into dir.
 func ownClock(ctx context.Context, dir string) (federation.Binaries, error) {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("programs with a clock of their own: %w", err)
 	}
 	const module = "github.com/dfaas/dfaas/"
-	err := clock.Build(ctx, ".", dir, module+"spoa/cmd/dfaas-spoa", module+"controller/cmd/dfaas-controller")
+	err := clock.Build(ctx, ".", dir, false, module+"spoa/cmd/dfaas-spoa", module+"controller/cmd/dfaas-controller")
 	if errors.Is(err, clock.ErrUnavailable) {
 		return nil, notPossible{err}
 	}

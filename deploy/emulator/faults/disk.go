@@ -23,7 +23,7 @@ type notPossible struct{ error }
 
 // smallDisk mounts one at path.
 func smallDisk(path string) (unmount func(), err error) {
-	if err := os.Mkdir(path, 0o755); err != nil {
+	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, fmt.Errorf("a small disk: %w", err)
 	}
 	if err := syscall.Mount("tmpfs", path, "tmpfs", 0, "size="+diskSize); err != nil {

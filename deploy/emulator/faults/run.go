@@ -209,10 +209,10 @@ func (b *testbed) send(ctx context.Context, o Options, c Case, zero time.Time, l
 	results := io.Discard
 	if o.Keep != "" {
 		dir := filepath.Join(o.Keep, c.Name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("keeping the responses: %w", err)
 		}
-		file, err := os.Create(filepath.Join(dir, l.Target+".json"))
+		file, err := os.OpenFile(filepath.Join(dir, l.Target+".json"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("keeping the responses: %w", err)
 		}

@@ -154,7 +154,7 @@ func (f *Federation) chooseDir(dir string) error {
 		if err != nil {
 			return fmt.Errorf("the federation's directory: %w", err)
 		}
-		if err := os.MkdirAll(path, 0o755); err != nil {
+		if err := os.MkdirAll(path, 0o700); err != nil {
 			return fmt.Errorf("the federation's directory: %w", err)
 		}
 		f.dir = path

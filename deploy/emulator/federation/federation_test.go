@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -75,6 +76,34 @@ func eventually(t *testing.T, what string, condition func() bool) {
 }
 
 // A federation forms, suffers faults, forms again, and leaves nothing behind.
+// Others on the machine have no business with what a federation writes: keys,
+// configuration, state, logs, and sockets that govern the nodes.
+func testModes(t *testing.T, f *federation.Federation, n *federation.Node) {
+	t.Helper()
+	for _, dir := range []string{f.Dir(), n.Logs} {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.Type()&fs.ModeSymlink != 0 {
+				return err
+			}
+			info, err := entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // a file that is being replaced
+			}
+			closed := fs.FileMode(0o077)
+			if entry.Type()&fs.ModeSocket != 0 {
+				closed = 0o007 // those of DFaaS are for their group as well
+			}
+			if err == nil && info.Mode().Perm()&closed != 0 {
+				t.Errorf("%s has mode %04o", path, info.Mode().Perm())
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestFederation(t *testing.T) {
 	f, err := federation.Start(t.Context(), options(t, "node-1", "node-2"))
 	if err != nil {
@@ -90,6 +119,7 @@ func TestFederation(t *testing.T) {
 	if f.Node("node-3") != nil || f.NameOf("x") != "x" {
 		t.Error("nodes that are not there have names")
 	}
+	testModes(t, f, first)
 	testReloads(t, first)
 	testStop(t, f, second)
 	testKill(t, f, second)

@@ -58,7 +58,7 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 	}
 	n.AdminSocket, n.HAProxySocket, n.ControlSocket = n.files.admin(), n.files.runtime(), n.files.control()
 	for _, dir := range []string{n.files.provider(), n.Logs} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", n.Name, err)
 		}
 	}

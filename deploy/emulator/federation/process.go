@@ -83,11 +83,15 @@ func (p *process) start() error {
 	if p.current.Load() == nil {
 		mode |= os.O_TRUNC
 	}
-	log, err := os.OpenFile(p.log, mode, 0o644)
+	log, err := os.OpenFile(p.log, mode, 0o600)
 	if err != nil {
 		return fmt.Errorf("starting %s of %s: %w", p.part, p.node, err)
 	}
 	defer log.Close()
+	// One that is there already may have been opened to others.
+	if err := log.Chmod(0o600); err != nil {
+		return fmt.Errorf("starting %s of %s: %w", p.part, p.node, err)
+	}
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log

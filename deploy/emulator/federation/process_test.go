@@ -102,7 +102,13 @@ func TestProcessKill(t *testing.T) {
 	if err := p.kill(); err == nil {
 		t.Error("what does not run can be killed")
 	}
+	if err := os.WriteFile(p.log, []byte("of another time"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	start(t, p)
+	if info, err := os.Stat(p.log); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its log: %v, %v", info, err)
+	}
 	child := 0
 	eventually(t, "it starts a child", func() bool {
 		_, err := fmt.Sscan(tail(p.log), &child)

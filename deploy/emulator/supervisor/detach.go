@@ -31,11 +31,11 @@ func Detach(ctx context.Context, dir string, argv []string) (State, error) {
 	if Running(dir) {
 		return State{}, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, Quote(dir))
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return State{}, fmt.Errorf("the federation's directory: %w", err)
 	}
 	logPath := filepath.Join(dir, LogFile)
-	log, err := os.Create(logPath)
+	log, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return State{}, fmt.Errorf("the supervisor's log: %w", err)
 	}
