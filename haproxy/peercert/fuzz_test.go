@@ -63,7 +63,8 @@ func FuzzPEM(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, text := range []string{
-		one, one + one, one + "\n", strings.Replace(one, "-----\n", "-----\nName: x;y\n\n", 1), "-----BEGIN x;y-----\n-----END x;y-----\n", "",
+		one, one + one, one + "\n", strings.Replace(one, "-----\n", "-----\nName: x;y\n\n", 1), "-----BEGIN x;y-----\n-----END x;y-----\n",
+		"-----BEGIN \x00-----\n-----END \x00-----\n", "",
 	} {
 		f.Add(text)
 	}

@@ -26,6 +26,9 @@ import (
 // it.
 const Lifetime = 2 * 365 * 24 * time.Hour
 
+// The PEM blocks that this package writes.
+const typeCertificate, typeKey = "CERTIFICATE", "PRIVATE KEY"
+
 // Certificate is what a node's HAProxy shows. The key in it is made for it and
 // is not the node's identity.
 type Certificate struct {
@@ -71,7 +74,7 @@ func Issue(id string, identity ed25519.PrivateKey, now time.Time) (Certificate, 
 	}
 	return Certificate{
 		ID:      id,
-		PEM:     encode("CERTIFICATE", der) + encode("PRIVATE KEY", private),
+		PEM:     encode(typeCertificate, der) + encode(typeKey, private),
 		Serial:  template.SerialNumber,
 		Expires: template.NotAfter,
 	}, nil
@@ -101,7 +104,7 @@ func Anchor(id string, key ed25519.PublicKey) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return encode("CERTIFICATE", a.Raw), nil
+	return encode(typeCertificate, a.Raw), nil
 }
 
 // Serials returns the serial numbers of all certificates of a PEM text, in
@@ -113,7 +116,7 @@ func Serials(text string) ([]*big.Int, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			return serials, nil
 		}
-		if block.Type != "CERTIFICATE" {
+		if block.Type != typeCertificate {
 			continue
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
@@ -130,7 +133,7 @@ func Canonical(text string) bool {
 	rest, again := []byte(text), new(bytes.Buffer)
 	for len(rest) > 0 {
 		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		if block, rest = pem.Decode(rest); block == nil || block.Type != typeCertificate && block.Type != typeKey {
 			return false
 		}
 		again.WriteString(encode(block.Type, block.Bytes))
