@@ -1,15 +1,17 @@
 // Package churn lets members come to a running federation and leave it. They
 // are real members of the overlay, with identities of their own and the
-// federation's key; their functions are one server that answers for all.
+// federation's key; each has a server that answers for all functions.
 package churn
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -24,14 +26,17 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/peercert"
 )
 
 const (
-	host = "127.0.0.1"
 	// beat is the time between two announcements of a visitor.
 	beat = 800 * time.Millisecond
 	// farewell is how long a guest's last word has to get around.
 	farewell = 200 * time.Millisecond
+	// linger is how long a guest's server answers after the guest has left: longer
+	// than anybody takes one for a member that left without a word.
+	linger = 30 * time.Second
 
 	headerTimeout = 10 * time.Second
 	maxBody       = 1 << 20
@@ -39,56 +44,122 @@ const (
 
 // House is where a federation's guests are served. It is safe for concurrent use.
 type House struct {
+	host      string // IP address
 	psk       pnet.PSK
 	bootstrap []peer.AddrInfo
-	listener  net.Listener
-	server    *http.Server
+	tls       bool
+
+	mu      sync.Mutex
+	closed  bool
+	servers map[*http.Server]bool
 }
 
-// Open prepares for guests of the federation, all of whose nodes must run.
-func Open(ctx context.Context, f *federation.Federation) (*House, error) {
-	psk, err := identity.LoadFederationKey(filepath.Join(f.Dir(), "federation.key"))
-	if err != nil {
-		return nil, err
-	}
-	h := &House{psk: psk}
+// Options of a house.
+type Options struct {
+	// Host is the IP address of the guests.
+	Host string `json:"host"`
+	// Key is the path of the federation key.
+	Key string `json:"key"`
+	// Bootstrap are addresses of members, with their ids.
+	Bootstrap []string `json:"bootstrap"`
+	// TLS: as peer_tls of the nodes.
+	TLS bool `json:"tls"`
+}
+
+// OptionsFor are those for guests of a federation, all of whose nodes must run.
+func OptionsFor(ctx context.Context, f *federation.Federation, host string, tls bool) (Options, error) {
+	o := Options{Host: host, Key: filepath.Join(f.Dir(), "federation.key"), TLS: tls}
 	for _, n := range f.Nodes() {
 		status, err := n.Admin().Status(ctx)
 		if err != nil {
-			return nil, err
+			return Options{}, err
 		}
-		for _, text := range status.Addresses {
-			info, err := peer.AddrInfoFromString(text)
-			if err != nil {
-				return nil, fmt.Errorf("an address of %s: %w", n.Name, err)
-			}
-			h.bootstrap = append(h.bootstrap, *info)
+		o.Bootstrap = append(o.Bootstrap, status.Addresses...)
+	}
+	return o, nil
+}
+
+// Open prepares for guests.
+func Open(o Options) (*House, error) {
+	psk, err := identity.LoadFederationKey(o.Key)
+	if err != nil {
+		return nil, err
+	}
+	h := &House{host: o.Host, psk: psk, tls: o.TLS, servers: make(map[*http.Server]bool)}
+	for _, text := range o.Bootstrap {
+		info, err := peer.AddrInfoFromString(text)
+		if err != nil {
+			return nil, fmt.Errorf("an address of a node: %w", err)
 		}
+		h.bootstrap = append(h.bootstrap, *info)
 	}
-	if h.listener, err = net.Listen("tcp", host+":0"); err != nil {
-		return nil, fmt.Errorf("the members that come and go: %w", err)
+	return h, nil
+}
+
+// serve starts a guest's server, which answers as an HAProxy of a node would.
+func (h *House) serve(id *identity.Identity) (server *http.Server, address string, err error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(h.host, "0"))
+	if err != nil {
+		return nil, "", err
 	}
-	// It answers as an HAProxy of a node would.
-	h.server = &http.Server{
+	address = listener.Addr().String()
+	if h.tls {
+		own, err := peercert.Issue(id.String(), id.Ed25519(), time.Now())
+		if err != nil {
+			listener.Close()
+			return nil, "", err
+		}
+		pair, err := tls.X509KeyPair([]byte(own.PEM), []byte(own.PEM))
+		if err != nil {
+			listener.Close()
+			return nil, "", err
+		}
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13})
+	}
+	server = &http.Server{
 		ReadHeaderTimeout: headerTimeout,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(haproxy.HeaderNodeID, "coming-and-going")
 			io.Copy(w, http.MaxBytesReader(w, r.Body, maxBody))
 		}),
 	}
-	go h.server.Serve(h.listener)
-	return h, nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		listener.Close()
+		return nil, "", http.ErrServerClosed
+	}
+	h.servers[server] = true
+	go server.Serve(listener)
+	return server, address, nil
 }
 
-// Close ends the server.
-func (h *House) Close() { h.server.Close() }
+// retire ends a guest's server a while after the guest has left.
+func (h *House) retire(server *http.Server) {
+	time.AfterFunc(linger, func() {
+		server.Close()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.servers, server)
+	})
+}
+
+// Close ends the servers.
+func (h *House) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for server := range h.servers {
+		server.Close()
+	}
+}
 
 // Visit is one guest's stay.
 type Visit struct {
-	Function string
-	Capacity float64 // of the function, requests/s
-	Life     time.Duration
-	Polite   bool // it says that it leaves
+	Function string        `json:"function"`
+	Capacity float64       `json:"capacity"` // of the function, requests/s
+	Life     time.Duration `json:"life"`     // nanoseconds
+	Polite   bool          `json:"polite"`   // it says that it leaves
 }
 
 // Receive returns when the guest has left.
@@ -104,8 +175,13 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 	if err != nil {
 		return err
 	}
+	server, address, err := h.serve(id)
+	if err != nil {
+		return err
+	}
+	defer h.retire(server)
 	o, err := overlay.New(ctx, overlay.Config{
-		Federation: federation.Name, Identity: id, PSK: h.psk, Listen: []ma.Multiaddr{ma.StringCast("/ip4/" + host + "/tcp/0")},
+		Federation: federation.Name, Identity: id, PSK: h.psk, Listen: []ma.Multiaddr{ma.StringCast("/ip4/" + h.host + "/tcp/0")},
 		Bootstrap: h.bootstrap, Log: zerolog.Nop(),
 	})
 	if err != nil {
@@ -117,7 +193,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 		}
 	}()
 	a := wire.Announcement{
-		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: h.listener.Addr().String(), Strategy: "headroom",
+		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: address, TLS: h.tls, Strategy: "headroom",
 		PeriodMillis: time.Second.Milliseconds(), Offers: []strategy.Offer{{Name: v.Function, Capacity: v.Capacity}},
 	}
 	announce := func() error {

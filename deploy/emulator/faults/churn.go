@@ -22,7 +22,11 @@ const (
 
 // comeAndGo lets members join and leave.
 func comeAndGo(ctx context.Context, b *testbed) (notes []string, err error) {
-	house, err := churn.Open(ctx, b.f)
+	options, err := churn.OptionsFor(ctx, b.f, "127.0.0.1", false)
+	if err != nil {
+		return nil, err
+	}
+	house, err := churn.Open(options)
 	if err != nil {
 		return nil, err
 	}

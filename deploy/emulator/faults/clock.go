@@ -3,9 +3,6 @@ package faults
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/clock"
@@ -16,17 +13,11 @@ import (
 
 // ownClock builds the two programs that look at the clock into dir.
 func ownClock(ctx context.Context, dir string) (federation.Binaries, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("programs with a clock of their own: %w", err)
-	}
-	const module = "github.com/dfaas/dfaas/"
-	err := clock.Build(ctx, ".", dir, false, module+"spoa/cmd/dfaas-spoa", module+"controller/cmd/dfaas-controller")
+	programs, err := clock.Programs(ctx, dir, false)
 	if errors.Is(err, clock.ErrUnavailable) {
 		return nil, notPossible{err}
 	}
-	return federation.Binaries{
-		scenario.SPOA: filepath.Join(dir, "dfaas-spoa"), scenario.Controller: filepath.Join(dir, "dfaas-controller"),
-	}, err
+	return programs, err
 }
 
 // jump sets the faulty node's clock wrong, and right after a while.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -74,6 +75,11 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 		}
 	}
 	return n, nil
+}
+
+// Dial connects to an address as a program on the node does.
+func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return n.place.dial(ctx, network, address)
 }
 
 // Admin returns a client for the node's controller.

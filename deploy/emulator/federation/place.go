@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
@@ -72,6 +73,27 @@ func (f *Federation) newSpawner(enter func() error) (*spawner, error) {
 	}
 	f.spawners = append(f.spawners, s)
 	return s, nil
+}
+
+// Beside starts a program that belongs to no node and ends with the federation, at
+// the latest. It returns the IP address that the program has: in a network its own.
+func (f *Federation) Beside(name string, command *exec.Cmd) (string, error) {
+	where, enter := host, (func() error)(nil)
+	if f.network != nil {
+		h, err := f.network.Add(name)
+		if err != nil {
+			return "", err
+		}
+		where, enter = h.Addr.String(), h.Enter
+	}
+	s, err := f.newSpawner(enter)
+	if err != nil {
+		return "", fmt.Errorf("a thread for %s: %w", name, err)
+	}
+	if err := s.start(command); err != nil {
+		return "", fmt.Errorf("starting %s: %w", name, err)
+	}
+	return where, nil
 }
 
 // Dial connects to an address of a node as its users do.

@@ -54,6 +54,7 @@ type Host struct {
 
 	space namespace
 	port  netlink.Link // at the switch
+	side  netlink.Link // the switch
 }
 
 // New makes a network without hosts.
@@ -126,6 +127,7 @@ func (n *Network) connect(h *Host, number int) error {
 	if err := n.ctl.LinkAdd(veth); err != nil {
 		return err
 	}
+	h.side = side
 	if h.port, err = n.ctl.LinkByName(attrs.Name); err != nil {
 		return err
 	}
@@ -214,6 +216,23 @@ func (n *Network) move(names []string, side netlink.Link) error {
 		if err := n.ctl.LinkSetMaster(h.port, side); err != nil {
 			return fmt.Errorf("moving host %s: %w", name, err)
 		}
+		left := h.side
+		h.side = side
+		if err := n.tidy(left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy removes a switch at which nobody is left, unless it is the first.
+func (n *Network) tidy(side netlink.Link) error {
+	index := side.Attrs().Index
+	if side.Attrs().Name == "side0" || slices.ContainsFunc(n.hosts, func(h *Host) bool { return h.side.Attrs().Index == index }) {
+		return nil
+	}
+	if err := n.ctl.LinkDel(side); err != nil {
+		return fmt.Errorf("removing a switch: %w", err)
 	}
 	return nil
 }

@@ -27,8 +27,11 @@ type logbook struct {
 }
 
 // read reads what was written since the last time.
-func (b *logbook) read(f *federation.Federation) error {
+func (b *logbook) read(f *federation.Federation, others ...string) error {
 	var errs []error
+	for _, path := range others {
+		errs = append(errs, b.readFile(path))
+	}
 	for _, n := range f.Nodes() {
 		for _, p := range n.Parts() {
 			errs = append(errs, b.readFile(p.Log))

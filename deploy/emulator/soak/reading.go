@@ -84,33 +84,28 @@ const metricsTimeout = time.Second
 
 // goroutines asks a part for the number of its goroutines.
 func goroutines(ctx context.Context, n *federation.Node, part scenario.Part) int {
-	url, socket := "http://local/metrics", ""
+	url, client := "http://local/metrics", http.DefaultClient
 	switch part {
 	case scenario.Provider:
-		url = n.Gateway + "/metrics"
+		url, client = n.Gateway+"/metrics", &http.Client{Transport: &http.Transport{DialContext: n.Dial}}
 	case scenario.SPOA:
-		socket = n.ControlSocket
+		client = unixsock.Client(n.ControlSocket, 0)
 	case scenario.Controller:
-		socket = n.AdminSocket
+		client = unixsock.Client(n.AdminSocket, 0)
 	default:
 		return -1
 	}
-	value, err := metric(ctx, socket, url, "go_goroutines")
+	value, err := metric(ctx, client, url, "go_goroutines")
 	if err != nil {
 		return -1 // it hangs, or has just started
 	}
 	return int(value)
 }
 
-// metric reads one value without labels from what a part tells Prometheus, over
-// its socket if it has one.
-func metric(ctx context.Context, socket, url, name string) (float64, error) {
+// metric reads one value without labels from what a part tells Prometheus.
+func metric(ctx context.Context, client *http.Client, url, name string) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
 	defer cancel()
-	client := http.DefaultClient
-	if socket != "" {
-		client = unixsock.Client(socket, 0)
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err

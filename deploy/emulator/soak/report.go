@@ -24,6 +24,9 @@ func (r Report) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%s%s: %s\n", mark, v.Asked, v.Measured)
 	}
+	for _, what := range r.Missing {
+		fmt.Fprintf(&b, "not done here: %s\n", what)
+	}
 	fmt.Fprintf(&b, "%s; seed %d\n", r.lastedText(), r.Seed)
 	return write(w, b.String())
 }
@@ -35,7 +38,7 @@ func (r Report) WriteMarkdown(w io.Writer, setting report.Setting) error {
 	if !r.Met() {
 		verdict = "**Not everything asked for was met.**"
 	}
-	fmt.Fprintf(&b, "# Soak\n\nWritten by `make soak` %s: %s, seed %d. %s\n\n", setting, r.lastedText(), r.Seed, verdict)
+	fmt.Fprintf(&b, "# Soak\n\nWritten by `make soak` %s: %s, peer_tls %s, seed %d. %s\n\n", setting, r.lastedText(), onOff(r.PeerTLS), r.Seed, verdict)
 	b.WriteString("| asked | verdict | measured |\n| --- | --- | --- |\n")
 	for _, v := range r.Checks {
 		mark := "met"
@@ -50,18 +53,25 @@ func (r Report) WriteMarkdown(w io.Writer, setting report.Setting) error {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", u.life.node, u.life.part, u.goroutines.text(1), u.memory.text(1<<20), u.files.text(1))
 	}
 	b.WriteString("\n## What was done to the nodes\n\n| | kill -9 | SIGSTOP | restart | reload |\n| --- | --- | --- | --- | --- |\n")
+	all := make(map[scenario.Action]int)
 	done := make(map[scenario.Part]map[scenario.Action]int)
 	for _, i := range r.outcome.incidents {
 		if done[i.fault.part] == nil {
 			done[i.fault.part] = make(map[scenario.Action]int)
 		}
 		done[i.fault.part][i.fault.do]++
+		all[i.fault.do]++
 	}
 	for _, part := range append(scenario.Parts(), scenario.All) {
 		n := done[part]
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", part, n[scenario.Kill], n[scenario.Stop], n[scenario.Restart], n[scenario.Reload])
 	}
-	fmt.Fprintf(&b, "\nBesides, %d members joined and left, about half of them without a word.\n\n%s", r.guests, explanation)
+	fmt.Fprintf(&b, "\nBesides, a node was cut off from all others %d times, the clock of %s was wrong %d times, and %d members joined and left, "+
+		"about half of them without a word.\n\n", all[scenario.Partition], clocked, all[jump], r.guests)
+	for _, what := range r.Missing {
+		fmt.Fprintf(&b, "**Not done here:** %s.\n\n", what)
+	}
+	b.WriteString(explanation)
 	return write(w, b.String())
 }
 
@@ -78,4 +88,11 @@ func write(w io.Writer, text string) error {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }

@@ -33,14 +33,24 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 type fault struct {
 	pause   time.Duration // before it
 	do      scenario.Action
-	part    scenario.Part
-	lasting time.Duration // of kill and stop, until it is undone
+	part    scenario.Part // of actions on a part
+	lasting time.Duration // of what is undone, until then
+	by      time.Duration // of a jump: how far
 }
+
+// jump sets the node's clock wrong. What it lasts, the clock stays wrong.
+const jump scenario.Action = "clock"
 
 func (f fault) String() string {
 	part := string(f.part)
 	if f.part == scenario.All {
 		part = "the whole node"
+	}
+	switch f.do {
+	case scenario.Partition:
+		return fmt.Sprintf("cut off from all others for %.1f s", f.lasting.Seconds())
+	case jump:
+		return fmt.Sprintf("clock set by %+v for %.1f s", f.by, f.lasting.Seconds())
 	}
 	if f.lasting == 0 {
 		return fmt.Sprintf("%s %s", f.do, part)
@@ -51,7 +61,7 @@ func (f fault) String() string {
 // harmful reports whether requests may break off because of the fault. Nobody may
 // lose one because of the others.
 func (f fault) harmful() bool {
-	return f.part != scenario.SPOA && f.part != scenario.Controller && f.do != scenario.Reload
+	return f.part != scenario.SPOA && f.part != scenario.Controller && f.do != scenario.Reload && f.do != jump
 }
 
 const (
@@ -60,6 +70,7 @@ const (
 	harmfulShare       = 0.4
 	minPause, maxPause = 2 * time.Second, 10 * time.Second
 	minAway, maxAway   = 200 * time.Millisecond, 6 * time.Second
+	maxJump            = 2 * time.Hour // ahead or behind
 )
 
 var (
@@ -71,12 +82,24 @@ var (
 func nextFault(r *rand.Rand) fault {
 	f := fault{pause: between(r, minPause, maxPause)}
 	if r.Float64() < harmfulShare {
-		f.part = harmfulParts[r.IntN(len(harmfulParts))]
-	} else if k := r.IntN(len(harmlessParts) + 1); k < len(harmlessParts) {
-		f.part = harmlessParts[k]
+		k := r.IntN(len(harmfulParts) + 1)
+		if k == len(harmfulParts) {
+			f.do, f.lasting = scenario.Partition, between(r, minAway, maxAway)
+			return f
+		}
+		f.part = harmfulParts[k]
 	} else {
-		f.do, f.part = scenario.Reload, scenario.HAProxy
-		return f
+		k := r.IntN(len(harmlessParts) + 2)
+		switch k - len(harmlessParts) {
+		case 0:
+			f.do, f.part = scenario.Reload, scenario.HAProxy
+			return f
+		case 1:
+			f.do, f.lasting = jump, between(r, minAway, maxAway)
+			f.by = between(r, -maxJump, maxJump).Truncate(time.Second)
+			return f
+		}
+		f.part = harmlessParts[k]
 	}
 	f.do = []scenario.Action{scenario.Kill, scenario.Stop, scenario.Restart}[r.IntN(3)]
 	if f.do != scenario.Restart {

@@ -3,7 +3,9 @@
 // In the end it gives its verdict: was every request answered, did anything
 // leak, race or panic.
 //
-// The federation has three nodes. Nothing is done to the anchor, whose processes
+// The federation has three nodes, each with a network namespace of its own where
+// this program may make them, and one of the nodes a clock of its own where it can
+// be built. Nothing is done to the anchor, whose processes
 // so live as long as the soak does: theirs are the trends that tell most. Each of
 // the others goes through a script of faults; about 60 % of the faults are
 // such that no request may break off because of them. What happens, though not the
@@ -18,6 +20,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -28,11 +31,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/churn"
+	"github.com/dfaas/dfaas/deploy/emulator/clock"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/internal/experiment/load"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Bounds of how long a soak may last.
@@ -44,8 +50,15 @@ const (
 // Options of a soak.
 type Options struct {
 	Binaries federation.Binaries
+	// Emulator is the path of dfaas-emulator, which the members that come and go run.
+	Emulator string
 	Duration time.Duration
 	Seed     uint64
+	// PeerTLS is that of the nodes.
+	PeerTLS bool
+	// Clocks: one node's clock is set wrong at times, for which some of its programs
+	// are built once more, in minutes the first time.
+	Clocks bool
 	// Logs is the directory for the logs of the nodes.
 	Logs string
 	Log  zerolog.Logger
@@ -54,9 +67,13 @@ type Options struct {
 }
 
 // The nodes.
-const anchor = "anchor"
+const (
+	anchor = "anchor"
+	// clocked is the only one whose clock is ever wrong: most others' are right.
+	clocked = "edge-1"
+)
 
-var nodeNames = []string{anchor, "edge-1", "edge-2"}
+var nodeNames = []string{anchor, clocked, "edge-2"}
 
 // The functions: two with a limit that start a process for each call, and one
 // without that is a server. Every node has all of them.
@@ -86,41 +103,109 @@ const (
 // An error means that there is no verdict.
 func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Seed: o.Seed, Wanted: o.Duration, Race: withRaceDetector(o.Binaries)}
-	nodes := make([]scenario.Node, len(nodeNames))
-	for i, name := range nodeNames {
-		nodes[i] = scenario.Node{Name: name, Functions: functions()}
-	}
-	f, err := federation.Start(ctx, federation.Options{
-		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
-		DefaultMaxrate: scenario.DefaultMaxrate, Logs: o.Logs, Log: o.Log,
-	})
-	if err != nil {
-		return r, fmt.Errorf("starting the federation: %w", err)
-	}
-	defer f.Stop()
-	house, err := churn.Open(ctx, f)
-	if err != nil {
+	s := &soak{o: o, uses: make(readings)}
+	defer s.close()
+	if err := s.open(ctx, &r); err != nil {
 		return r, err
 	}
-	defer house.Close()
-	s := &soak{o: o, f: f, house: house, zero: time.Now(), uses: make(readings)}
 	if err := s.run(ctx); err != nil {
 		return r, err
 	}
 	s.examine(ctx, &r)
-	f.Stop()
-	r.Leftovers = leftovers(f.Dir())
+	s.close()
+	r.Leftovers = leftovers(s.f.Dir())
 	r.judge()
 	return r, nil
+}
+
+// open starts what this machine allows.
+func (s *soak) open(ctx context.Context, r *Report) error {
+	r.PeerTLS = s.o.PeerTLS
+	special, err := s.ownClock(ctx, r)
+	if err != nil {
+		return err
+	}
+	nodes := make([]scenario.Node, len(nodeNames))
+	for i, name := range nodeNames {
+		nodes[i] = scenario.Node{Name: name, Functions: functions()}
+	}
+	o := federation.Options{
+		Binaries: s.o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
+		DefaultMaxrate: scenario.DefaultMaxrate, TLS: s.o.PeerTLS, Logs: s.o.Logs, Namespaces: true, Special: special, Log: s.o.Log,
+	}
+	s.f, err = federation.Start(ctx, o)
+	if errors.Is(err, network.ErrUnavailable) {
+		r.Missing = append(r.Missing, fmt.Sprintf("partitions: %v", err))
+		o.Namespaces = false
+		s.f, err = federation.Start(ctx, o)
+	}
+	if err != nil {
+		return fmt.Errorf("starting the federation: %w", err)
+	}
+	s.undo = append(s.undo, s.f.Stop)
+	s.apart = o.Namespaces
+	s.guestLog = filepath.Join(s.o.Logs, "guests.log")
+	log, err := os.OpenFile(s.guestLog, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("the log of the members that come and go: %w", err)
+	}
+	defer log.Close()
+	if s.inn, err = churn.OpenInn(ctx, s.f, s.o.Emulator, s.o.PeerTLS, log); err != nil {
+		return err
+	}
+	s.undo = append(s.undo, func() { _ = s.inn.Close() })
+	s.zero = time.Now()
+	return nil
+}
+
+// ownClock builds the programs of the node with a clock of its own, if that is
+// possible here.
+func (s *soak) ownClock(ctx context.Context, r *Report) (map[string]federation.Binaries, error) {
+	if !s.o.Clocks {
+		r.Missing = append(r.Missing, "wrong clocks: not asked for")
+		return nil, nil
+	}
+	dir, err := os.MkdirTemp("/tmp", "dfaas-s-")
+	if err != nil {
+		return nil, fmt.Errorf("programs with a clock of their own: %w", err)
+	}
+	s.undo = append(s.undo, func() { os.RemoveAll(dir) })
+	if s.o.Progress != nil {
+		s.o.Progress("building programs with a clock of their own, which takes minutes the first time")
+	}
+	own := filepath.Join(dir, "own-clock")
+	programs, err := clock.Programs(ctx, own, r.Race)
+	if errors.Is(err, clock.ErrUnavailable) {
+		r.Missing = append(r.Missing, fmt.Sprintf("wrong clocks: %.200s", strings.ReplaceAll(err.Error(), "\n", " ")))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.own = own
+	return map[string]federation.Binaries{clocked: programs}, nil
+}
+
+// close stops everything and removes it.
+func (s *soak) close() {
+	for _, undo := range slices.Backward(s.undo) {
+		undo()
+	}
+	s.undo = nil
 }
 
 // soak is a soak that runs.
 type soak struct {
 	o     Options
 	f     *federation.Federation
-	house *churn.House
+	inn   *churn.Inn // of the goroutine that receives
 	zero  time.Time
 	tally tally
+	undo  []func()
+
+	own      string // where the programs are that have their own clock; "": there are none
+	apart    bool   // nodes can be cut off
+	guestLog string // path
 
 	// Of the goroutine that watches.
 	uses readings
@@ -185,6 +270,9 @@ func (s *soak) afflict(ctx context.Context, n *federation.Node) {
 	script := random(s.o.Seed, n.Name)
 	for {
 		f := nextFault(script)
+		if !s.possible(n, f) {
+			continue
+		}
 		if pause.For(ctx, f.pause) != nil {
 			return
 		}
@@ -207,22 +295,44 @@ func (s *soak) afflict(ctx context.Context, n *federation.Node) {
 	}
 }
 
+// possible reports whether the fault can be done to the node here.
+func (s *soak) possible(n *federation.Node, f fault) bool {
+	switch f.do {
+	case scenario.Partition:
+		return s.apart
+	case jump:
+		return s.own != "" && n.Name == clocked
+	}
+	return true
+}
+
 // inflict does a fault to a node and undoes it.
 func (s *soak) inflict(ctx context.Context, n *federation.Node, f fault) error {
-	act := func(action scenario.Action) error {
-		acting, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
-		defer cancel()
-		return n.Do(acting, action, f.part)
+	act := func(action scenario.Action) func() error {
+		return func() error {
+			acting, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+			defer cancel()
+			return n.Do(acting, action, f.part)
+		}
 	}
-	if err := act(f.do); err != nil {
+	do, undo := act(f.do), func() error { return nil }
+	switch f.do {
+	case scenario.Kill:
+		undo = act(scenario.Restart)
+	case scenario.Stop:
+		undo = act(scenario.Continue)
+	case scenario.Partition:
+		do, undo = func() error { return s.f.Partition(n.Name) }, func() error { return s.f.Heal(n.Name) }
+	case jump:
+		do, undo = func() error { return clock.Set(s.own, f.by) }, func() error { return clock.Set(s.own, 0) }
+	}
+	if err := do(); err != nil {
 		return err
 	}
-	undo := map[scenario.Action]scenario.Action{scenario.Kill: scenario.Restart, scenario.Stop: scenario.Continue}[f.do]
-	if undo == "" {
-		return nil
+	if f.lasting > 0 {
+		_ = pause.For(ctx, f.lasting)
 	}
-	_ = pause.For(ctx, f.lasting)
-	return act(undo)
+	return undo()
 }
 
 // well waits until a node serves, and knows its functions and all other nodes.
@@ -246,12 +356,9 @@ func (s *soak) receive(ctx context.Context) {
 		if pause.For(ctx, next.pause) != nil {
 			return
 		}
-		err := s.house.Receive(ctx, churn.Visit{
+		err := s.inn.Receive(churn.Visit{
 			Function: next.function, Capacity: next.capacity, Life: next.life, Polite: next.polite,
 		})
-		if ctx.Err() != nil {
-			return
-		}
 		if err != nil {
 			s.fail(err)
 			return
@@ -276,7 +383,7 @@ func (s *soak) send(ctx context.Context, n *federation.Node, function string) {
 				Target: n.Name, Function: function, Rate: next.rate, Start: s.now(), Duration: next.duration,
 				Method: http.MethodPost, Body: next.text(),
 			},
-			URL: n.URL, Zero: s.zero, Results: io.Discard,
+			URL: n.URL, Zero: s.zero, Dial: s.f.Dial, Results: io.Discard,
 			Node:    func(http.Header) string { return "" },
 			Observe: func(sample summary.Sample) { s.tally.answered(name, sample) },
 		})
@@ -293,7 +400,7 @@ func (s *soak) watch(ctx context.Context) {
 	told := time.Duration(0)
 	for pause.For(ctx, every) == nil {
 		s.uses.read(ctx, s.f, s.now())
-		if err := s.logs.read(s.f); err != nil {
+		if err := s.logs.read(s.f, s.guestLog); err != nil {
 			s.fail(err)
 			return
 		}
@@ -327,14 +434,14 @@ func (s *soak) examine(ctx context.Context, r *Report) {
 		}
 		r.Reloads += reloads
 		// Those that the agent recovered from may be left out of its log.
-		if count, err := metric(ctx, n.ControlSocket, "http://local/metrics", "dfaas_spoa_panics_total"); err == nil {
+		if count, err := metric(ctx, unixsock.Client(n.ControlSocket, 0), "http://local/metrics", "dfaas_spoa_panics_total"); err == nil {
 			s.logs.panics += int(count)
 		}
 	}
 	if err := s.f.Crashed(); err != nil {
 		r.crashed = err.Error()
 	}
-	if err := s.logs.read(s.f); err != nil {
+	if err := s.logs.read(s.f, s.guestLog); err != nil {
 		r.unwell = append(r.unwell, err.Error())
 	}
 	r.logs = s.logs

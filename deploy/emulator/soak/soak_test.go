@@ -42,7 +42,11 @@ func TestScripts(t *testing.T) {
 	}
 	seen, harmful := make(map[string]bool), 0
 	for _, f := range all {
-		if err := scenario.CheckFault(f.do, f.part); err != nil {
+		if f.do == scenario.Partition || f.do == jump {
+			if f.part != "" || f.lasting == 0 || (f.by != 0) != (f.do == jump) || f.by.Abs() > maxJump || f.harmful() != (f.do == scenario.Partition) {
+				t.Errorf("%+v", f)
+			}
+		} else if err := scenario.CheckFault(f.do, f.part); err != nil {
 			t.Errorf("%s: %v", f, err)
 		}
 		if f.pause < minPause || f.pause > maxPause || (f.lasting != 0 && (f.lasting < minAway || f.lasting > maxAway)) {
@@ -53,7 +57,7 @@ func TestScripts(t *testing.T) {
 			harmful++
 		}
 	}
-	if len(seen) != 5*3+1 || harmful < 90 || harmful > 150 {
+	if len(seen) != 5*3+3 || harmful < 90 || harmful > 150 {
 		t.Errorf("%d kinds of faults, %d of %d harmful", len(seen), harmful, len(all))
 	}
 	for _, p := range phases {
@@ -263,7 +267,7 @@ func TestLogs(t *testing.T) {
 func TestSoak(t *testing.T) {
 	var lines []string
 	r, err := Run(t.Context(), Options{
-		Binaries: federationtest.Binaries(t), Duration: 15 * time.Second, Seed: 3, Logs: t.TempDir(),
+		Binaries: federationtest.Binaries(t), Emulator: filepath.Join(federationtest.Build(t), "dfaas-emulator"), PeerTLS: true, Duration: 15 * time.Second, Seed: 3, Logs: t.TempDir(),
 		Progress: func(line string) { lines = append(lines, line) },
 	})
 	if err != nil {

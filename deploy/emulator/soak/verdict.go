@@ -17,6 +17,8 @@ type Report struct {
 	Race        bool // the programs were built with the race detector
 	Reloads     int  // of HAProxies, that no fault asked for
 	Leftovers   []string
+	PeerTLS     bool     // requests between the nodes went over TLS
+	Missing     []string // what this machine did not allow, and why
 	Checks      []Verdict
 
 	outcome outcome
@@ -49,7 +51,7 @@ func (r *Report) judge() {
 	o := r.outcome
 	r.Checks = []Verdict{
 		{
-			"every request answered, unless a fault of a provider, an HAProxy or a node broke it off",
+			"every request answered, unless a fault of a provider, an HAProxy, a node or its line broke it off",
 			o.sent > 0 && len(o.lost)+o.unseen == 0, requestsText(o) + list(": ", o.lost),
 		},
 		{

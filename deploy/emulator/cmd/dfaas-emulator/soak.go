@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/dfaas/dfaas/deploy/emulator/churn"
 	"github.com/dfaas/dfaas/deploy/emulator/soak"
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment/report"
@@ -18,12 +20,12 @@ import (
 
 func (a *app) soakCommand() *cobra.Command {
 	var out string
-	o := soak.Options{}
+	o := soak.Options{Clocks: true}
 	c := &cobra.Command{
 		Use:   "soak",
 		Short: "keep a federation under random load and faults for long, and say whether it stood it",
 		Long: `soak starts a federation of three nodes, puts random load on it, and lets parts and whole nodes of it die, hang and
-restart and other members come and go. In the end, or when it is interrupted, it gives its verdict: lost responses, data
+restart, be cut off (as root) and have a wrong clock (with the go command, in the sources), and other members come and go. In the end, or when it is interrupted, it gives its verdict: lost responses, data
 races, panics, goroutines, memory, open files and processes left behind.
 
 What happens follows from the seed, which is printed. Data races are found only by programs that were built for it:
@@ -44,6 +46,7 @@ It fails (exit code 1) when something asked for was not met.`,
 	}
 	c.Flags().DurationVar(&o.Duration, "for", 30*time.Minute, "how long")
 	c.Flags().Uint64Var(&o.Seed, "seed", 0, "decides what happens; 0: another one each time")
+	c.Flags().BoolVar(&o.PeerTLS, "peer-tls", true, "TLS between the nodes")
 	c.Flags().StringVarP(&out, "out", "o", "", "file for the report in Markdown as well")
 	c.Flags().StringVar(&o.Logs, "logs", filepath.Join("out", "soak"), "directory for the logs of the nodes")
 	_ = c.MarkFlagDirname("logs") // the flag exists
@@ -54,6 +57,9 @@ func (a *app) soak(ctx context.Context, o soak.Options, out string) error {
 	var err error
 	if o.Binaries, err = findBinaries(); err != nil {
 		return err
+	}
+	if o.Emulator, err = os.Executable(); err != nil {
+		return fmt.Errorf("where this program is: %w", err)
 	}
 	if o.Logs, err = filepath.Abs(o.Logs); err != nil {
 		return fmt.Errorf("the directory of the logs: %w", err)
@@ -76,4 +82,15 @@ func (a *app) soak(ctx context.Context, o soak.Options, out string) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// guestsCommand is a process of soak.
+func (a *app) guestsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    churn.Command,
+		Short:  "let members come and go, as standard input says",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE:   func(c *cobra.Command, _ []string) error { return churn.Serve(c.Context(), c.InOrStdin(), a.out) },
+	}
 }
