@@ -48,7 +48,7 @@ const ActionPeer = "peer"
 const (
 	HeaderNodeID = "DFaaS-Node-ID" // response: the node that executed, or refused
 	HeaderToken  = "DFaaS-Token"   // request only
-	HeaderServer = "X-Server"      // response: HOST:PORT of that node
+	HeaderServer = "X-Server"      // response: HOST:PORT of that node; HOST may be a name
 )
 
 // Files that HAProxy reads when it starts, unless EnvTLSBind is "off".
@@ -63,6 +63,7 @@ const (
 	EnvBind        = "DFAAS_BIND"              // address of FrontendUsers
 	EnvGateway     = "DFAAS_GATEWAY"           // HOST:PORT of the gateway
 	EnvNodeID      = "DFAAS_NODE_ID"           // this node's peer id
+	EnvNodeName    = "DFAAS_NODE_NAME"         // what HeaderServer calls this node, or "off"
 	EnvStats       = "DFAAS_STATS"             // address of FrontendStats
 	EnvSPOA        = "DFAAS_SPOA"              // socket of dfaas-spoa as HAProxy sees it
 	EnvSPOEConf    = "DFAAS_SPOE_CONF"         // path of dfaas-spoe.conf

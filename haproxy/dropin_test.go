@@ -62,7 +62,7 @@ var versions = []struct {
 func TestConfigAndConstantsAgree(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{
-		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvStats,
+		haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvNodeName, haproxy.EnvStats,
 		haproxy.EnvSPOA, haproxy.EnvSPOEConf, haproxy.EnvPeerConnect, haproxy.EnvPeerMaxConn, haproxy.EnvMaxConn, haproxy.EnvBodyWait, haproxy.EnvSourceCalls, haproxy.EnvPeersOnly,
 		haproxy.EnvProxies, haproxy.EnvInstance, haproxy.EnvMaxHeaders, haproxy.EnvMaxFields, haproxy.EnvTLSBind, haproxy.EnvTLSDir,
 	} {

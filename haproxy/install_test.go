@@ -85,8 +85,8 @@ func TestInstallPage(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", filepath.Join(dir, "install.sh"))
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", "hostname edge-1 && exec sh "+filepath.Join(dir, "install.sh"))
 	cmd.Dir = source
 	for _, entry := range os.Environ() { // for Go, which builds in there
 		if !strings.HasPrefix(entry, "DFAAS_") {
@@ -283,7 +283,7 @@ curl -si http://127.0.0.1:8180/function/echo | grep -qi "^dfaas-node-id: $ID" ||
 curl -s http://127.0.0.1:8404/metrics | grep -q be_dfaas_peers || fail "metrics"
 # HAProxy finds the agent from inside its chroot, and the controller finds HAProxy.
 until curl -s 'http://127.0.0.1:8404/;csv' | grep -q '^be_dfaas_spoa,spoa,.*,UP,.*,L7OK'; do sleep 0.1; done
-until dfaasctl status | grep -q '^haproxy *ok' && dfaasctl functions | grep -q '^echo *yes'; do sleep 0.1; done
+until dfaasctl status | grep -q '^haproxy *ok' && dfaasctl functions | grep -q '^echo *ready'; do sleep 0.1; done
 `
 
 const switchToTLS = `
@@ -325,7 +325,7 @@ haproxy -c -f /etc/haproxy/haproxy.cfg -f /etc/haproxy/dfaas.cfg 2>&1 | grep -q 
 [ "$(curl -s http://127.0.0.1/healthz)" = ok ] || fail "health through the own frontend"
 [ "$(curl -s http://127.0.0.1/other)" = the-site ] || fail "the site"
 [ "$(curl -s http://127.0.0.1/system/functions)" = the-site ] || fail "the gateway's API"
-curl -si http://127.0.0.1/function/echo | grep -qi "^x-server: 127.0.0.1:80" || fail "X-Server"
+curl -si http://127.0.0.1/function/echo | grep -qi "^x-server: $(hostname -s):80" || fail "X-Server"
 curl -s http://127.0.0.1:8080/system/functions -d '{"service":"env","image":"env"}'
 until curl -sf -o /dev/null http://127.0.0.1/function/env; do sleep 0.1; done
 [ "$(curl -s -H 'X-Forwarded-Proto: https' http://127.0.0.1/function/env | grep -i X_Forwarded_Proto)" = Http_X_Forwarded_Proto=http ] || fail "a user's X-Forwarded-Proto"

@@ -32,6 +32,8 @@ func TestSettings(t *testing.T) {
 				{haproxy.EnvPeersOnly, "", ""},
 				{haproxy.EnvSourceCalls, "", ""},
 				{haproxy.EnvInstance, "", ""},
+				{haproxy.EnvNodeName, "", ""},
+				{haproxy.EnvNodeName, "%[id] %{", ""},
 				{haproxy.EnvGateway, "gateway.invalid:8080", ""},
 				{haproxy.EnvSPOA, "spoa.invalid:9000", ""},
 				{haproxy.EnvBind, "192.0.2.77:8180", ""},
