@@ -114,11 +114,14 @@ func (c *cluster) views(t *testing.T, peers map[string]string) {
 	if len(listed) != len(peers) || len(lines) != len(peers)+1 {
 		t.Errorf("peers %+v\n%v", listed, lines)
 	}
+	names := map[string]string{c.two.PeerID: c.two.Name, c.three.PeerID: c.three.Name}
 	for id, state := range peers {
-		if !slices.ContainsFunc(listed, func(p api.Peer) bool { return p.ID == id && (p.State == state || state == "") }) {
+		if !slices.ContainsFunc(listed, func(p api.Peer) bool { return p.ID == id && p.Name == names[id] && (p.State == state || state == "") }) {
 			t.Errorf("%s is not listed as %s: %+v", id, state, listed)
 		}
-		if !slices.ContainsFunc(lines, func(line []string) bool { return line[0] == id && (line[1] == state || state == "") }) {
+		if !slices.ContainsFunc(lines, func(line []string) bool {
+			return line[0] == id && line[1] == names[id] && (line[2] == state || state == "")
+		}) {
 			t.Errorf("%s is not listed as %s: %v", id, state, lines)
 		}
 	}
@@ -126,11 +129,11 @@ func (c *cluster) views(t *testing.T, peers map[string]string) {
 	functions := decoded[[]api.Function](t, c, "functions")
 	lines = c.table(t, "functions")
 	for name, local := range map[string]bool{"figlet": true, "ocr": false} {
-		yes := map[bool]string{true: "yes", false: "no"}[local]
+		here := map[bool]string{true: "ready", false: "no"}[local]
 		if !slices.ContainsFunc(functions, func(f api.Function) bool { return f.Name == name && f.Local == local && f.Peers == 1 }) {
 			t.Errorf("%s is not listed: %+v", name, functions)
 		}
-		if !slices.ContainsFunc(lines, func(line []string) bool { return line[0] == name && line[1] == yes }) {
+		if !slices.ContainsFunc(lines, func(line []string) bool { return line[0] == name && line[1] == here }) {
 			t.Errorf("%s is not listed: %v", name, lines)
 		}
 	}
