@@ -42,7 +42,7 @@ const (
 	maxBody       = 1 << 20
 )
 
-// House is where a federation's guests are served. It is safe for concurrent use.
+// House is where a federation's visitors are served. It is safe for concurrent use.
 type House struct {
 	host      string // IP address
 	psk       pnet.PSK
@@ -56,7 +56,7 @@ type House struct {
 
 // Options of a house.
 type Options struct {
-	// Host is the IP address of the guests.
+	// Host is the IP address of the visitors.
 	Host string `json:"host"`
 	// Key is the path of the federation key.
 	Key string `json:"key"`
@@ -66,7 +66,7 @@ type Options struct {
 	TLS bool `json:"tls"`
 }
 
-// OptionsFor are those for guests of a federation, all of whose nodes must run.
+// OptionsFor are those for visitors of a federation, all of whose nodes must run.
 func OptionsFor(ctx context.Context, f *federation.Federation, host string, tls bool) (Options, error) {
 	o := Options{Host: host, Key: filepath.Join(f.Dir(), "federation.key"), TLS: tls}
 	for _, n := range f.Nodes() {
@@ -79,7 +79,7 @@ func OptionsFor(ctx context.Context, f *federation.Federation, host string, tls 
 	return o, nil
 }
 
-// Open prepares for guests.
+// Open prepares for visitors.
 func Open(o Options) (*House, error) {
 	psk, err := identity.LoadFederationKey(o.Key)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // Command is the emulator's command that calls Serve.
-const Command = "guests"
+const Command = "visitors"
 
 // Serve is a house in a process of its own, as it takes to be somewhere else in a
 // network: it reads the Options and then Visits, one after the other, and writes
@@ -22,7 +22,7 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	decoder, encoder := json.NewDecoder(in), json.NewEncoder(out)
 	var o Options
 	if err := decoder.Decode(&o); err != nil {
-		return fmt.Errorf("reading what guests to have: %w", err)
+		return fmt.Errorf("reading what visitors to have: %w", err)
 	}
 	h, err := Open(o)
 	if err != nil {
@@ -62,7 +62,7 @@ type Inn struct {
 	encoder *json.Encoder
 }
 
-// OpenInn starts the emulator's program for guests of the federation.
+// OpenInn starts the emulator's program for visitors of the federation.
 func OpenInn(ctx context.Context, f *federation.Federation, emulator string, tls bool, log *os.File) (*Inn, error) {
 	command := exec.Command(emulator, Command)
 	command.Stderr = log

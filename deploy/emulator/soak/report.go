@@ -67,7 +67,7 @@ func (r Report) WriteMarkdown(w io.Writer, setting report.Setting) error {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", part, n[scenario.Kill], n[scenario.Stop], n[scenario.Restart], n[scenario.Reload])
 	}
 	fmt.Fprintf(&b, "\nBesides, a node was cut off from all others %d times, the clock of %s was wrong %d times, and %d members joined and left, "+
-		"about half of them without a word.\n\n", all[scenario.Partition], clocked, all[jump], r.guests)
+		"about half of them without a word.\n\n", all[scenario.Partition], clocked, all[jump], r.visitors)
 	for _, what := range r.Missing {
 		fmt.Fprintf(&b, "**Not done here:** %s.\n\n", what)
 	}

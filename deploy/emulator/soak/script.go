@@ -143,7 +143,7 @@ type stay struct {
 	polite   bool
 }
 
-// nextStay draws the next entry of the guests' script.
+// nextStay draws the next entry of the visitors' script.
 func nextStay(r *rand.Rand) stay {
 	return stay{
 		pause: between(r, time.Second, 6*time.Second), life: between(r, time.Second, 8*time.Second),

@@ -144,7 +144,7 @@ func (s *soak) open(ctx context.Context, r *Report) error {
 	}
 	s.undo = append(s.undo, s.f.Stop)
 	s.apart = o.Namespaces
-	s.guestLog = filepath.Join(s.o.Logs, "guests.log")
+	s.guestLog = filepath.Join(s.o.Logs, "visitors.log")
 	log, err := os.OpenFile(s.guestLog, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("the log of the members that come and go: %w", err)
@@ -214,7 +214,7 @@ type soak struct {
 	giveUp context.CancelCauseFunc // of the soak
 
 	mu     sync.Mutex
-	guests int // that have left
+	visitors int // that have left
 }
 
 func (s *soak) now() time.Duration { return time.Since(s.zero) }
@@ -348,9 +348,9 @@ func (s *soak) well(ctx context.Context, n *federation.Node) error {
 	}
 }
 
-// receive goes through the guests' script until ctx ends.
+// receive goes through the visitors' script until ctx ends.
 func (s *soak) receive(ctx context.Context) {
-	script := random(s.o.Seed, "guests")
+	script := random(s.o.Seed, "visitors")
 	for {
 		next := nextStay(script)
 		if pause.For(ctx, next.pause) != nil {
@@ -364,7 +364,7 @@ func (s *soak) receive(ctx context.Context) {
 			return
 		}
 		s.mu.Lock()
-		s.guests++
+		s.visitors++
 		s.mu.Unlock()
 	}
 }
@@ -421,7 +421,7 @@ func progress(now, end time.Duration, o outcome, l logbook) string {
 // it runs.
 func (s *soak) examine(ctx context.Context, r *Report) {
 	r.Lasted, r.Interrupted = s.now(), ctx.Err() != nil
-	r.outcome, r.guests, r.usages = s.tally.outcome(), s.guests, s.uses.usages()
+	r.outcome, r.visitors, r.usages = s.tally.outcome(), s.visitors, s.uses.usages()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wellWithin)
 	defer cancel()
 	for _, n := range s.f.Nodes() {

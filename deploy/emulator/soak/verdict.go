@@ -22,7 +22,7 @@ type Report struct {
 	Checks      []Verdict
 
 	outcome outcome
-	guests  int
+	visitors  int
 	usages  []usage
 	logs    logbook
 	unwell  []string // what was wrong with nodes at the end
