@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -106,4 +107,54 @@ func stateOf(t *testing.T, n *federation.Node, name string) (state, warning stri
 		}
 	}
 	return "", ""
+}
+
+// TestFailingFunction breaks a function at one of two nodes that have it, and mends
+// it.
+func TestFailingFunction(t *testing.T) {
+	cat := []scenario.Function{process("cat", "cat", 2000)}
+	c := start(t, federation.Options{Nodes: nodes(cat, cat)})
+	awaitServed(t, c.one, "/function/cat", c.one)
+	awaitPeers(t, c.one, "cat", 1)
+	ask := func(by *federation.Node) func() error {
+		return func() error {
+			r, err := send(t.Context(), c.one, request{path: "/function/cat"})
+			return errors.Join(err, served(r, by))
+		}
+	}
+	if err := gateway(t, c.one).Update(t.Context(), function("cat", "false", maxrate("2000"))); err != nil {
+		t.Fatal(err)
+	}
+	if r := call(t, c.one, request{path: "/function/cat"}); r.status != http.StatusInternalServerError || r.node() != c.one.PeerID {
+		t.Errorf("the function's own error is answered %v by %s", r, r.node())
+	}
+	inTime(t, "users go to the peer", ask(c.two))
+	if state, _ := stateOf(t, c.one, "cat"); state != "failing" {
+		t.Errorf("the function is %q", state)
+	}
+	for range 50 {
+		if err := ask(c.two)(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := gateway(t, c.one).Update(t.Context(), function("cat", "cat", maxrate("2000"))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "the function is tried again and found well", func() error {
+		for range 20 { // a trial takes one call in ten
+			if err := ask(c.one)(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if state, _ := stateOf(t, c.one, "cat"); state != "ready" {
+		t.Errorf("the function is %q", state)
+	}
+	for range 50 {
+		if err := ask(c.one)(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.quiet(t)
 }

@@ -69,7 +69,7 @@ type Peer struct {
 type Function struct {
 	Name     string  `json:"name"`
 	Local    bool    `json:"local"`
-	State    string  `json:"state,omitempty"` // here: ready, or why peers come first: idle
+	State    string  `json:"state,omitempty"` // here: ready, or why peers come first: idle, failing, trial
 	Capacity float64 `json:"capacity"`        // requests/s; -1 unlimited
 	UserRate float64 `json:"user_rate"`       // requests/s, smoothed
 	InRate   float64 `json:"in_rate"`         // requests/s served for peers

@@ -1,24 +1,59 @@
 package core
 
 import (
+	"strings"
 	"time"
+
+	"github.com/dfaas/dfaas/controller/estimate"
 )
 
-// Standing is why calls of a function deployed here are better served by peers, or
-// Ready.
+// Standing is why calls of a function deployed here are better served by peers that
+// have it, or Ready.
 type Standing string
 
 const (
-	Ready Standing = "ready"
-	Idle  Standing = "idle" // no replica is ready
+	Ready   Standing = "ready"
+	Idle    Standing = "idle"    // no replica is ready
+	Failing Standing = "failing" // calls fail
+	Trial   Standing = "trial"   // they did; a few calls are to show whether they still do
 )
 
+// trialShare is the fraction of users' calls that a trial costs.
+const trialShare = 0.1
+
 // standing is that of a function deployed here.
-func (c *Core) standing(f *Function) Standing {
+func (c *Core) standing(now time.Time, f *Function) Standing {
 	if f.Idle {
 		return Idle
 	}
+	if h := c.health[f.Name]; h != nil {
+		return [...]Standing{estimate.Healthy: Ready, estimate.Failing: Failing, estimate.Trial: Trial}[h.Condition(now)]
+	}
 	return Ready
+}
+
+// judgeFunctions takes in what became of calls of the functions deployed here.
+func (c *Core) judgeFunctions(now time.Time) {
+	if c.calls == nil {
+		return
+	}
+	health := make(map[string]*estimate.Health, len(c.gateway.functions))
+	for i := range c.gateway.functions {
+		name := c.gateway.functions[i].Name
+		h := c.health[name]
+		if h == nil {
+			h = new(estimate.Health)
+		}
+		total := c.calls[name]
+		if !strings.Contains(name, ".") && c.o.DefaultNamespace != "" {
+			alias := c.calls[name+"."+c.o.DefaultNamespace]
+			total.Ended, total.Failed = total.Ended+alias.Ended, total.Failed+alias.Failed
+		}
+		h.Observe(now, total)
+		health[name] = h
+	}
+	c.health = health
+	c.noteStandings(now)
 }
 
 // noteStandings logs what has become of functions since the last time, and has a plan
@@ -27,7 +62,7 @@ func (c *Core) noteStandings(now time.Time) {
 	standings := make(map[string]Standing)
 	for i := range c.gateway.functions {
 		f := &c.gateway.functions[i]
-		is, was := c.standing(f), c.standings[f.Name]
+		is, was := c.standing(now, f), c.standings[f.Name]
 		if is != Ready {
 			standings[f.Name] = is
 		}
@@ -37,10 +72,24 @@ func (c *Core) noteStandings(now time.Time) {
 		switch is {
 		case Idle:
 			c.log(Info, "no replica of the function is ready: peers that have it come first", Field{"function", f.Name})
+		case Failing:
+			c.log(Warn, "calls of the function fail here: peers that have it come first", Field{"function", f.Name})
+		case Trial:
+			c.log(Info, "the function is tried again", Field{"function", f.Name})
 		default:
 			c.log(Info, "the function is ready", Field{"function", f.Name})
 		}
 		c.soon(now)
 	}
 	c.standings = standings
+}
+
+// tryAgain lets a few calls of functions that have failed be served here.
+func (c *Core) tryAgain() {
+	for i := range c.plan.Functions {
+		f := &c.plan.Functions[i]
+		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
+			f.Local.Share = trialShare
+		}
+	}
 }

@@ -133,8 +133,10 @@ type Core struct {
 	trust    *estimate.Trust
 
 	gateway    gateway
-	warned     map[string]string   // warning logged, by function
-	standings  map[string]Standing // as logged, of those that are not ready
+	warned     map[string]string           // warning logged, by function
+	standings  map[string]Standing         // as logged, of those that are not ready
+	calls      map[string]estimate.Calls   // at this node's gateway, as HAProxy said last
+	health     map[string]*estimate.Health // of functions deployed here
 	alive      []membership.Member
 	leaving    map[string]leaver // of these, those that have said that they stop
 	gone       map[string]departed
@@ -169,6 +171,7 @@ func New(o Options, now time.Time) *Core {
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
+		health: make(map[string]*estimate.Health),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
 	return c
@@ -270,6 +273,7 @@ func (c *Core) onTick(now time.Time) {
 	c.tickAt = later(c.tickAt.Add(tick), now.Add(tick/2))
 	c.fx.ReadMeter = true
 	c.checkOverlay(now)
+	c.noteStandings(now)
 	if c.closeBy.IsZero() && !now.Add(tick/2).Before(c.periodAt) {
 		c.closeBy = now.Add(tick / 4)
 	}

@@ -36,7 +36,10 @@ type TablePut struct {
 type HAProxy struct {
 	Servers map[string]Server // of peers, by id; nil if they could not be read; the core's from then on
 	Gateway estimate.Answers  // of this node's gateway
-	Err     error
+	// Calls are those of functions at this node's gateway, by the name as it was
+	// called; nil if they could not be read.
+	Calls map[string]estimate.Calls
+	Err   error
 }
 
 // Server is a peer's server in HAProxy.

@@ -42,6 +42,7 @@ func (c *Core) onGateway(now time.Time, e Gateway) {
 	} else {
 		c.gateway.failures, c.gateway.read, c.gateway.functions = 0, true, e.Functions
 		c.warnFunctions(e.Refused)
+		c.judgeFunctions(now) // those that are new have not been looked at
 		c.noteStandings(now)
 	}
 	if before.up() == c.gateway.up() && before.looked && slices.Equal(before.functions, c.gateway.functions) {

@@ -172,6 +172,10 @@ func (c *Core) inboundOf(id string) map[string]float64 {
 func (c *Core) onHAProxy(now time.Time, e HAProxy) {
 	c.note(&c.haproxy, now, e.Err)
 	c.answers, c.ofGateway = nil, e.Gateway
+	if e.Calls != nil {
+		c.calls = e.Calls
+		c.judgeFunctions(now)
+	}
 	if e.Servers == nil {
 		return // what it said last is believed
 	}

@@ -63,6 +63,7 @@ func (c *Core) replan(now time.Time) {
 	c.expect(now)
 	c.observed = strategy.Observation{Self: c.o.Self, Functions: c.functions(), Peers: c.peers()}
 	c.plan = c.o.Strategy.Plan(c.observed)
+	c.tryAgain()
 	c.fx.Planned = true
 	settled := c.settled(now)
 	switch earliest := c.start.Add(settle(c.o.Period)); {
@@ -95,7 +96,7 @@ func (c *Core) functions() []strategy.Function {
 	for _, f := range c.local() {
 		functions = append(functions, strategy.Function{
 			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(demand[f.Name]), TimeoutMillis: f.TimeoutMillis,
-			Backup: c.standing(&f) != Ready,
+			Backup: c.standings[f.Name] != "",
 		})
 		delete(demand, f.Name)
 	}

@@ -83,6 +83,7 @@ func playFile(t *testing.T, file []byte) []byte {
 //	haproxy reloads                 and has lost its servers, which are back 400 ms later
 //	haproxy down b|up b             says so of b's server
 //	gateway cat=10 dog=5            has these functions, with so many requests/s
+//	haproxy counts cat=9 failed=3   so many calls more have ended, and failed (first counts cat=0)
 //	gateway cat=10,idle             none of its replicas is ready
 //	gateway fails
 //	b announces cat=20              once (cat=20,backup: as a backup); more words: users=cat=5 at=127.0.0.9 clock=1h epoch=2 seq=7

@@ -101,8 +101,12 @@ func (w *world) functionText(f *table.Function) string {
 	var ways []string
 	if f.Local != nil {
 		here := "here " + rateText(f.Local.Rate)
-		if f.Local.Share == 0 {
+		switch f.Local.Share {
+		case 1:
+		case 0:
 			here += " if no peer takes it"
+		default:
+			here += fmt.Sprintf(", %g %% of calls first", 100*f.Local.Share)
 		}
 		ways = append(ways, here)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
@@ -41,6 +42,7 @@ type world struct {
 	earlier   []string // peers in the table of an earlier run
 
 	servers  map[string]Server // of HAProxy, by peer id
+	calls    map[string]estimate.Calls
 	wanted   []Peer
 	restored time.Time // when servers that were lost are back
 
@@ -158,7 +160,7 @@ func (w *world) putServers() {
 
 func (w *world) setServers(servers map[string]Server) {
 	w.servers = servers
-	w.step(HAProxy{Servers: maps.Clone(servers)})
+	w.step(HAProxy{Servers: maps.Clone(servers), Calls: maps.Clone(w.calls)})
 }
 
 // pass lets time pass.
@@ -231,6 +233,21 @@ func (w *world) haproxyDoes(words []string) error {
 	case "reloads":
 		w.restored = w.now.Add(400 * time.Millisecond)
 		w.setServers(map[string]Server{})
+	case "counts": // haproxy counts cat=10 failed=3
+		counts, err := rates(words[1:])
+		if err != nil {
+			return err
+		}
+		failed := counts["failed"]
+		delete(counts, "failed")
+		if w.calls == nil {
+			w.calls = make(map[string]estimate.Calls)
+		}
+		for name, n := range counts {
+			total := w.calls[name]
+			w.calls[name] = estimate.Calls{Ended: total.Ended + int64(n), Failed: total.Failed + int64(failed)}
+		}
+		w.setServers(w.servers)
 	case "down", "up":
 		servers := maps.Clone(w.servers)
 		servers[idOf(words[1])] = Server{Up: words[0] == "up"}

@@ -18,6 +18,8 @@ import (
 // context.
 type HAProxy interface {
 	Servers(ctx context.Context, backend string) ([]haproxy.Server, error)
+	// Calls reads what became of calls at this node's gateway, by function.
+	Calls(ctx context.Context) (map[string]haproxy.Calls, error)
 	Apply(ctx context.Context, steps []haproxy.Step) (busy []string, err error)
 	// Secure sees to it that the TLS port lets in whom the anchors stand for.
 	Secure(ctx context.Context, own peercert.Certificate, anchors []string) error
@@ -80,7 +82,9 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 			if look%boundEvery == 0 || k.bound != nil {
 				k.bound = k.api.Bound(ctx)
 			}
-			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Servers))
+			calls, callsErr := k.readCalls(ctx)
+			e.Calls = calls
+			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Servers), callsErr)
 		}
 		e.Gateway, e.Err = k.gateway, err
 		k.tell(ctx, e)
@@ -159,6 +163,19 @@ func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]core.S
 	return nil
 }
 
+// readCalls reads what became of calls at the gateway; nil if it cannot be read.
+func (k *haproxyKeeper) readCalls(ctx context.Context) (map[string]estimate.Calls, error) {
+	counted, err := k.api.Calls(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of functions: %w", err)
+	}
+	calls := make(map[string]estimate.Calls, len(counted))
+	for name, c := range counted {
+		calls[name] = estimate.Calls{Ended: max(0, c.Begun-c.UnderWay), Failed: c.Failed}
+	}
+	return calls, nil
+}
+
 // tell sends an event unless it says what the last one said.
 func (k *haproxyKeeper) tell(ctx context.Context, e haproxyEvent) {
 	if k.told.same(e) {
@@ -176,7 +193,7 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 		return false
 	}
 	return (e.Servers == nil) == (other.Servers == nil) && maps.Equal(e.Servers, other.Servers) &&
-		maps.Equal(e.states, other.states) && e.Gateway == other.Gateway
+		maps.Equal(e.states, other.states) && maps.Equal(e.Calls, other.Calls) && e.Gateway == other.Gateway
 }
 
 func sameAnswers(a, b core.Server) bool { return a.Answers == b.Answers }

@@ -13,7 +13,7 @@ type collector struct {
 	node   *Node
 	series *series.Series
 	// Of those that have series there, what only the controller knows.
-	demand                    *prometheus.Desc
+	demand, backup            *prometheus.Desc
 	info, rtt, trust, answers *prometheus.Desc
 }
 
@@ -26,6 +26,9 @@ func newCollector(n *Node) *collector {
 			"What this node's users ask for, whatever becomes of it, smoothed: what plans go by.", []string{"function"}, nil),
 		info: prometheus.NewDesc("dfaas_peer_info",
 			"Always 1; the labels say what a peer calls itself, which nothing proves, and where it is.", []string{"peer", "peer_name", "http"}, nil),
+		backup: prometheus.NewDesc("dfaas_function_backup",
+			"1 while peers that have the function come first, by reason: idle, no replica is ready; failing, calls fail here; trial, it is tried again.",
+			[]string{"function", "reason"}, nil),
 		rtt: prometheus.NewDesc("dfaas_peer_rtt_seconds", "Round trip to a peer's controller, smoothed.", []string{"peer"}, nil),
 		trust: prometheus.NewDesc("dfaas_peer_trust_ratio",
 			"How far the room that a peer announces is believed: 1 wholly, less if it leaves unserved what it is sent.", []string{"peer"}, nil),
@@ -38,7 +41,7 @@ func newCollector(n *Node) *collector {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	c.series.Describe(ch)
-	for _, d := range []*prometheus.Desc{c.demand, c.info, c.rtt, c.trust, c.answers} {
+	for _, d := range []*prometheus.Desc{c.demand, c.backup, c.info, c.rtt, c.trust, c.answers} {
 		ch <- d
 	}
 }
@@ -56,6 +59,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name := range shown.Functions {
 		gauge(c.demand, s.Demand[name], name)
+		if reason := s.Standings[name]; reason != "" {
+			ch <- prometheus.MustNewConstMetric(c.backup, prometheus.GaugeValue, 1, name, string(reason))
+		}
 	}
 	for i := range s.Alive {
 		if m := &s.Alive[i]; shown.Peers[m.ID] {

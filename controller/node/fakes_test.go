@@ -201,6 +201,7 @@ type fakeHAProxy struct {
 	lost    int64
 	letIn   []string // anchors
 
+	calls        map[string]haproxy.Calls
 	gatewayReads int
 	gatewayErr   error // of reading it
 }
@@ -214,6 +215,15 @@ func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchor
 }
 
 func (h *fakeHAProxy) Bound(ctx context.Context) error { return h.wait(ctx) }
+
+func (h *fakeHAProxy) Calls(ctx context.Context) (map[string]haproxy.Calls, error) {
+	if err := h.wait(ctx); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.calls), nil
+}
 
 func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Server, error) {
 	if err := h.wait(ctx); err != nil {

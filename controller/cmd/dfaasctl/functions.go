@@ -17,7 +17,8 @@ func (a *app) functionsCommand() *cobra.Command {
 		Short:   "List the functions of this node and of its peers, with their load",
 		Long: `List the functions of this node and of its peers, with their load. All rates are requests/s.
 
-HERE      deployed on this node: ready; idle (no replica is ready: peers that have it come first); no
+HERE      deployed on this node: ready, or no. Peers that have it come first if no
+          replica is ready (idle) or calls fail here (failing; trial: tried again)
 CAPACITY  what this node can serve (label dfaas.maxrate)
 USERS     demand of this node's own users
 IN        served here for peers
