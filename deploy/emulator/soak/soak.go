@@ -213,7 +213,7 @@ type soak struct {
 
 	giveUp context.CancelCauseFunc // of the soak
 
-	mu     sync.Mutex
+	mu       sync.Mutex
 	visitors int // that have left
 }
 

@@ -21,12 +21,12 @@ type Report struct {
 	Missing     []string // what this machine did not allow, and why
 	Checks      []Verdict
 
-	outcome outcome
-	visitors  int
-	usages  []usage
-	logs    logbook
-	unwell  []string // what was wrong with nodes at the end
-	crashed string   // the parts that ended by themselves
+	outcome  outcome
+	visitors int
+	usages   []usage
+	logs     logbook
+	unwell   []string // what was wrong with nodes at the end
+	crashed  string   // the parts that ended by themselves
 }
 
 // Verdict says whether one thing asked for was found.
