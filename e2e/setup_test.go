@@ -95,7 +95,7 @@ func TestRefusedSetUps(t *testing.T) {
 		{"MetricsPortInUse", "dfaas-controller", []string{"--config", good, "--metrics", "127.0.0.1:" + used}, 1,
 			[]string{"metrics", used, "in use", "another"}},
 		{"AdminSocketInUse", "dfaas-controller", []string{"--config", good, "--admin-socket", path("used.sock")}, 1,
-			[]string{path("used.sock"), "another dfaas-controller", "admin_socket"}},
+			[]string{path("used.sock"), "in use by another process", "admin_socket"}},
 		{"NoSuchDirectory", "dfaas-controller", []string{"--config", good, "--admin-socket", path("none/admin.sock")}, 1,
 			[]string{path("none")}},
 		{"SPOPSocketInUse", "dfaas-spoa", []string{"--listen", path("used.sock"), "--control", path("c.sock")}, 1,

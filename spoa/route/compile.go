@@ -185,7 +185,7 @@ func (f *function) refusalStatus() int32 {
 	switch {
 	case len(f.forwards) == 0 && !f.local:
 		return http.StatusNotFound
-	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() || f.elastic && fw.spare > 0 }):
+	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() }):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests

@@ -15,7 +15,7 @@ import (
 const (
 	// reservedPart divides the depth of a capacity bucket: that part is left for
 	// peers within their rates.
-	reservedPart = 10
+	reservedPart = 5
 	// plannedPart is how much of its rate a sender uses without asking what the peer's
 	// answers say: what is refused in vain is mostly sent by a plan that is too old.
 	plannedPart = 0.8
