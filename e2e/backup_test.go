@@ -109,7 +109,7 @@ func stateOf(t *testing.T, n *federation.Node, name string) (state, warning stri
 	return "", ""
 }
 
-// TestFailingFunction breaks a function at one of two nodes that have it, and mends
+// TestFailingFunction breaks a function at one of two nodes that have it, and repairs
 // it.
 func TestFailingFunction(t *testing.T) {
 	cat := []scenario.Function{process("cat", "cat", 2000)}

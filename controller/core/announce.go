@@ -90,7 +90,7 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 		if b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
 			(b.Demand > 0) != (n.Demand > 0) ||
-			a.moved(b, n) || differs(b.Limit, n.Limit) || differs(b.Demand, n.Demand) {
+			a.moved(b, n) || differs(b.Limit, n.Limit, 0) || differs(b.Demand, n.Demand, 0) {
 			return true
 		}
 	}
@@ -101,13 +101,15 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 // changes are followed, which are told from noise, noticeably for the capacity.
 func (a *announcer) moved(before, now *strategy.Offer) bool {
 	if a.changing {
-		return math.Abs(now.UserRate-before.UserRate) > max(changedRate, changedFraction*max(before.UserRate, now.Capacity))
+		return differs(before.UserRate, now.UserRate, now.Capacity)
 	}
-	return differs(before.UserRate, now.UserRate)
+	return differs(before.UserRate, now.UserRate, 0)
 }
 
-func differs(before, now float64) bool {
-	return math.Abs(now-before) > max(changedRate, changedFraction*before)
+// differs reports whether a rate is noticeably another than before, where a part of
+// the capacity is not noticeable either; 0 for one that does not matter.
+func differs(before, now, capacity float64) bool {
+	return math.Abs(now-before) > max(changedRate, changedFraction*max(before, capacity))
 }
 
 func (c *Core) onAnnounced(now time.Time, e Announced) {

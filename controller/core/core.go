@@ -267,7 +267,7 @@ func (c *Core) due(now time.Time) {
 // ends with what the meter says now, but does not wait for it long.
 func (c *Core) onTick(now time.Time) {
 	tick := c.tick
-	if c.o.Strategy.Demand() == strategy.DemandChanging && c.rates.Total() >= busyRate {
+	if c.followsChanges() && c.rates.Total() >= busyRate {
 		tick = min(tick, busyTick)
 	}
 	c.tickAt = later(c.tickAt.Add(tick), now.Add(tick/2))

@@ -26,17 +26,20 @@ func (c *Core) stale() bool {
 	if c.changed || c.judgements != c.trust.Judgements() {
 		return true
 	}
-	if c.o.Strategy.Demand() == strategy.DemandChanging {
+	if c.followsChanges() {
 		return c.drifted()
 	}
 	return !slices.Equal(c.observed.Functions, c.functions())
 }
 
+// followsChanges reports whether the strategy plans for each change of demand.
+func (c *Core) followsChanges() bool { return c.o.Strategy.Demand() == strategy.DemandChanging }
+
 // drifted reports whether users ask for noticeably more or less than the plan is
 // for, where the strategy follows changes: after a change, the first estimates are
 // rough.
 func (c *Core) drifted() bool {
-	if c.o.Strategy.Demand() != strategy.DemandChanging {
+	if !c.followsChanges() {
 		return false
 	}
 	now, planned := c.rates.Smooth(), 0
@@ -45,7 +48,7 @@ func (c *Core) drifted() bool {
 		if asked {
 			planned++
 		}
-		if math.Abs(rate-f.UserRate) > max(changedRate, changedFraction*max(f.UserRate, f.Capacity)) {
+		if differs(f.UserRate, rate, f.Capacity) {
 			return true
 		}
 	}

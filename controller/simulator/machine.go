@@ -63,8 +63,7 @@ func (e *endings) Pop() any {
 	return x
 }
 
-// servers is a machine with c servers and one line before them. Without a bound
-// on c it is an infinite one.
+// servers is a machine with several servers and one line before them.
 type servers struct {
 	free  []time.Duration // when each server is free
 	under endings

@@ -60,7 +60,7 @@ func newProduction(w *world, self int) (node, error) {
 	start := time.Duration(float64(core.TickOf(w.config.Period)) * float64(self) / float64(len(w.capacity)))
 	p := &production{world: w, self: self, router: route.NewRouter(meter.New(epoch)), heard: answer{peer: -1}}
 	p.core = core.New(core.Options{
-		Self: w.ids[self], Strategy: rule, Period: w.config.Period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self), Wall: 0,
+		Self: w.ids[self], Strategy: rule, Period: w.config.Period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
 		Members: membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
 		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: 1 << 30},
 	}, epoch.Add(start))

@@ -52,15 +52,14 @@ type node interface {
 
 // call is a user's call under way.
 type call struct {
-	arrived   time.Duration
-	node      int32 // whose user made it
-	fn        int32
-	peer      int32 // that it was forwarded to, -1 for none
-	mark      int32
-	room      int32
-	refused   bool
-	forwarded bool
-	oracle    bool // the oracle has served it
+	arrived time.Duration
+	node    int32 // whose user made it
+	fn      int32
+	peer    int32 // that it was forwarded to, -1 for none
+	mark    int32
+	room    int32
+	refused bool
+	oracle  bool // the oracle has served it
 }
 
 // stream is one function's users at one node.
@@ -349,10 +348,9 @@ func (w *world) decide(id int32) {
 		w.begin(id, int(c.node))
 	case forward:
 		c.peer, c.mark = int32(d.peer), d.mark
-		if w.tally.second(c.arrived) != nil && !c.forwarded {
+		if w.tally.second(c.arrived) != nil {
 			w.tally.Forwarded++
 		}
-		c.forwarded = true
 		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: reaches, a: id})
 	default:
 		c.refused = true

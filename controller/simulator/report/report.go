@@ -36,7 +36,7 @@ func JSON(out io.Writer, d Document) error {
 	return e.Encode(d)
 }
 
-// Columns are those of results.csv.
+// columns are those of results.csv.
 var columns = []string{
 	"strategy", "load", "repeat", "seed", "nodes", "sent", "served", "oracle", "refused", "avoidable", "in_vain", "forwarded",
 	"p50_ms", "p99_ms", "gossip_bytes_per_node_s", "pattern", "arrivals", "delay_ms", "loss", "period_ms", "duration_s",
