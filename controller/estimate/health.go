@@ -35,8 +35,9 @@ const (
 	// callsAge is how long calls are kept until there are enough to judge by.
 	callsAge = time.Minute
 	// firstPause is how long a function that has begun to fail is left alone, maxPause
-	// one that has failed in all trials since: each time twice as long.
-	firstPause, maxPause = 5 * time.Second, time.Minute
+	// one that has failed in all trials since: each time half as long again, so that one
+	// that works again is left alone for no more than half of the time for which it failed.
+	firstPause, maxPause = time.Second, time.Minute
 	// trialTime is how long a trial lasts if hardly anybody calls: then nobody knows
 	// that the function fails.
 	trialTime = 10 * time.Second
@@ -94,7 +95,7 @@ func (h *Health) fail(now time.Time) {
 	case h.is == Healthy && now.Sub(h.wellFrom) > maxPause:
 		h.pause = firstPause
 	default:
-		h.pause = min(max(firstPause, 2*h.pause), maxPause)
+		h.pause = min(max(firstPause, h.pause+h.pause/2), maxPause)
 	}
 	h.is, h.until = Failing, now.Add(h.pause)
 }

@@ -43,16 +43,16 @@ func TestHealth(t *testing.T) {
 	if pause := r.now.Sub(begun); pause < firstPause || pause > firstPause+time.Second {
 		t.Errorf("tried again after %v", pause)
 	}
-	// Each trial that fails is followed by a longer pause, up to a bound.
-	for _, want := range []time.Duration{10, 20, 40, 60, 60} {
+	// Each trial that fails is followed by a pause longer by half, up to a bound.
+	for _, want := range []float64{1.5, 2.25, 3.4, 5.1, 7.6, 11.4, 17.1, 25.6, 38.4, 57.7, 60, 60} {
 		if r.look(2, 2) != Failing {
 			t.Fatal("a trial that fails ends as if it had not")
 		}
 		begun = r.now
 		for r.look(0, 0) == Failing {
 		}
-		if pause := r.now.Sub(begun); pause.Round(time.Second) != want*time.Second {
-			t.Errorf("tried again after %v, want %v s", pause, want)
+		if late := r.now.Sub(begun).Seconds() - want; late < -0.1 || late > 0.4 { // 400 ms between two looks
+			t.Errorf("tried again %v s after %v s", late, want)
 		}
 	}
 	if r.look(2, 0) != Healthy {
