@@ -113,10 +113,7 @@ func (l *loop) hear(messages <-chan overlay.Message) {
 
 // look tells the core what nobody else tells it.
 func (l *loop) look() {
-	if wall := wallOf(l.node.now()); (wall - l.wall).Abs() >= clockStep {
-		l.wall = wall
-		l.step(core.ClockSet{Wall: wall})
-	}
+	l.readClock(l.node.now())
 	view := &l.node.snapshot.Load().View
 	l.o.Overlay.Refuse(refusedLately(view))
 	l.limit = l.limit.log(l.o.Log, view.Members)
@@ -129,9 +126,20 @@ func (l *loop) look() {
 	}
 }
 
+// readClock tells the core when this machine's clock was set. Whatever it is told
+// next may make a table, which says by how much that clock is wrong: so it is read
+// each time.
+func (l *loop) readClock(now time.Time) {
+	if wall := wallOf(now); (wall - l.wall).Abs() >= clockStep {
+		l.wall = wall
+		l.do(l.core.Step(now, core.ClockSet{Wall: wall}))
+	}
+}
+
 // step tells the core what has happened, and does what it asks for.
 func (l *loop) step(e core.Event) {
 	now, begun := l.node.now(), time.Now()
+	l.readClock(now)
 	fx := l.core.Step(now, e)
 	took := time.Since(begun)
 	l.do(fx)
@@ -167,8 +175,10 @@ func (l *loop) do(fx core.Effects) {
 
 // leave returns the last effects, which the loop's helpers have no part in.
 func (l *loop) leave() core.Effects {
-	fx := l.core.Step(l.node.now(), core.Leave{})
-	l.publish(l.node.now())
+	now := l.node.now()
+	l.readClock(now)
+	fx := l.core.Step(now, core.Leave{})
+	l.publish(now)
 	return fx
 }
 
