@@ -75,34 +75,31 @@ func (c *counter) value() int64 {
 // nothing from anybody once its callers have left.
 func TestCallersThatLeave(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n, site := startSmall(t, version.binary(t))
-			peer, underWay := silentPeer(t)
-			n.addPeers(t, peer)
-			n.waitState(t, idC, haproxy.Up)
-			toPeer := "Test-Action: peer\r\nTest-Target: " + idC + "\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n"
-			for _, headers := range []string{toPeer, ""} {
-				for range 150 {
-					conn, err := net.DialTimeout("tcp", n.decided, time.Second)
-					if err != nil {
-						t.Fatal(err)
-					}
-					fmt.Fprintf(conn, "POST /function/hang HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%s\r\nx", headers)
-					time.Sleep(2 * time.Millisecond) // for HAProxy to pass it on
-					conn.Close()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n, site := startSmall(t, binary)
+		peer, underWay := silentPeer(t)
+		n.addPeers(t, peer)
+		n.waitState(t, idC, haproxy.Up)
+		toPeer := "Test-Action: peer\r\nTest-Target: " + idC + "\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n"
+		for _, headers := range []string{toPeer, ""} {
+			for range 150 {
+				conn, err := net.DialTimeout("tcp", n.decided, time.Second)
+				if err != nil {
+					t.Fatal(err)
 				}
-				// Within the site's own time limit, not when the function's is over.
-				if got := call(t, "GET", "http://"+site+"/", nil); got.body != "the site\n" {
-					t.Errorf("the site: %d %q", got.status, got.body)
-				}
-				eventually(t, "nothing is under way", func() bool {
-					return underWay() == 0 && n.underWay(t, haproxy.BackendPeers) == 0 && n.underWay(t, haproxy.BackendLocal) == 0
-				})
+				fmt.Fprintf(conn, "POST /function/hang HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%s\r\nx", headers)
+				time.Sleep(2 * time.Millisecond) // for HAProxy to pass it on
+				conn.Close()
 			}
-		})
-	}
+			// Within the site's own time limit, not when the function's is over.
+			if got := call(t, "GET", "http://"+site+"/", nil); got.body != "the site\n" {
+				t.Errorf("the site: %d %q", got.status, got.body)
+			}
+			eventually(t, "nothing is under way", func() bool {
+				return underWay() == 0 && n.underWay(t, haproxy.BackendPeers) == 0 && n.underWay(t, haproxy.BackendLocal) == 0
+			})
+		}
+	})
 }
 
 // underWay counts the calls to the servers of a backend.
@@ -122,255 +119,233 @@ func (n *node) underWay(t *testing.T, backend string) (calls int64) {
 // the statistics and the metrics alone.
 func TestCallersThatStay(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n, site := startSmall(t, version.binary(t))
-			if err := n.Client.Bound(t.Context()); err != nil {
-				t.Fatal(err)
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n, site := startSmall(t, binary)
+		if err := n.Client.Bound(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 150 {
+			conn, err := net.DialTimeout("tcp", n.Addr, 100*time.Millisecond)
+			if err != nil {
+				break // as many again wait to be accepted
 			}
-			for range 150 {
-				conn, err := net.DialTimeout("tcp", n.Addr, 100*time.Millisecond)
-				if err != nil {
-					break // as many again wait to be accepted
-				}
-				defer conn.Close()
-				fmt.Fprintf(conn, "GET /function/hang HTTP/1.1\r\nHost: h\r\n\r\n")
+			defer conn.Close()
+			fmt.Fprintf(conn, "GET /function/hang HTTP/1.1\r\nHost: h\r\n\r\n")
+		}
+		eventually(t, "the calls are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 30 })
+		for range 10 {
+			if got := call(t, "GET", "http://"+site+"/", nil); got.body != "the site\n" {
+				t.Errorf("the site: %d %q", got.status, got.body)
 			}
-			eventually(t, "the calls are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 30 })
-			for range 10 {
-				if got := call(t, "GET", "http://"+site+"/", nil); got.body != "the site\n" {
-					t.Errorf("the site: %d %q", got.status, got.body)
-				}
-			}
-			if got := call(t, "GET", "http://"+n.StatsAddr+"/metrics", nil); got.status != 200 {
-				t.Errorf("metrics: status %d", got.status)
-			}
-		})
-	}
+		}
+		if got := call(t, "GET", "http://"+n.StatsAddr+"/metrics", nil); got.status != 200 {
+			t.Errorf("metrics: status %d", got.status)
+		}
+	})
 }
 
 // TestFullPeer: what is over the bound of calls to one peer is served here, and
 // what waits for a place there is refused soon.
 func TestFullPeer(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: idA, Settings: map[string]string{haproxy.EnvPeerMaxConn: "20"}})
-			peer, underWay := silentPeer(t)
-			n.addPeers(t, peer)
-			n.waitState(t, idC, haproxy.Up)
-			request := "POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\nTest-Action: peer\r\nTest-Target: " + idC +
-				"\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n\r\nx"
-			for range 20 {
-				conn := sent(t, n.decided, request)
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: map[string]string{haproxy.EnvPeerMaxConn: "20"}})
+		peer, underWay := silentPeer(t)
+		n.addPeers(t, peer)
+		n.waitState(t, idC, haproxy.Up)
+		request := "POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\nTest-Action: peer\r\nTest-Target: " + idC +
+			"\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n\r\nx"
+		for range 20 {
+			conn := sent(t, n.decided, request)
+			defer conn.Close()
+		}
+		eventually(t, "the peer is full", func() bool { return underWay() == 20 })
+		var served, refused counter
+		var done sync.WaitGroup
+		began := time.Now()
+		for range 30 {
+			conn := sent(t, n.decided, request)
+			done.Go(func() {
 				defer conn.Close()
-			}
-			eventually(t, "the peer is full", func() bool { return underWay() == 20 })
-			var served, refused counter
-			var done sync.WaitGroup
-			began := time.Now()
-			for range 30 {
-				conn := sent(t, n.decided, request)
-				done.Go(func() {
-					defer conn.Close()
-					switch text, err := io.ReadAll(conn); {
-					case err != nil:
-						t.Error(err)
-					case strings.HasPrefix(string(text), "HTTP/1.1 200 ") && strings.Contains(string(text), idA):
-						served.add(1)
-					case strings.HasPrefix(string(text), "HTTP/1.1 503 ") && strings.Contains(strings.ToLower(string(text)), "retry-after: 1"):
-						refused.add(1)
-					default:
-						t.Errorf("%q", text)
-					}
-				})
-			}
-			done.Wait()
-			if took := time.Since(began); served.value() < 20 || served.value()+refused.value() != 30 || took > 3*time.Second {
-				t.Errorf("%d served here, %d refused, within %v", served.value(), refused.value(), took)
-			}
-			if n := underWay(); n != 20 {
-				t.Errorf("%d calls are under way to the peer", n)
-			}
-		})
-	}
+				switch text, err := io.ReadAll(conn); {
+				case err != nil:
+					t.Error(err)
+				case strings.HasPrefix(string(text), "HTTP/1.1 200 ") && strings.Contains(string(text), idA):
+					served.add(1)
+				case strings.HasPrefix(string(text), "HTTP/1.1 503 ") && strings.Contains(strings.ToLower(string(text)), "retry-after: 1"):
+					refused.add(1)
+				default:
+					t.Errorf("%q", text)
+				}
+			})
+		}
+		done.Wait()
+		if took := time.Since(began); served.value() < 20 || served.value()+refused.value() != 30 || took > 3*time.Second {
+			t.Errorf("%d served here, %d refused, within %v", served.value(), refused.value(), took)
+		}
+		if n := underWay(); n != 20 {
+			t.Errorf("%d calls are under way to the peer", n)
+		}
+	})
 }
 
 // TestStalledUploads: a body that does not arrive gets to no function, here or at
 // a peer, and is given up soon. One that does arrives whole, slowly, too.
 func TestStalledUploads(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			settings := map[string]string{haproxy.EnvBodyWait: "1s"}
-			binary := version.binary(t)
-			a := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: settings})
-			b := startWith(t, haproxytest.Options{Binary: binary, NodeID: idB, Settings: settings})
-			a.addPeers(t, peerAt(t, idB, b.Addr))
-			a.waitState(t, idB, haproxy.Up)
-			toPeer := "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\n"
-			var done sync.WaitGroup
-			for _, where := range []struct{ headers, addr string }{{"", a.Addr}, {"", a.decided}, {toPeer, a.decided}} {
-				for _, length := range []int{100, 100_000} {
-					conn := sent(t, where.addr, fmt.Sprintf("POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%s\r\nx", length, where.headers))
-					done.Go(func() {
-						defer conn.Close()
-						// From 3.0 on HAProxy waits for the rest, for as long as its client may be silent.
-						if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 408 ") {
-							t.Errorf("%d bytes: %q, %v, want status 408", length, line, err)
-						}
-					})
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		settings := map[string]string{haproxy.EnvBodyWait: "1s"}
+		a := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: settings})
+		b := startWith(t, haproxytest.Options{Binary: binary, NodeID: idB, Settings: settings})
+		a.addPeers(t, peerAt(t, idB, b.Addr))
+		a.waitState(t, idB, haproxy.Up)
+		toPeer := "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\n"
+		var done sync.WaitGroup
+		for _, where := range []struct{ headers, addr string }{{"", a.Addr}, {"", a.decided}, {toPeer, a.decided}} {
+			for _, length := range []int{100, 100_000} {
+				conn := sent(t, where.addr, fmt.Sprintf("POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%s\r\nx", length, where.headers))
+				done.Go(func() {
+					defer conn.Close()
+					// From 3.0 on HAProxy waits for the rest, for as long as its client may be silent.
+					if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 408 ") {
+						t.Errorf("%d bytes: %q, %v, want status 408", length, line, err)
+					}
+				})
+			}
+		}
+		waiting := func() int64 {
+			return a.underWay(t, haproxy.BackendPeers) + a.underWay(t, haproxy.BackendLocal) + b.underWay(t, haproxy.BackendLocal)
+		}
+		if n := waiting(); n != 0 {
+			t.Errorf("%d calls without a body are under way", n)
+		}
+		done.Wait()
+		if calls := a.gateway.calls.Load() + b.gateway.calls.Load(); calls != 0 {
+			t.Errorf("%d calls got to a gateway", calls)
+		}
+		for headers, at := range map[string]*gateway{"": a.gateway, toPeer: b.gateway} {
+			for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
+				// Its end takes longer than the beginning may.
+				conn := sent(t, a.decided, "POST /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 40000\r\n"+expect+headers+"\r\n")
+				for range 4 {
+					time.Sleep(400 * time.Millisecond)
+					io.WriteString(conn, strings.Repeat("x", 10000))
+				}
+				text, err := io.ReadAll(conn)
+				conn.Close()
+				if seen := at.lastRequest(); err != nil || !strings.Contains(string(text), "HTTP/1.1 200 ") || seen.bytes != 40000 {
+					t.Errorf("a slow upload: %q, %v, %d bytes arrived", text, err, seen.bytes)
+				}
+				if expect != "" && !strings.HasPrefix(string(text), "HTTP/1.1 100 ") {
+					t.Errorf("no 100 Continue: %q", text)
 				}
 			}
-			waiting := func() int64 {
-				return a.underWay(t, haproxy.BackendPeers) + a.underWay(t, haproxy.BackendLocal) + b.underWay(t, haproxy.BackendLocal)
-			}
-			if n := waiting(); n != 0 {
-				t.Errorf("%d calls without a body are under way", n)
-			}
-			done.Wait()
-			if calls := a.gateway.calls.Load() + b.gateway.calls.Load(); calls != 0 {
-				t.Errorf("%d calls got to a gateway", calls)
-			}
-			for headers, at := range map[string]*gateway{"": a.gateway, toPeer: b.gateway} {
-				for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
-					// Its end takes longer than the beginning may.
-					conn := sent(t, a.decided, "POST /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 40000\r\n"+expect+headers+"\r\n")
-					for range 4 {
-						time.Sleep(400 * time.Millisecond)
-						io.WriteString(conn, strings.Repeat("x", 10000))
-					}
-					text, err := io.ReadAll(conn)
-					conn.Close()
-					if seen := at.lastRequest(); err != nil || !strings.Contains(string(text), "HTTP/1.1 200 ") || seen.bytes != 40000 {
-						t.Errorf("a slow upload: %q, %v, %d bytes arrived", text, err, seen.bytes)
-					}
-					if expect != "" && !strings.HasPrefix(string(text), "HTTP/1.1 100 ") {
-						t.Errorf("no 100 Continue: %q", text)
-					}
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestSourceCalls: the users of one address have so many calls under way and no
 // more; peers are none of them.
 func TestSourceCalls(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: idA, Settings: map[string]string{haproxy.EnvSourceCalls: "5"}})
-			claim := []string{"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)}
-			for range 5 {
-				conn := sent(t, n.Addr, "GET /function/hang HTTP/1.1\r\nHost: h\r\n\r\n")
-				defer conn.Close()
-			}
-			eventually(t, "five are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 5 })
-			got := call(t, "GET", "http://"+n.Addr+"/function/f", nil)
-			wantReply(t, got, 429, n.Addr, idA)
-			if got.header.Get("Retry-After") != "1" {
-				t.Error("429 without Retry-After")
-			}
-			wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil, claim...), 200, n.Addr, idA)
-			conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", n.Addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: map[string]string{haproxy.EnvSourceCalls: "5"}})
+		claim := []string{"DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)}
+		for range 5 {
+			conn := sent(t, n.Addr, "GET /function/hang HTTP/1.1\r\nHost: h\r\n\r\n")
 			defer conn.Close()
-			fmt.Fprintf(conn, "GET /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-			if text, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") {
-				t.Errorf("from another address: %q, %v", text, err)
-			}
-		})
-	}
+		}
+		eventually(t, "five are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 5 })
+		got := call(t, "GET", "http://"+n.Addr+"/function/f", nil)
+		wantReply(t, got, 429, n.Addr, idA)
+		if got.header.Get("Retry-After") != "1" {
+			t.Error("429 without Retry-After")
+		}
+		wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil, claim...), 200, n.Addr, idA)
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", n.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if text, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") {
+			t.Errorf("from another address: %q, %v", text, err)
+		}
+	})
 }
 
 // TestPeersOnly: what comes from a member's address is a peer's, or refused.
 func TestPeersOnly(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: idA,
-				Settings: map[string]string{haproxy.EnvPeersOnly: "192.0.2.0/24 127.0.0.1"}})
-			wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil), 403, n.Addr, idA)
-			wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil, "DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)), 200, n.Addr, idA)
-			wantReply(t, call(t, "GET", "http://"+n.Addr+"/healthz", nil), 200, n.Addr, idA)
-		})
-	}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA,
+			Settings: map[string]string{haproxy.EnvPeersOnly: "192.0.2.0/24 127.0.0.1"}})
+		wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil), 403, n.Addr, idA)
+		wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil, "DFaaS-Node-ID", idB, "DFaaS-Token", tokenOf(idB)), 200, n.Addr, idA)
+		wantReply(t, call(t, "GET", "http://"+n.Addr+"/healthz", nil), 200, n.Addr, idA)
+	})
 }
 
 // TestSourceCallsBehindProxies: the address is that for which an operator's proxy
 // speaks, and nobody else can choose one.
 func TestSourceCallsBehindProxies(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: idA, Proxies: "127.0.0.1",
-				Settings: map[string]string{haproxy.EnvSourceCalls: "2"}})
-			for range 2 {
-				conn := sent(t, n.Addr, "GET /function/hang HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n\r\n")
-				defer conn.Close()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Proxies: "127.0.0.1",
+			Settings: map[string]string{haproxy.EnvSourceCalls: "2"}})
+		for range 2 {
+			conn := sent(t, n.Addr, "GET /function/hang HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.9, 192.0.2.1\r\n\r\n")
+			defer conn.Close()
+		}
+		eventually(t, "two are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 2 })
+		for list, status := range map[string]int{"203.0.113.8, 192.0.2.1": 429, "192.0.2.1, 192.0.2.2": 200} {
+			if got := call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-For", list); got.status != status {
+				t.Errorf("for %s: status %d, want %d", list, got.status, status)
 			}
-			eventually(t, "two are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 2 })
-			for list, status := range map[string]int{"203.0.113.8, 192.0.2.1": 429, "192.0.2.1, 192.0.2.2": 200} {
-				if got := call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-For", list); got.status != status {
-					t.Errorf("for %s: status %d, want %d", list, got.status, status)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestGatewayIsGone: calls are refused soon, and from the fourth on at once; when
 // it is back, it is used at once.
 func TestGatewayIsGone(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			addr := haproxytest.FreeAddr(t)
-			serve := func() *http.Server {
-				l, err := net.Listen("tcp", addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served\n") })}
-				go s.Serve(l)
-				t.Cleanup(func() { s.Close() })
-				return s
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		addr := haproxytest.FreeAddr(t)
+		serve := func() *http.Server {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
 			}
-			gateway := serve()
-			n := &node{decided: haproxytest.FreeAddr(t)}
-			n.HAProxy = haproxytest.Start(t, haproxytest.Options{
-				Binary: version.binary(t), NodeID: idA, Gateway: addr, Config: fmt.Sprintf(decidedFrontend, n.decided),
-			})
-			// By what dfaas-spoa says of a function that is here.
-			get := func() (int, time.Duration) {
-				began := time.Now()
-				got := call(t, "GET", "http://"+n.decided+"/function/f", nil, "Test-Action", "local")
-				return got.status, time.Since(began)
-			}
-			eventually(t, "the gateway answers", func() bool { status, _ := get(); return status == 200 })
-			gateway.Close()
-			if status, took := get(); status != 503 || took > 2*time.Second {
-				t.Errorf("the first call: status %d after %v", status, took)
-			}
-			eventually(t, "the gateway is out", func() bool {
-				servers, err := n.Client.Servers(t.Context(), haproxy.BackendLocal)
-				return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down
-			})
-			if status, took := get(); status != 503 || took > time.Second {
-				t.Errorf("then: status %d after %v", status, took)
-			}
-			serve()
-			eventually(t, "the gateway answers again", func() bool { status, _ := get(); return status == 200 })
+			s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served\n") })}
+			go s.Serve(l)
+			t.Cleanup(func() { s.Close() })
+			return s
+		}
+		gateway := serve()
+		n := &node{decided: haproxytest.FreeAddr(t)}
+		n.HAProxy = haproxytest.Start(t, haproxytest.Options{
+			Binary: binary, NodeID: idA, Gateway: addr, Config: fmt.Sprintf(decidedFrontend, n.decided),
 		})
-	}
+		// By what dfaas-spoa says of a function that is here.
+		get := func() (int, time.Duration) {
+			began := time.Now()
+			got := call(t, "GET", "http://"+n.decided+"/function/f", nil, "Test-Action", "local")
+			return got.status, time.Since(began)
+		}
+		eventually(t, "the gateway answers", func() bool { status, _ := get(); return status == 200 })
+		gateway.Close()
+		if status, took := get(); status != 503 || took > 2*time.Second {
+			t.Errorf("the first call: status %d after %v", status, took)
+		}
+		eventually(t, "the gateway is out", func() bool {
+			servers, err := n.Client.Servers(t.Context(), haproxy.BackendLocal)
+			return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down
+		})
+		if status, took := get(); status != 503 || took > time.Second {
+			t.Errorf("then: status %d after %v", status, took)
+		}
+		serve()
+		eventually(t, "the gateway answers again", func() bool { status, _ := get(); return status == 200 })
+	})
 }

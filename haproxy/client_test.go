@@ -139,68 +139,65 @@ func TestDeleteUnderLoad(t *testing.T) {
 // with a peer that is none any more.
 func TestGoneUnderAWebSocket(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			a := startNode(t, version.binary(t), idA)
-			closed := make(chan struct{})
-			old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/healthz" {
-					return
-				}
-				conn, rw, err := w.(http.Hijacker).Hijack()
-				if err != nil {
-					panic(err)
-				}
-				defer close(closed)
-				defer conn.Close()
-				fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-					"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-				rw.ReadByte() // which does not come
-			}))
-			defer old.Close()
-			a.addPeers(t, peerAt(t, idB, old.Listener.Addr().String()))
-			conn, err := net.Dial("tcp", a.decided)
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		a := startNode(t, binary, idA)
+		closed := make(chan struct{})
+		old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/healthz" {
+				return
+			}
+			conn, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			defer close(closed)
+			defer conn.Close()
+			fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+				"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+			rw.ReadByte() // which does not come
+		}))
+		defer old.Close()
+		a.addPeers(t, peerAt(t, idB, old.Listener.Addr().String()))
+		conn, err := net.Dial("tcp", a.decided)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Action: peer\r\nTest-Target: %s\r\nTest-Token: %s\r\n"+
+			"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", idB, tokenOf(idA))
+		if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 101 ") {
+			t.Fatalf("%q %v", line, err)
+		}
+
+		eventually(t, "the server is up for a while", func() bool {
+			s, _ := a.server(t, idB)
+			return s.State == haproxy.Up && s.Since >= 3*time.Second
+		})
+		for range 2 {
+			if _, busy := a.reconcile(t); !slices.Equal(busy, []string{idB}) {
+				t.Fatalf("busy servers: %v, want the peer", busy)
+			}
+			if s, _ := a.server(t, idB); s.State != haproxy.Maint || s.Since >= 3*time.Second {
+				t.Errorf("just disabled, the server is %s for %s", s.State, s.Since)
+			}
+		}
+		eventually(t, "the server is gone", func() bool {
+			// As if five minutes were over.
+			servers, err := a.Client.Servers(t.Context(), haproxy.BackendPeers)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
-			fmt.Fprintf(conn, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Action: peer\r\nTest-Target: %s\r\nTest-Token: %s\r\n"+
-				"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", idB, tokenOf(idA))
-			if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 101 ") {
-				t.Fatalf("%q %v", line, err)
+			for i := range servers {
+				servers[i].Since += 5 * time.Minute
 			}
-
-			eventually(t, "the server is up for a while", func() bool {
-				s, _ := a.server(t, idB)
-				return s.State == haproxy.Up && s.Since >= 3*time.Second
-			})
-			for range 2 {
-				if _, busy := a.reconcile(t); !slices.Equal(busy, []string{idB}) {
-					t.Fatalf("busy servers: %v, want the peer", busy)
-				}
-				if s, _ := a.server(t, idB); s.State != haproxy.Maint || s.Since >= 3*time.Second {
-					t.Errorf("just disabled, the server is %s for %s", s.State, s.Since)
-				}
+			if _, err := a.Client.Apply(t.Context(), haproxy.Reconcile(servers, nil)); err != nil {
+				t.Fatal(err)
 			}
-			eventually(t, "the server is gone", func() bool {
-				// As if five minutes were over.
-				servers, err := a.Client.Servers(t.Context(), haproxy.BackendPeers)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i := range servers {
-					servers[i].Since += 5 * time.Minute
-				}
-				if _, err := a.Client.Apply(t.Context(), haproxy.Reconcile(servers, nil)); err != nil {
-					t.Fatal(err)
-				}
-				_, there := a.server(t, idB)
-				return !there
-			})
-			<-closed
+			_, there := a.server(t, idB)
+			return !there
 		})
-	}
+		<-closed
+	})
 }
 
 // TestConnectionsToPeersAreReused: a dynamic server does so only with both pool

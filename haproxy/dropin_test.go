@@ -31,31 +31,16 @@ func TestConfigIsAcceptedWithoutWarnings(t *testing.T) {
 	}
 	minimal := write("minimal.cfg", "global\n\tlog stderr format raw local0\n\tstats socket "+filepath.Join(dir, "s")+" level admin\n")
 
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			for _, before := range []string{"/etc/haproxy/haproxy.cfg", minimal} {
-				for _, env := range []map[string]string{plain, tls} {
-					output, err := binary.Check(env, before, dropin)
-					if err != nil || output != "" {
-						t.Errorf("%v haproxy -c -f %s -f dfaas.cfg: %v\n%s", env, before, err, output)
-					}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		for _, before := range []string{"/etc/haproxy/haproxy.cfg", minimal} {
+			for _, env := range []map[string]string{plain, tls} {
+				output, err := binary.Check(env, before, dropin)
+				if err != nil || output != "" {
+					t.Errorf("%v haproxy -c -f %s -f dfaas.cfg: %v\n%s", env, before, err, output)
 				}
 			}
-		})
-	}
-}
-
-// versions are the HAProxies of Debian's releases, and the newest that Debian has.
-var versions = []struct {
-	name   string
-	binary func(testing.TB) haproxytest.Binary
-}{
-	{"installed", func(testing.TB) haproxytest.Binary { return haproxytest.Installed }},
-	{"3.0", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "trixie") }},
-	{"3.2", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "forky") }},
-	{"newest", func(tb testing.TB) haproxytest.Binary { return haproxytest.Debian(tb, "experimental") }},
+		}
+	})
 }
 
 // TestConfigAndConstantsAgree finds names that were changed in one place only.

@@ -15,28 +15,24 @@ import (
 // drop-in of every version, with the decision of dfaas-spoa given by the test.
 func TestHeaders(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			a, b := startNode(t, binary, idA), startNode(t, binary, idB)
-			a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, haproxytest.FreeAddr(t)))
-			for _, test := range []struct {
-				name string
-				run  func(t *testing.T, a, b *node)
-			}{
-				{"number", testNumber},
-				{"number and size of an answer's", testAnswersHeaders},
-				{"names with another meaning", testNames},
-				{"whom a call is from", testForwardedFor},
-				{"of answers", testAnswers},
-				{"whose error it is", testWhoseError},
-				{"not found", testNotFound},
-			} {
-				t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
-			}
-		})
-	}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		a.addPeers(t, peerAt(t, idB, b.Addr), peerAt(t, idC, haproxytest.FreeAddr(t)))
+		for _, test := range []struct {
+			name string
+			run  func(t *testing.T, a, b *node)
+		}{
+			{"number", testNumber},
+			{"number and size of an answer's", testAnswersHeaders},
+			{"names with another meaning", testNames},
+			{"whom a call is from", testForwardedFor},
+			{"of answers", testAnswers},
+			{"whose error it is", testWhoseError},
+			{"not found", testNotFound},
+		} {
+			t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
+		}
+	})
 }
 
 // mostFields is DFAAS_MAX_HEADER_FIELDS.

@@ -21,48 +21,44 @@ import (
 func TestLeavingEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	program := buildProvider(t)
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			gateway := startProvider(t, program)
-			dir := t.TempDir()
-			pids, script := filepath.Join(dir, "pids"), filepath.Join(dir, "slow")
-			if err := os.WriteFile(script, []byte("#!/bin/sh\necho $$ >> "+pids+"\nexec sleep 300\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			spec := `{"service":"slow","image":"mine","envProcess":"` + script + `","labels":{"dfaas.timeout_ms":"300000"}}`
-			if got := call(t, "POST", "http://"+gateway+"/system/functions", strings.NewReader(spec)); got.status != 202 {
-				t.Fatalf("deploying: %d %s", got.status, got.body)
-			}
-			binary := version.binary(t)
-			a := startNode(t, binary, idA)
-			b := haproxytest.Start(t, haproxytest.Options{Binary: binary, NodeID: idB, Gateway: gateway})
-			a.addPeers(t, peerAt(t, idB, b.Addr))
-			a.waitState(t, idB, haproxy.Up)
-			for i, test := range []struct{ addr, headers string }{
-				{b.Addr, ""},
-				{a.decided, "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 300000\r\n"},
-			} {
-				conn := sent(t, test.addr, "POST /function/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"+test.headers+"\r\nx")
-				pid := 0
-				eventually(t, "its process runs", func() bool {
-					text, _ := os.ReadFile(pids)
-					lines := strings.Fields(string(text))
-					if len(lines) != i+1 {
-						return false
-					}
-					pid, _ = strconv.Atoi(lines[i])
-					return syscall.Kill(pid, 0) == nil
-				})
-				conn.Close()
-				left := time.Now()
-				eventually(t, "its process has ended", func() bool { return syscall.Kill(pid, 0) != nil })
-				if took := time.Since(left); took > 10*time.Second {
-					t.Errorf("call %d: its process ran on for %v", i, took)
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		gateway := startProvider(t, program)
+		dir := t.TempDir()
+		pids, script := filepath.Join(dir, "pids"), filepath.Join(dir, "slow")
+		if err := os.WriteFile(script, []byte("#!/bin/sh\necho $$ >> "+pids+"\nexec sleep 300\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		spec := `{"service":"slow","image":"mine","envProcess":"` + script + `","labels":{"dfaas.timeout_ms":"300000"}}`
+		if got := call(t, "POST", "http://"+gateway+"/system/functions", strings.NewReader(spec)); got.status != 202 {
+			t.Fatalf("deploying: %d %s", got.status, got.body)
+		}
+		a := startNode(t, binary, idA)
+		b := haproxytest.Start(t, haproxytest.Options{Binary: binary, NodeID: idB, Gateway: gateway})
+		a.addPeers(t, peerAt(t, idB, b.Addr))
+		a.waitState(t, idB, haproxy.Up)
+		for i, test := range []struct{ addr, headers string }{
+			{b.Addr, ""},
+			{a.decided, "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 300000\r\n"},
+		} {
+			conn := sent(t, test.addr, "POST /function/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"+test.headers+"\r\nx")
+			pid := 0
+			eventually(t, "its process runs", func() bool {
+				text, _ := os.ReadFile(pids)
+				lines := strings.Fields(string(text))
+				if len(lines) != i+1 {
+					return false
 				}
+				pid, _ = strconv.Atoi(lines[i])
+				return syscall.Kill(pid, 0) == nil
+			})
+			conn.Close()
+			left := time.Now()
+			eventually(t, "its process has ended", func() bool { return syscall.Kill(pid, 0) != nil })
+			if took := time.Since(left); took > 10*time.Second {
+				t.Errorf("call %d: its process ran on for %v", i, took)
 			}
-		})
-	}
+		}
+	})
 }
 
 // startProvider runs a gateway whose functions may be any command. It is a process

@@ -82,36 +82,33 @@ func clients() []client {
 // TestRefusalsArrive: who is refused reads why, however much was to be sent.
 func TestRefusalsArrive(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			n, tlsAddr := startRefusing(t, version.binary(t))
-			for _, c := range clients() {
-				t.Run(c.name, func(t *testing.T) {
-					for _, test := range []struct{ status, size int }{
-						{404, 4_000_000}, {503, 4_000_000}, {429, 4_000_000}, {429, 1_000_000}, {429, 200_000}, {429, 1000},
-					} {
-						const tries = 5
-						var tried sync.WaitGroup
-						errs := make([]error, tries)
-						for i := range errs {
-							tried.Go(func() {
-								ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-								defer cancel()
-								if got, err := c.send(ctx, n, tlsAddr, test.status, test.size); got != fmt.Sprint(test.status) || err != nil {
-									errs[i] = fmt.Errorf("read %q: %w", got, err)
-								}
-							})
-						}
-						tried.Wait()
-						if err := errors.Join(errs...); err != nil {
-							t.Errorf("%d with %d bytes: %v", test.status, test.size, err)
-						}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n, tlsAddr := startRefusing(t, binary)
+		for _, c := range clients() {
+			t.Run(c.name, func(t *testing.T) {
+				for _, test := range []struct{ status, size int }{
+					{404, 4_000_000}, {503, 4_000_000}, {429, 4_000_000}, {429, 1_000_000}, {429, 200_000}, {429, 1000},
+				} {
+					const tries = 5
+					var tried sync.WaitGroup
+					errs := make([]error, tries)
+					for i := range errs {
+						tried.Go(func() {
+							ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+							defer cancel()
+							if got, err := c.send(ctx, n, tlsAddr, test.status, test.size); got != fmt.Sprint(test.status) || err != nil {
+								errs[i] = fmt.Errorf("read %q: %w", got, err)
+							}
+						})
 					}
-				})
-			}
-		})
-	}
+					tried.Wait()
+					if err := errors.Join(errs...); err != nil {
+						t.Errorf("%d with %d bytes: %v", test.status, test.size, err)
+					}
+				}
+			})
+		}
+	})
 }
 
 // startRefusing starts a node with a frontend for HTTP/2 as an operator has one.

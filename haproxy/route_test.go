@@ -25,38 +25,34 @@ import (
 // decision of dfaas-spoa given by the test.
 func TestRouting(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			a, b := startNode(t, binary, idA), startNode(t, binary, idB)
-			a.addPeers(t, peerAt(t, idB, b.Addr))
-			for _, test := range []struct {
-				name string
-				run  func(t *testing.T, a, b *node)
-			}{
-				{"without an agent everything is local", testFailOpen},
-				{"local", testLocal},
-				{"refused", testRefused},
-				{"ambiguous claims", testAmbiguousClaims},
-				{"impossible claims", testImpossibleClaims},
-				{"odd spellings", testOddSpellings},
-				{"other paths", testOtherPaths},
-				{"health", testHealth},
-				{"to a peer", testToPeer},
-				{"what a peer sees", testWhatPeerSees},
-				{"lost peer", testLostPeer},
-				{"time limit", testTimeLimit},
-				{"large body", testLargeBody},
-				{"never sent twice", testNeverSentTwice},
-				{"upgrades", testUpgrades},
-				{"size", testSize},
-				{"statistics", testStatistics},
-			} {
-				t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
-			}
-		})
-	}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		a.addPeers(t, peerAt(t, idB, b.Addr))
+		for _, test := range []struct {
+			name string
+			run  func(t *testing.T, a, b *node)
+		}{
+			{"without an agent everything is local", testFailOpen},
+			{"local", testLocal},
+			{"refused", testRefused},
+			{"ambiguous claims", testAmbiguousClaims},
+			{"impossible claims", testImpossibleClaims},
+			{"odd spellings", testOddSpellings},
+			{"other paths", testOtherPaths},
+			{"health", testHealth},
+			{"to a peer", testToPeer},
+			{"what a peer sees", testWhatPeerSees},
+			{"lost peer", testLostPeer},
+			{"time limit", testTimeLimit},
+			{"large body", testLargeBody},
+			{"never sent twice", testNeverSentTwice},
+			{"upgrades", testUpgrades},
+			{"size", testSize},
+			{"statistics", testStatistics},
+		} {
+			t.Run(test.name, func(t *testing.T) { test.run(t, a, b) })
+		}
+	})
 }
 
 func testFailOpen(t *testing.T, a, _ *node) {
@@ -78,51 +74,43 @@ func testFailOpen(t *testing.T, a, _ *node) {
 // proxies, and of nobody else.
 func TestProxies(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			for proxies, want := range map[string]string{"192.0.2.0/24 127.0.0.1": "https", "192.0.2.0/24 127.0.0.2": "http"} {
-				n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Proxies: proxies})
-				call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-Proto", "https")
-				if fp := n.gateway.lastRequest().header.Values("X-Forwarded-Proto"); len(fp) != 1 || fp[0] != want {
-					t.Errorf("DFAAS_PROXIES=%q: X-Forwarded-Proto %q, want %s", proxies, fp, want)
-				}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		for proxies, want := range map[string]string{"192.0.2.0/24 127.0.0.1": "https", "192.0.2.0/24 127.0.0.2": "http"} {
+			n := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Proxies: proxies})
+			call(t, "GET", "http://"+n.Addr+"/function/f", nil, "X-Forwarded-Proto", "https")
+			if fp := n.gateway.lastRequest().header.Values("X-Forwarded-Proto"); len(fp) != 1 || fp[0] != want {
+				t.Errorf("DFAAS_PROXIES=%q: X-Forwarded-Proto %q, want %s", proxies, fp, want)
 			}
-		})
-	}
+		}
+	})
 }
 
 // TestHangingAgent: dfaas-spoa accepts connections and says nothing. No request
 // fails, and it is soon not asked any more.
 func TestHangingAgent(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			n := startNode(t, binary, idA)
-			l, err := net.Listen("unix", n.SPOA)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					defer conn.Close()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		n := startNode(t, binary, idA)
+		l, err := net.Listen("unix", n.SPOA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
 				}
-			}()
-			eventually(t, "the agent is marked down", func() bool {
-				wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil), 200, n.Addr, idA)
-				servers, err := n.Client.Servers(t.Context(), haproxy.BackendSPOA)
-				return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down && strings.HasPrefix(servers[0].Check, "L7TOUT")
-			})
+				defer conn.Close()
+			}
+		}()
+		eventually(t, "the agent is marked down", func() bool {
+			wantReply(t, call(t, "GET", "http://"+n.Addr+"/function/f", nil), 200, n.Addr, idA)
+			servers, err := n.Client.Servers(t.Context(), haproxy.BackendSPOA)
+			return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down && strings.HasPrefix(servers[0].Check, "L7TOUT")
 		})
-	}
+	})
 }
 
 func testLocal(t *testing.T, a, _ *node) {

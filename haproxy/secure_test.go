@@ -137,63 +137,59 @@ func callTLS(ctx context.Context, url string, certificate *tls.Certificate, maxV
 
 func TestTLSBetweenPeers(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			one, two, three := newPeer(t, 1), newPeer(t, 2), newPeer(t, 3)
-			a, b := startTLS(t, binary, one), startTLS(t, binary, two)
-			a.secure(t, one, two)
-			b.secure(t, two, one)
-			a.addPeers(t, two.at(t, b.TLSAddr))
-			a.waitState(t, two.id, haproxy.Up)
-			if s, _ := a.server(t, two.id); !s.TLS {
-				t.Error("the peer's server does not speak TLS")
-			}
-			for range 2 {
-				wantReply(t, a.forward(t, two.id), 200, b.TLSAddr, two.id)
-			}
-			wantNoClaims(t, b.gateway.lastRequest())
-			if steps, _ := a.reconcile(t, two.at(t, b.TLSAddr)); len(steps) != 0 {
-				t.Errorf("nothing has changed, but there is to do: %v", steps)
-			}
-			t.Run("whom B lets in", func(t *testing.T) { testWhoIsLetIn(t, b, one, two, three) })
-			t.Run("plain port", func(t *testing.T) {
-				got := call(t, "GET", "http://"+b.Addr+"/function/f", nil, "DFaaS-Node-ID", one.id, "DFaaS-Token", tokenOf(one.id))
-				wantReply(t, got, 403, b.Addr, two.id)
-				wantReply(t, call(t, "GET", "http://"+b.Addr+"/function/f", nil), 200, b.Addr, two.id)
-			})
-			t.Run("another node at B's address", func(t *testing.T) {
-				// B's certificate is good for B only, and nothing is sent to it.
-				a.addPeers(t, two.at(t, b.TLSAddr), three.at(t, b.TLSAddr))
-				before := b.gateway.calls.Load()
-				wantReply(t, a.forward(t, three.id), 200, a.decided, one.id)
-				a.waitState(t, three.id, haproxy.Down)
-				if s, _ := a.server(t, three.id); !strings.HasPrefix(s.Check, "L6RSP") {
-					t.Errorf("health check: %s", s.Check)
-				}
-				if calls := b.gateway.calls.Load(); calls != before {
-					t.Errorf("B got %d requests that were meant for C", calls-before)
-				}
-			})
-			t.Run("B in plain HTTP", func(t *testing.T) {
-				steps := haproxy.Reconcile([]haproxy.Server{{Name: two.id, Address: two.at(t, b.TLSAddr).Address, State: haproxy.Up, Checked: true}},
-					[]haproxy.Peer{two.at(t, b.TLSAddr)})
-				if len(steps) != 4 {
-					t.Errorf("a server without TLS stays: %v", steps)
-				}
-			})
-			t.Run("removed", func(t *testing.T) {
-				eventually(t, "both servers are deleted", func() bool {
-					a.reconcile(t)
-					_, there := a.server(t, two.id)
-					return !there
-				})
-				a.addPeers(t, two.at(t, b.TLSAddr))
-				wantReply(t, a.forward(t, two.id), 200, b.TLSAddr, two.id)
-			})
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		one, two, three := newPeer(t, 1), newPeer(t, 2), newPeer(t, 3)
+		a, b := startTLS(t, binary, one), startTLS(t, binary, two)
+		a.secure(t, one, two)
+		b.secure(t, two, one)
+		a.addPeers(t, two.at(t, b.TLSAddr))
+		a.waitState(t, two.id, haproxy.Up)
+		if s, _ := a.server(t, two.id); !s.TLS {
+			t.Error("the peer's server does not speak TLS")
+		}
+		for range 2 {
+			wantReply(t, a.forward(t, two.id), 200, b.TLSAddr, two.id)
+		}
+		wantNoClaims(t, b.gateway.lastRequest())
+		if steps, _ := a.reconcile(t, two.at(t, b.TLSAddr)); len(steps) != 0 {
+			t.Errorf("nothing has changed, but there is to do: %v", steps)
+		}
+		t.Run("whom B lets in", func(t *testing.T) { testWhoIsLetIn(t, b, one, two, three) })
+		t.Run("plain port", func(t *testing.T) {
+			got := call(t, "GET", "http://"+b.Addr+"/function/f", nil, "DFaaS-Node-ID", one.id, "DFaaS-Token", tokenOf(one.id))
+			wantReply(t, got, 403, b.Addr, two.id)
+			wantReply(t, call(t, "GET", "http://"+b.Addr+"/function/f", nil), 200, b.Addr, two.id)
 		})
-	}
+		t.Run("another node at B's address", func(t *testing.T) {
+			// B's certificate is good for B only, and nothing is sent to it.
+			a.addPeers(t, two.at(t, b.TLSAddr), three.at(t, b.TLSAddr))
+			before := b.gateway.calls.Load()
+			wantReply(t, a.forward(t, three.id), 200, a.decided, one.id)
+			a.waitState(t, three.id, haproxy.Down)
+			if s, _ := a.server(t, three.id); !strings.HasPrefix(s.Check, "L6RSP") {
+				t.Errorf("health check: %s", s.Check)
+			}
+			if calls := b.gateway.calls.Load(); calls != before {
+				t.Errorf("B got %d requests that were meant for C", calls-before)
+			}
+		})
+		t.Run("B in plain HTTP", func(t *testing.T) {
+			steps := haproxy.Reconcile([]haproxy.Server{{Name: two.id, Address: two.at(t, b.TLSAddr).Address, State: haproxy.Up, Checked: true}},
+				[]haproxy.Peer{two.at(t, b.TLSAddr)})
+			if len(steps) != 4 {
+				t.Errorf("a server without TLS stays: %v", steps)
+			}
+		})
+		t.Run("removed", func(t *testing.T) {
+			eventually(t, "both servers are deleted", func() bool {
+				a.reconcile(t)
+				_, there := a.server(t, two.id)
+				return !there
+			})
+			a.addPeers(t, two.at(t, b.TLSAddr))
+			wantReply(t, a.forward(t, two.id), 200, b.TLSAddr, two.id)
+		})
+	})
 }
 
 // testWhoIsLetIn: only member one is let in by B, and only as itself.
@@ -323,38 +319,34 @@ func parse(text string) (*x509.Certificate, error) {
 // a new connection do not get it in time and are served here.)
 func TestPeersComeAndGoUnnoticed(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			binary := version.binary(t)
-			one, two, three := newPeer(t, 1), newPeer(t, 2), newPeer(t, 3)
-			a, b := startTLS(t, binary, one), startTLS(t, binary, two)
-			a.secure(t, one, two)
-			b.secure(t, two, one)
-			peer, other := two.at(t, b.TLSAddr), three.at(t, b.TLSAddr)
-			a.addPeers(t, peer)
-			a.waitState(t, two.id, haproxy.Up)
-			callers := a.keepForwarding(t, two.id)
-			for round := range 20 {
-				if round%2 == 0 {
-					a.secure(t, one, two, three)
-					b.secure(t, two, one, three)
-					a.addPeers(t, peer, other)
-				} else {
-					a.secure(t, one, two)
-					b.secure(t, two, one)
-					eventually(t, "the other is deleted", func() bool {
-						a.reconcile(t, peer)
-						_, there := a.server(t, three.id)
-						return !there
-					})
-				}
-				sofar := b.gateway.calls.Load()
-				eventually(t, "more requests were forwarded", func() bool { return b.gateway.calls.Load() > sofar+10 })
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		one, two, three := newPeer(t, 1), newPeer(t, 2), newPeer(t, 3)
+		a, b := startTLS(t, binary, one), startTLS(t, binary, two)
+		a.secure(t, one, two)
+		b.secure(t, two, one)
+		peer, other := two.at(t, b.TLSAddr), three.at(t, b.TLSAddr)
+		a.addPeers(t, peer)
+		a.waitState(t, two.id, haproxy.Up)
+		callers := a.keepForwarding(t, two.id)
+		for round := range 20 {
+			if round%2 == 0 {
+				a.secure(t, one, two, three)
+				b.secure(t, two, one, three)
+				a.addPeers(t, peer, other)
+			} else {
+				a.secure(t, one, two)
+				b.secure(t, two, one)
+				eventually(t, "the other is deleted", func() bool {
+					a.reconcile(t, peer)
+					_, there := a.server(t, three.id)
+					return !there
+				})
 			}
-			callers.stop(t)
-		})
-	}
+			sofar := b.gateway.calls.Load()
+			eventually(t, "more requests were forwarded", func() bool { return b.gateway.calls.Load() > sofar+10 })
+		}
+		callers.stop(t)
+	})
 }
 
 // forwarding is a number of callers.
@@ -478,38 +470,35 @@ func TestTLSAfterAReload(t *testing.T) {
 // others.
 func TestManyPeers(t *testing.T) {
 	t.Parallel()
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			for _, set := range []struct {
-				peers  int
-				config string
-				fits   bool
-			}{{28, "", true}, {56, "", version.name != "installed"}, {56, "global\n    tune.bufsize 32768\n", true}} {
-				one := newPeer(t, 1)
-				n := startWith(t, haproxytest.Options{Binary: version.binary(t), NodeID: one.id, TLSDir: one.dir, Before: set.config})
-				var others []*member
-				for i := range set.peers {
-					others = append(others, newPeer(t, byte(2+i)))
-				}
-				n.secure(t, one, others[0])
-				err := n.Client.Secure(t.Context(), one.own, anchors(append(others, one)...))
-				if set.fits && err != nil || !set.fits && !errors.Is(err, haproxy.ErrTooManyPeers) {
-					t.Errorf("%d peers: %v", set.peers, err)
-				}
-				if err != nil && !strings.Contains(err.Error(), "tune.bufsize in the global section to 32768") {
-					t.Errorf("no hint in %q", err)
-				}
-				// What was let in before is let in whatever became of that.
-				for i, m := range []*member{others[0], others[set.peers-1]} {
-					_, _, err := callTLS(t.Context(), "https://"+n.TLSAddr+"/healthz", m.pair(t), 0)
-					if want := set.fits || i == 0; (err == nil) != want {
-						t.Errorf("peer %d of %d: %v", i*(set.peers-1)+1, set.peers, err)
-					}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		for _, set := range []struct {
+			peers  int
+			config string
+			fits   bool
+		}{{28, "", true}, {56, "", binary != haproxytest.Installed}, {56, "global\n    tune.bufsize 32768\n", true}} {
+			one := newPeer(t, 1)
+			n := startWith(t, haproxytest.Options{Binary: binary, NodeID: one.id, TLSDir: one.dir, Before: set.config})
+			var others []*member
+			for i := range set.peers {
+				others = append(others, newPeer(t, byte(2+i)))
+			}
+			n.secure(t, one, others[0])
+			err := n.Client.Secure(t.Context(), one.own, anchors(append(others, one)...))
+			if set.fits && err != nil || !set.fits && !errors.Is(err, haproxy.ErrTooManyPeers) {
+				t.Errorf("%d peers: %v", set.peers, err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "tune.bufsize in the global section to 32768") {
+				t.Errorf("no hint in %q", err)
+			}
+			// What was let in before is let in whatever became of that.
+			for i, m := range []*member{others[0], others[set.peers-1]} {
+				_, _, err := callTLS(t.Context(), "https://"+n.TLSAddr+"/healthz", m.pair(t), 0)
+				if want := set.fits || i == 0; (err == nil) != want {
+					t.Errorf("peer %d of %d: %v", i*(set.peers-1)+1, set.peers, err)
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 func TestTLSErrorsNameTheMend(t *testing.T) {

@@ -52,37 +52,34 @@ func quietly(t *testing.T, silence time.Duration) (addr string) {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	const silence = 3 * time.Second
-	for _, version := range versions {
-		t.Run(version.name, func(t *testing.T) {
-			t.Parallel()
-			addr, decided := quietly(t, silence), haproxytest.FreeAddr(t)
-			frontend := strings.Replace(decidedFrontend, "option forwardfor", "timeout client 1s\n    option forwardfor", 1)
-			n := &node{decided: decided, HAProxy: haproxytest.Start(t, haproxytest.Options{
-				Binary: version.binary(t), NodeID: idA, Gateway: addr, Config: fmt.Sprintf(frontend, decided),
-			})}
-			n.addPeers(t, peerAt(t, idB, addr))
-			n.waitState(t, idB, haproxy.Up)
-			const webSocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-			for _, test := range []struct {
-				kind, limit string
-				events      int
-			}{{webSocket, "6000", 1}, {webSocket, "1500", 0}, {"", "6000", 2}, {"", "1500", 0}} {
-				for _, target := range []string{"", "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\n"} {
-					t.Run("", func(t *testing.T) {
-						t.Parallel()
-						conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Timeout: "+test.limit+"\r\n"+target+test.kind+"\r\n")
-						defer conn.Close()
-						_ = conn.SetReadDeadline(time.Now().Add(2*silence + 2*time.Second))
-						text, err := io.ReadAll(bufio.NewReader(conn))
-						if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-							t.Fatal(err)
-						}
-						if n := strings.Count(string(text), "event") - strings.Count(string(text), "event-stream"); n != test.events {
-							t.Errorf("limit %s ms, %.10q: %d events, want %d: %q", test.limit, test.kind, n, test.events, text)
-						}
-					})
-				}
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		addr, decided := quietly(t, silence), haproxytest.FreeAddr(t)
+		frontend := strings.Replace(decidedFrontend, "option forwardfor", "timeout client 1s\n    option forwardfor", 1)
+		n := &node{decided: decided, HAProxy: haproxytest.Start(t, haproxytest.Options{
+			Binary: binary, NodeID: idA, Gateway: addr, Config: fmt.Sprintf(frontend, decided),
+		})}
+		n.addPeers(t, peerAt(t, idB, addr))
+		n.waitState(t, idB, haproxy.Up)
+		const webSocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+		for _, test := range []struct {
+			kind, limit string
+			events      int
+		}{{webSocket, "6000", 1}, {webSocket, "1500", 0}, {"", "6000", 2}, {"", "1500", 0}} {
+			for _, target := range []string{"", "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\n"} {
+				t.Run("", func(t *testing.T) {
+					t.Parallel()
+					conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Timeout: "+test.limit+"\r\n"+target+test.kind+"\r\n")
+					defer conn.Close()
+					_ = conn.SetReadDeadline(time.Now().Add(2*silence + 2*time.Second))
+					text, err := io.ReadAll(bufio.NewReader(conn))
+					if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatal(err)
+					}
+					if n := strings.Count(string(text), "event") - strings.Count(string(text), "event-stream"); n != test.events {
+						t.Errorf("limit %s ms, %.10q: %d events, want %d: %q", test.limit, test.kind, n, test.events, text)
+					}
+				})
 			}
-		})
-	}
+		}
+	})
 }
