@@ -12,6 +12,7 @@ import (
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
@@ -34,12 +35,10 @@ func TestLargeBuffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global})
 			router := route.NewRouter(meter.New(time.Now()))
-			if err := router.Swap(&table.Table{
+			router.Swap(testtable.Valid(t, &table.Table{
 				Version: 1, NodeID: self, TTLMillis: time.Hour.Milliseconds(),
 				Functions: []table.Function{{Name: "f", Local: &table.Local{Share: 1}}},
-			}, time.Now()); err != nil {
-				t.Fatal(err)
-			}
+			}), time.Now())
 			socket, err := net.Listen("unix", proxy.SPOA)
 			if err != nil {
 				t.Fatal(err)

@@ -2,21 +2,16 @@ package faasd
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // Labels of a function that DFaaS obeys.
 const (
 	LabelMaxRate   = "dfaas.maxrate"    // requests/s that this node can serve
 	LabelTimeoutMS = "dfaas.timeout_ms" // HAProxy's server timeout, milliseconds
-)
-
-// Bounds of the labels' values.
-const (
-	MaxRate          = 1e6       // requests/s
-	MaxTimeoutMillis = 3_600_000 // one hour
 )
 
 // Labels is what a function's labels ask of DFaaS. A label that is not valid
@@ -50,17 +45,17 @@ func ParseLabels(labels map[string]string) Labels {
 
 func parseRate(text string) (float64, error) {
 	rate, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if err != nil || math.IsNaN(rate) || rate < 0 || rate > MaxRate {
-		return 0, fmt.Errorf("label %s=%s: use a number of requests/s from 0 to %g", LabelMaxRate, quoteShort(text), float64(MaxRate))
+	if err != nil || limit.CheckRate(rate) != nil {
+		return 0, fmt.Errorf("label %s=%s: use a number of requests/s from 0 to %g", LabelMaxRate, quoteShort(text), float64(limit.MaxRate))
 	}
 	return rate + 0, nil // + 0 turns -0 into 0
 }
 
 func parseTimeout(text string) (int64, error) {
 	millis, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	if err != nil || millis < 1 || millis > MaxTimeoutMillis {
+	if err != nil || millis < 1 || millis > limit.MaxTimeoutMillis {
 		return 0, fmt.Errorf("label %s=%s: use a whole number of milliseconds from 1 to %d",
-			LabelTimeoutMS, quoteShort(text), MaxTimeoutMillis)
+			LabelTimeoutMS, quoteShort(text), limit.MaxTimeoutMillis)
 	}
 	return millis, nil
 }

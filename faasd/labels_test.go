@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 func TestParseLabels(t *testing.T) {
@@ -60,10 +62,10 @@ func FuzzParseLabels(f *testing.F) {
 		if l.HasMaxRate == (l.MaxRateErr != nil) {
 			t.Errorf("rate %q: %+v", rate, l)
 		}
-		if math.IsNaN(l.MaxRate) || l.MaxRate < 0 || l.MaxRate > MaxRate || math.Signbit(l.MaxRate) {
+		if math.IsNaN(l.MaxRate) || l.MaxRate < 0 || l.MaxRate > limit.MaxRate || math.Signbit(l.MaxRate) {
 			t.Errorf("rate %q: %g", rate, l.MaxRate)
 		}
-		if l.TimeoutMillis < 0 || l.TimeoutMillis > MaxTimeoutMillis || (l.TimeoutMillis == 0) != (l.TimeoutErr != nil) {
+		if l.TimeoutMillis < 0 || l.TimeoutMillis > limit.MaxTimeoutMillis || (l.TimeoutMillis == 0) != (l.TimeoutErr != nil) {
 			t.Errorf("timeout %q: %+v", timeout, l)
 		}
 		for _, err := range []error{l.MaxRateErr, l.TimeoutErr} {

@@ -12,6 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 const (
@@ -198,7 +201,7 @@ func TestMissingFile(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	long := "/" + strings.Repeat("x", maxSocketPath)
+	long := "/" + strings.Repeat("x", unixsock.MaxPath)
 	for _, tc := range []struct {
 		name   string
 		change func(*Config)
@@ -346,7 +349,7 @@ func FuzzFile(f *testing.F) {
 			!s.HTTPAddress.IsValid() || s.Strategy == nil {
 			t.Errorf("accepted, but not all of it: %+v", s)
 		}
-		if c.Period < minPeriod || c.Period > maxPeriod || !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) ||
+		if c.Period < minPeriod || c.Period > maxPeriod || !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= limit.MaxRate) ||
 			len(c.Listen) < 1 || len(c.Listen) > maxListen || len(c.Bootstrap) > maxBootstrap || len(c.AllowPeers) > maxAllowPeers {
 			t.Errorf("accepted %+v", c)
 		}

@@ -20,6 +20,8 @@ import (
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -28,12 +30,10 @@ const (
 	minPeriod     = 100 * time.Millisecond
 	maxPeriod     = 10 * time.Minute
 	minMaxrate    = 0.001
-	maxMaxrate    = 1e6
 	maxListen     = 16
 	maxBootstrap  = 64
 	maxAllowPeers = 256
 	maxNetworks   = 64
-	maxSocketPath = 107 // bytes: what the kernel takes
 )
 
 var federationName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -227,11 +227,11 @@ func (s *Settings) parsePlanning(f *faults) {
 	if c.Period < minPeriod || c.Period > maxPeriod {
 		f.add("period", c.Period, "out of range: use %s to %s", minPeriod, maxPeriod)
 	}
-	if !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= maxMaxrate) {
-		f.add("default_maxrate", c.DefaultMaxrate, "out of range: use %v to %d requests/s", minMaxrate, int(maxMaxrate))
+	if !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= limit.MaxRate) {
+		f.add("default_maxrate", c.DefaultMaxrate, "out of range: use %v to %d requests/s", minMaxrate, int(limit.MaxRate))
 	}
-	if c.MaxPeerTimeout < time.Second || c.MaxPeerTimeout > time.Hour {
-		f.add("max_peer_timeout", c.MaxPeerTimeout, "out of range: use %s to %s", time.Second, time.Hour)
+	if c.MaxPeerTimeout < time.Second || c.MaxPeerTimeout > limit.MaxTimeout {
+		f.add("max_peer_timeout", c.MaxPeerTimeout, "out of range: use %s to %s", time.Second, limit.MaxTimeout)
 	}
 }
 
@@ -243,8 +243,8 @@ func (c *Config) validateSockets(f *faults) {
 		switch other := used[filepath.Clean(s.path)]; {
 		case s.path == "":
 			f.add(s.key, s.path, "not set: give the path of a unix socket")
-		case len(s.path) > maxSocketPath:
-			f.add(s.key, s.path, "longer than the %d bytes that a unix socket's path may have: use a shorter one", maxSocketPath)
+		case len(s.path) > unixsock.MaxPath:
+			f.add(s.key, s.path, "longer than the %d bytes that a unix socket's path may have: use a shorter one", unixsock.MaxPath)
 		case strings.ContainsRune(s.path, 0):
 			f.add(s.key, s.path, "not a path")
 		case other != "":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -61,7 +62,7 @@ func buildTable(in tableInput) table.Table {
 	}
 	longest := in.maxPeerTimeout.Milliseconds()
 	if longest <= 0 {
-		longest = table.MaxTimeoutMillis
+		longest = limit.MaxTimeoutMillis
 	}
 	b := builder{longest: longest, peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: in.limits, budget: in.limits.Routes}
 	t.Peers = b.addPeers(in.peers)
@@ -178,7 +179,7 @@ func (b *builder) forward(flow strategy.Flow) table.Forward {
 	}
 	return table.Forward{
 		Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
-		Spare: tableRate(clamp(flow.Spare, table.MaxRate)), TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, table.MaxTimeoutMillis),
+		Spare: tableRate(clamp(flow.Spare, limit.MaxRate)), TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, limit.MaxTimeoutMillis),
 	}
 }
 
@@ -188,7 +189,7 @@ func tableRate(r float64) float64 {
 	if r == strategy.Unlimited {
 		return table.Unlimited
 	}
-	return round(clamp(r, table.MaxRate))
+	return round(clamp(r, limit.MaxRate))
 }
 
 func tableWeight(w float64) float64 { return round(clamp(w, table.MaxWeight)) }

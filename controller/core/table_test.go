@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -20,7 +21,7 @@ func peerID(n int) string { return testtable.ID(n) }
 func accepted(t *testing.T, tbl table.Table) {
 	t.Helper()
 	tbl.Version = 1
-	if err := tbl.Validate(); err != nil {
+	if _, err := tbl.Validate(table.Limits{}); err != nil {
 		t.Fatalf("the SPOA would refuse the table: %v", err)
 	}
 }
@@ -130,7 +131,7 @@ func TestTableOfManyFits(t *testing.T) {
 	for i := range 256 {
 		id := peerID(i + 1)
 		in.peers = append(in.peers, tablePeer{id: id, token: string(make([]byte, 330)), usable: true})
-		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789, TimeoutMillis: table.MaxTimeoutMillis})
+		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789, TimeoutMillis: limit.MaxTimeoutMillis})
 	}
 	for i := range 6000 {
 		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: fmt.Sprintf("a-function-%d.of-a-namespace", i), Out: flows})

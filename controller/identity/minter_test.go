@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"testing"
 	"time"
@@ -67,10 +68,7 @@ func TestRotationIsUnnoticed(t *testing.T) {
 	for _, skew := range []time.Duration{0, token.Leeway, -token.Leeway, token.Leeway + 16*time.Second, -token.Leeway - 2*time.Second} {
 		for _, refresh := range []time.Duration{100 * time.Millisecond, 5 * time.Second, 14 * time.Second} {
 			m := NewMinter(sender)
-			issuer, err := token.NewVerifier(receiver.String()).Issuer(sender.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			issuer := token.NewVerifier(receiver.String()).Issuer(sender.String(), sender.Ed25519().Public().(ed25519.PublicKey))
 			start := time.Date(2026, 1, 1, 0, 0, 0, 300e6, time.UTC)
 			shown, tokens, refused := "", 0, make(map[token.Reason]int)
 			for elapsed := time.Duration(0); elapsed < 3*time.Minute; elapsed += 50 * time.Millisecond {

@@ -81,7 +81,7 @@ func (s *fakeSPOA) PutTable(ctx context.Context, t *table.Table) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	if err := t.Validate(); err != nil {
+	if _, err := t.Validate(table.Limits{}); err != nil {
 		return err
 	}
 	s.mu.Lock()

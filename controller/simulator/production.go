@@ -14,6 +14,7 @@ import (
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/route"
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // epoch is the wall clock at virtual time 0.
@@ -62,7 +63,7 @@ func newProduction(w *world, self int) (node, error) {
 	p.core = core.New(core.Options{
 		Self: w.ids[self], Strategy: rule, Period: w.config.Period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
 		Members: membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
-		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: 1 << 30},
+		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: maxNodes * maxFunctions},
 	}, epoch.Add(start))
 	var functions []core.Function
 	for f, name := range w.names {
@@ -83,7 +84,11 @@ func (p *production) step(now time.Duration, e core.Event) {
 		p.step(now, core.Metered{Report: &report})
 	}
 	if fx.Table != nil {
-		p.step(now, core.TablePut{Err: p.router.Swap(fx.Table, at)})
+		valid, err := fx.Table.Validate(table.Limits{Peers: maxNodes, Forwards: maxNodes * maxFunctions})
+		if err == nil {
+			p.router.Swap(valid, at)
+		}
+		p.step(now, core.TablePut{Err: err})
 	}
 	if fx.Servers != nil {
 		servers := make(map[string]core.Server, len(fx.Servers))

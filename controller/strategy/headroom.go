@@ -1,6 +1,10 @@
 package strategy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/dfaas/dfaas/internal/limit"
+)
 
 // headroom shares the spare capacity of the federation so that surplus is
 // served wherever there is room, and refused where it arose when there is none.
@@ -74,7 +78,7 @@ func planFill(o Observation, elastic bool) Plan {
 			fp.In = f.in(v, o.Peers, elastic)
 		}
 		if f.ownSpare > 0 && v.distrustful(o.Peers) {
-			offer.Demand = min(maxRate, max(noDemand, f.believed))
+			offer.Demand = min(limit.MaxRate, max(noDemand, f.believed))
 		}
 		return fp, offer
 	})

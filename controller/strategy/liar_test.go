@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // liar is one node that says and does what it likes. It serves nobody.
@@ -21,19 +22,19 @@ type liar struct {
 }
 
 var liars = []liar{
-	{"infinite spare", func(int) Offer { return Offer{Capacity: maxRate} }, false, false},
-	{"infinite spare, and floods", func(int) Offer { return Offer{Capacity: maxRate} }, true, false},
+	{"infinite spare", func(int) Offer { return Offer{Capacity: limit.MaxRate} }, false, false},
+	{"infinite spare, and floods", func(int) Offer { return Offer{Capacity: limit.MaxRate} }, true, false},
 	{"a hundred to spare", func(int) Offer { return Offer{Capacity: 100} }, false, false},
-	{"infinite demand, none there", func(int) Offer { return Offer{UserRate: maxRate} }, false, false},
-	{"infinite demand, and floods", func(int) Offer { return Offer{UserRate: maxRate} }, true, false},
-	{"demand without the function, none there", func(int) Offer { return Offer{Absent: true, UserRate: maxRate} }, false, false},
-	{"infinite capacity and demand, none there", func(int) Offer { return Offer{Capacity: maxRate / 2, UserRate: maxRate} }, false, false},
-	{"counts no demand, and floods", func(int) Offer { return Offer{Capacity: maxRate, Demand: 0.001} }, true, false},
+	{"infinite demand, none there", func(int) Offer { return Offer{UserRate: limit.MaxRate} }, false, false},
+	{"infinite demand, and floods", func(int) Offer { return Offer{UserRate: limit.MaxRate} }, true, false},
+	{"demand without the function, none there", func(int) Offer { return Offer{Absent: true, UserRate: limit.MaxRate} }, false, false},
+	{"infinite capacity and demand, none there", func(int) Offer { return Offer{Capacity: limit.MaxRate / 2, UserRate: limit.MaxRate} }, false, false},
+	{"counts no demand, and floods", func(int) Offer { return Offer{Capacity: limit.MaxRate, Demand: 0.001} }, true, false},
 	{"now spare, now demand", func(round int) Offer {
 		if round%2 == 0 {
-			return Offer{Capacity: maxRate}
+			return Offer{Capacity: limit.MaxRate}
 		}
-		return Offer{UserRate: maxRate}
+		return Offer{UserRate: limit.MaxRate}
 	}, false, true},
 }
 

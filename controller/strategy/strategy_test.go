@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // site is one node of a test federation with a single function.
@@ -237,7 +239,7 @@ func TestPlansAreSane(t *testing.T) {
 
 func checkPlan(t *testing.T, o Observation, p Plan) {
 	t.Helper()
-	ok := func(x float64) bool { return x == Unlimited || x >= 0 && x <= 2*maxRate*float64(len(o.Peers)+1) }
+	ok := func(x float64) bool { return x == Unlimited || x >= 0 && x <= 2*limit.MaxRate*float64(len(o.Peers)+1) }
 	last := ""
 	for _, f := range p.Functions {
 		if f.Name <= last {
@@ -251,7 +253,7 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 					t.Fatalf("%s %s: peer %q after %q", f.Name, kind, fl.Peer, peer)
 				}
 				peer = fl.Peer
-				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > maxTimeoutMillis {
+				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > limit.MaxTimeoutMillis {
 					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
 				}
 				if !ok(fl.Rate) || !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
@@ -264,8 +266,8 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 		}
 	}
 	for _, of := range p.Offers {
-		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= maxRate && of.UserRate <= maxRate && of.Limit <= maxRate &&
-			of.Demand >= 0 && of.Demand <= maxRate) {
+		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= limit.MaxRate && of.UserRate <= limit.MaxRate && of.Limit <= limit.MaxRate &&
+			of.Demand >= 0 && of.Demand <= limit.MaxRate) {
 			t.Fatalf("offer %+v", of)
 		}
 	}

@@ -4,14 +4,8 @@ import (
 	"math"
 	"slices"
 	"strings"
-)
 
-const (
-	// maxRate bounds every rate that goes into a calculation, requests/s, so that
-	// no announcement can overflow a sum or produce an infinity.
-	maxRate = 1e6
-	// maxTimeoutMillis is the longest time limit of a function, one hour.
-	maxTimeoutMillis = 3_600_000
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // view is one function as every strategy wants to see it: this node's own row
@@ -61,7 +55,7 @@ func views(o Observation) []view {
 			if of.Absent {
 				of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
 			}
-			of.TimeoutMillis = min(max(0, of.TimeoutMillis), maxTimeoutMillis)
+			of.TimeoutMillis = min(max(0, of.TimeoutMillis), limit.MaxTimeoutMillis)
 			v := get(of.Name)
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
@@ -229,5 +223,5 @@ func clamp(x float64) float64 {
 	if math.IsNaN(x) || x < 0 {
 		return 0
 	}
-	return min(x, maxRate)
+	return min(x, limit.MaxRate)
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/protocol"
-	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // Version is the version of announcements that this package writes.
@@ -96,11 +96,11 @@ func checkOffer(o *strategy.Offer) error {
 		return fmt.Errorf("function name %w", err)
 	}
 	for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
-		if err := table.CheckRate(rate); err != nil {
+		if err := limit.CheckRate(rate); err != nil {
 			return fmt.Errorf("function %q: rate %w", o.Name, err)
 		}
 	}
-	if err := table.CheckTimeout(o.TimeoutMillis); err != nil {
+	if err := limit.CheckTimeout(o.TimeoutMillis); err != nil {
 		return fmt.Errorf("function %q: time limit %w", o.Name, err)
 	}
 	return nil

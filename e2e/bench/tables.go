@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
@@ -50,7 +51,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 	}
 	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
 	for i := range functions {
-		f := table.Function{Name: fmt.Sprintf("function-%d", i), Local: &table.Local{Rate: table.MaxRate, Share: 1}}
+		f := table.Function{Name: fmt.Sprintf("function-%d", i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
 		for _, id := range ids {
 			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
 		}

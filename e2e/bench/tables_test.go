@@ -22,7 +22,7 @@ func TestTablesAreValid(t *testing.T) {
 		if len(text) > table.MaxBytes {
 			t.Errorf("%d bytes long, %d are accepted", len(text), table.MaxBytes)
 		}
-		if err := v.Validate(); err != nil {
+		if _, err := v.Validate(table.Limits{}); err != nil {
 			t.Error(err)
 		}
 		if local := v.Functions[0].Local != nil; v.Functions[0].Name != benchFunction || local == away {

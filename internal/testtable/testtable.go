@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"testing"
 
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -22,6 +23,16 @@ func Identity(n int) (ed25519.PrivateKey, string) {
 func ID(n int) string {
 	_, id := Identity(n)
 	return id
+}
+
+// Valid returns a table that should be valid as one that is.
+func Valid(tb testing.TB, t *table.Table) table.Valid {
+	tb.Helper()
+	v, err := t.Validate(table.Limits{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return v
 }
 
 // New returns a table of identity 0 that lives for a minute, with the

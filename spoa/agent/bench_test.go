@@ -23,9 +23,7 @@ func start(t testing.TB, tab *table.Table) (*Agent, *route.Router, string) {
 	t.Helper()
 	router := route.NewRouter(meter.New(time.Now()))
 	if tab != nil {
-		if err := router.Swap(tab, time.Now()); err != nil {
-			t.Fatal(err)
-		}
+		router.Swap(testtable.Valid(t, tab), time.Now())
 	}
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
@@ -135,9 +133,7 @@ func (c *memConn) SetWriteDeadline(time.Time) error { return nil }
 // BenchmarkAgentMemory is decode, decide and encode without any system call.
 func BenchmarkAgentMemory(b *testing.B) {
 	router := route.NewRouter(meter.New(time.Now()))
-	if err := router.Swap(testtable.New(1000, 100), time.Now()); err != nil {
-		b.Fatal(err)
-	}
+	router.Swap(testtable.Valid(b, testtable.New(1000, 100)), time.Now())
 	a := New(router, zerolog.Nop())
 	a.connections.Add(1)
 	conn := &memConn{first: hello(), frame: ask(1, "/function/f500", nil, nil), left: b.N}

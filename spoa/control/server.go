@@ -92,15 +92,13 @@ func (s *Server) Handler() http.Handler {
 
 func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
 	t, unknown, status, err := readTable(w, r)
-	if err == nil {
-		status, err = http.StatusBadRequest, s.router.Swap(t, time.Now())
-	}
 	if err != nil {
 		s.refused.Add(1)
 		s.log.Warn().Err(err).Msg("table refused, the current one stays")
 		http.Error(w, err.Error(), status)
 		return
 	}
+	s.router.Swap(t, time.Now())
 	s.noteUnknown(unknown)
 	s.log.Debug().Uint64("version", t.Version).Int("functions", len(t.Functions)).Int("peers", len(t.Peers)).Msg("new table")
 	w.WriteHeader(http.StatusNoContent)
@@ -120,13 +118,13 @@ func (s *Server) noteUnknown(field string) {
 
 // readTable returns the table of a request and the first field of it that is not
 // known, or what is wrong and the status for it.
-func readTable(w http.ResponseWriter, r *http.Request) (t *table.Table, unknown string, status int, err error) {
+func readTable(w http.ResponseWriter, r *http.Request) (t table.Valid, unknown string, status int, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, table.MaxBytes))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return nil, "", http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
+		return table.Valid{}, "", http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
 	}
 	if err != nil {
-		return nil, "", http.StatusBadRequest, errors.New("the table was cut short")
+		return table.Valid{}, "", http.StatusBadRequest, errors.New("the table was cut short")
 	}
 	t, unknown, err = table.Decode(body)
 	return t, unknown, http.StatusBadRequest, err

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -52,8 +53,8 @@ func decisions(t testing.TB) map[string]func() Decision {
 	admittedNone := compile(t, closed, nil, t0)
 	return map[string]func() Decision{
 		"local":           user(unlimited),
-		"localLimited":    user(compile(t, large(table.MaxRate, 0), nil, t0)),
-		"forward":         user(compile(t, large(0, table.MaxRate), nil, t0)),
+		"localLimited":    user(compile(t, large(limit.MaxRate, 0), nil, t0)),
+		"forward":         user(compile(t, large(0, limit.MaxRate), nil, t0)),
 		"forwardHalf":     user(compile(t, half, nil, t0)),
 		"exhausted":       user(compile(t, large(0, 10), nil, t0)),
 		"full":            user(compile(t, large(0, 0), nil, t0)),

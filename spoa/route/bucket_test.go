@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -57,7 +58,7 @@ func randomArrivals(r *rand.Rand, rate float64, n int) []int64 {
 func TestBucketAgainstOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
-		rate := []float64{0.01, 0.3, 1, 1.7, 2, 3, 10, 99.5, 1000, 12345, table.MaxRate}[r.IntN(11)]
+		rate := []float64{0.01, 0.3, 1, 1.7, 2, 3, 10, 99.5, 1000, 12345, limit.MaxRate}[r.IntN(11)]
 		b, oracle := newBucket(rate, new(atomic.Int64)), newTokens(rate)
 		var admitted []int64
 		wanted := 0

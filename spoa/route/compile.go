@@ -2,7 +2,7 @@ package route
 
 import (
 	"cmp"
-	"fmt"
+	"crypto/ed25519"
 	"net/http"
 	"runtime"
 	"slices"
@@ -23,19 +23,15 @@ const (
 	guessRate = 100
 )
 
-// Compile validates a table received at now and makes a snapshot of it, which
-// continues where prev is; prev is nil for the first one. The table must not be
-// changed any more. Counters come from m. Times are compared by the monotonic
-// clock where they have one.
-func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Snapshot, error) {
-	if err := t.Validate(); err != nil {
-		return nil, err
-	}
+// Compile makes a snapshot of a table received at now, which continues where prev
+// is; prev is nil for the first one. Counters come from m. Times are compared by the
+// monotonic clock where they have one.
+func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
 	if prev == nil {
 		prev = &Snapshot{epoch: now, sent: new(sent), guess: newBucket(guessRate, new(atomic.Int64))}
 	}
 	s := &Snapshot{
-		table:     t,
+		table:     t.Table,
 		epoch:     prev.epoch,
 		sent:      prev.sent,
 		verifier:  prev.verifier,
@@ -52,9 +48,7 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 	at := s.sinceEpoch(now)
 	s.expires = at + t.TTL().Nanoseconds()
 	for i := range t.Peers {
-		if err := s.addPeer(&t.Peers[i], prev); err != nil {
-			return nil, err
-		}
+		s.addPeer(&t.Peers[i], t.Keys[i], prev)
 	}
 	for i := range t.Functions {
 		s.addFunction(&t.Functions[i], prev, at)
@@ -63,16 +57,17 @@ func Compile(t *table.Table, prev *Snapshot, m *meter.Meter, now time.Time) (*Sn
 	for i := range t.Peers {
 		s.addAdmissions(&t.Peers[i], prev, at)
 	}
-	s.addMissed(prev, at)
-	return s, nil
+	s.addMissed(prev, at, t.Limits.Functions)
+	return s
 }
 
-// addMissed notes the functions that were at peers only, of which one has left. A
-// peer that is still there and does not have a function any more has removed it.
-func (s *Snapshot) addMissed(prev *Snapshot, at int64) {
+// addMissed notes the functions that were at peers only, of which one has left, up
+// to so many. A peer that is still there and does not have a function any more has
+// removed it.
+func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 	s.missed = make(map[string]int64)
 	note := func(name string, until int64) {
-		if f := s.functions[name]; (f == nil || f.refusal == http.StatusNotFound) && at < until && len(s.missed) < table.MaxFunctions {
+		if f := s.functions[name]; (f == nil || f.refusal == http.StatusNotFound) && at < until && len(s.missed) < most {
 			s.missed[name] = until
 		}
 	}
@@ -90,19 +85,14 @@ func (s *Snapshot) addMissed(prev *Snapshot, at int64) {
 	}
 }
 
-func (s *Snapshot) addPeer(tp *table.Peer, prev *Snapshot) error {
+func (s *Snapshot) addPeer(tp *table.Peer, key ed25519.PublicKey, prev *Snapshot) {
 	p := &peer{id: tp.ID, token: tp.Token}
 	if old := prev.peers[tp.ID]; old != nil && prev.verifier == s.verifier {
 		p.issuer = old.issuer
 	} else {
-		issuer, err := s.verifier.Issuer(tp.ID)
-		if err != nil {
-			return fmt.Errorf("peer %s: %w", tp.ID, err)
-		}
-		p.issuer = issuer
+		p.issuer = s.verifier.Issuer(tp.ID, key)
 	}
 	s.peers[p.id] = p
-	return nil
 }
 
 func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {

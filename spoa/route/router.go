@@ -9,10 +9,6 @@ import (
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-// mostCounters is how many rows and peers' counters the meter may have before
-// those of functions and peers outside the table are forgotten.
-const mostCounters = 2 * (table.MaxFunctions + table.MaxForwards)
-
 // Router answers from the latest table, which may be replaced at any time. It
 // is safe for concurrent use.
 type Router struct {
@@ -52,21 +48,17 @@ func (r *Router) Heard(now time.Time, mark, room int32, refused bool) {
 	}
 }
 
-// Swap validates a table received at now and replaces the current one with it,
-// or returns what is wrong and changes nothing. The table must not be changed
-// any more.
-func (r *Router) Swap(t *table.Table, now time.Time) error {
+// Swap replaces the current table with one received at now. Counters of functions
+// and peers outside of it are forgotten once there are more than two of the
+// largest tables have.
+func (r *Router) Swap(t table.Valid, now time.Time) {
 	r.swap.Lock()
 	defer r.swap.Unlock()
-	s, err := Compile(t, r.current.Load(), r.meter, now)
-	if err != nil {
-		return err
-	}
+	s := Compile(t, r.current.Load(), r.meter, now)
 	r.current.Store(s)
-	if r.meter.Size() > mostCounters {
+	if r.meter.Size() > 2*(t.Limits.Functions+t.Limits.Forwards) {
 		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peers[id] != nil })
 	}
-	return nil
 }
 
 // Status describes the current table.

@@ -12,19 +12,19 @@ import (
 // tables of a version that it does not understand; the error says what is wrong
 // and where. Fields that it does not know are ignored, as a newer controller may
 // send them: unknown is the first of them, "" if there is none.
-func Decode(data []byte) (t *Table, unknown string, err error) {
+func Decode(data []byte) (t Valid, unknown string, err error) {
 	if len(data) > MaxBytes {
-		return nil, "", fmt.Errorf("table of %d bytes: at most %d are accepted", len(data), MaxBytes)
+		return Valid{}, "", fmt.Errorf("table of %d bytes: at most %d are accepted", len(data), MaxBytes)
 	}
-	t = new(Table)
-	if unknown, err = strictjson.Lenient(data, t); err != nil {
-		return nil, "", fmt.Errorf("decode table: %w", err)
+	document := new(Table)
+	if unknown, err = strictjson.Lenient(data, document); err != nil {
+		return Valid{}, "", fmt.Errorf("decode table: %w", err)
 	}
 	if unknown != "" && protocol.Previous {
-		return nil, "", fmt.Errorf("decode table: unknown field %q", unknown)
+		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", unknown)
 	}
-	if err := t.Validate(); err != nil {
-		return nil, "", err
+	if t, err = document.Validate(Limits{}); err != nil {
+		return Valid{}, "", err
 	}
 	return t, unknown, nil
 }

@@ -6,6 +6,7 @@
 package table
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/dfaas/dfaas/internal/funcname"
@@ -17,17 +18,33 @@ const Unlimited = -1
 
 // Bounds of a table. A table outside them is refused whole.
 const (
-	MaxBytes     = 16 << 20 // of the JSON document
-	MaxFunctions = 4096
-	MaxPeers     = 512
-	MaxForwards  = 262144 // summed over all functions
-	MaxRate      = 1e6    // requests per second
-	MaxTTL       = 24 * time.Hour
+	MaxBytes  = 16 << 20 // of the JSON document
+	MaxTTL    = 24 * time.Hour
+	MaxWeight = 1e9
 	// MaxClockOffset is more than any clock that was never set is wrong by.
 	MaxClockOffset = 100 * 365 * 24 * time.Hour
 	MaxTokenLen    = 1024 // bytes
 	MaxNameLen     = funcname.MaxLen
 )
+
+// Limits bound the size of a table. 0 means the default, which is that of every
+// table a node is sent.
+type Limits struct {
+	Functions int // default MaxFunctions
+	Peers     int // default MaxPeers
+	Forwards  int // over all functions, and inbound rates over all peers; default MaxForwards
+}
+
+// Defaults of Limits.
+const (
+	MaxFunctions = 4096
+	MaxPeers     = 512
+	MaxForwards  = 262144
+)
+
+func (l Limits) orDefaults() Limits {
+	return Limits{cmp.Or(l.Functions, MaxFunctions), cmp.Or(l.Peers, MaxPeers), cmp.Or(l.Forwards, MaxForwards)}
+}
 
 // Table is the whole of what one SPOA needs to know, as sent by
 // PUT /v1/table.

@@ -33,7 +33,7 @@ func TestDecode(t *testing.T) {
 	if err != nil || unknown != "" {
 		t.Fatal(unknown, err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.Table); diff != "" {
 		t.Errorf("table differs (-want +got):\n%s", diff)
 	}
 }
@@ -65,6 +65,11 @@ func TestDecodeRefuses(t *testing.T) {
 			t.Errorf("error %v, want one with %s", err, why)
 		}
 	}
+}
+
+func validate(tab *table.Table) error {
+	_, err := tab.Validate(table.Limits{})
+	return err
 }
 
 // TestValidateNamesTheCulprit changes one thing each of a valid table.
@@ -108,11 +113,11 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		"function f0: forward: " + id(2) + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
 	} {
 		tab := testtable.New(2, 2)
-		if err := tab.Validate(); err != nil {
+		if err := validate(tab); err != nil {
 			t.Fatalf("the table is not valid to begin with: %v", err)
 		}
 		change(tab)
-		if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := validate(tab); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
@@ -127,11 +132,11 @@ func TestTooManyEntries(t *testing.T) {
 		}
 		tab.Functions = append(tab.Functions, fn)
 	}
-	if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), "function f512: forward: over 262144") {
+	if err := validate(tab); err == nil || !strings.Contains(err.Error(), "function f512: forward: over 262144") {
 		t.Errorf("error %v for 513 * 512 forwards", err)
 	}
 	tab.Functions = tab.Functions[:512]
-	if err := tab.Validate(); err != nil {
+	if err := validate(tab); err != nil {
 		t.Errorf("512 * 512 forwards: %v", err)
 	}
 	for i := range tab.Peers {
@@ -139,8 +144,11 @@ func TestTooManyEntries(t *testing.T) {
 			tab.Peers[i].Inbound[fmt.Sprintf("f%d", f)] = 1
 		}
 	}
-	if err := tab.Validate(); err == nil || !strings.Contains(err.Error(), "inbound: over 262144") {
+	if err := validate(tab); err == nil || !strings.Contains(err.Error(), "inbound: over 262144") {
 		t.Errorf("error %v for 513 * 512 inbound rates", err)
+	}
+	if v, err := tab.Validate(table.Limits{Functions: 513, Forwards: 513 * 512}); err != nil || v.Limits.Peers != table.MaxPeers {
+		t.Errorf("with limits for it: %+v, %v", v.Limits, err)
 	}
 }
 
@@ -157,7 +165,7 @@ func TestNewerTable(t *testing.T) {
 		t.Fatalf("unknown %q, %v", unknown, err)
 	}
 	tab.Speaks, tab.Needs = 9, 2
-	if diff := cmp.Diff(tab, got); diff != "" {
+	if diff := cmp.Diff(tab, got.Table); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -181,24 +189,24 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tab, _, err := table.Decode(data)
 		if err != nil {
-			if tab != nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\r") {
+			if tab.Table != nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\r") {
 				t.Errorf("refused with %+v, %q", tab, err)
 			}
 			return
 		}
-		if err := tab.Validate(); err != nil || len(tab.Functions) > table.MaxFunctions || len(tab.Peers) > table.MaxPeers ||
+		if err := validate(tab.Table); err != nil || len(tab.Functions) > table.MaxFunctions || len(tab.Peers) > table.MaxPeers ||
 			tab.TTL() <= 0 || tab.TTL() > table.MaxTTL {
-			t.Errorf("accepted out of bounds: %v, %s", err, encode(t, tab))
+			t.Errorf("accepted out of bounds: %v, %s", err, encode(t, tab.Table))
 		}
-		again, _, err := table.Decode(encode(t, tab))
+		again, _, err := table.Decode(encode(t, tab.Table))
 		if err != nil {
 			t.Fatalf("accepted, but not again: %v", err)
 		}
-		if diff := cmp.Diff(encode(t, tab), encode(t, again)); diff != "" {
+		if diff := cmp.Diff(encode(t, tab.Table), encode(t, again.Table)); diff != "" {
 			t.Errorf("read differently the second time:\n%s", diff)
 		}
 		for _, version := range []int{0, 1, 2, 3} {
-			checkVersion(t, tab, version)
+			checkVersion(t, tab.Table, version)
 		}
 	})
 }

@@ -1,34 +1,42 @@
 package table
 
 import (
+	"crypto/ed25519"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
-// More bounds of a table.
-const (
-	MaxWeight        = 1e9
-	MaxTimeoutMillis = 3_600_000
-)
-
-// Validate reports the first thing that is wrong with the table, naming the
-// function or peer and the field.
-func (t *Table) Validate() error {
-	if err := t.validateHead(); err != nil {
-		return fmt.Errorf("table: %w", err)
-	}
-	peers, err := t.validatePeers()
-	if err != nil {
-		return err
-	}
-	return t.validateFunctions(peers)
+// Valid is a table in which nothing is wrong, as only Decode and Validate find
+// it: who has one need check nothing. The table must not be changed any more.
+type Valid struct {
+	*Table
+	Limits Limits // that it is within
+	// Keys are what the ids of Peers contain, in their order.
+	Keys []ed25519.PublicKey
 }
 
-func (t *Table) validateHead() error {
+// Validate returns the table as a valid one, or the first thing that is wrong with
+// it, naming the function or peer and the field.
+func (t *Table) Validate(limits Limits) (Valid, error) {
+	v := Valid{Table: t, Limits: limits.orDefaults(), Keys: make([]ed25519.PublicKey, len(t.Peers))}
+	if err := v.validateHead(); err != nil {
+		return Valid{}, fmt.Errorf("table: %w", err)
+	}
+	peers, err := v.validatePeers()
+	if err != nil {
+		return Valid{}, err
+	}
+	if err := v.validateFunctions(peers); err != nil {
+		return Valid{}, err
+	}
+	return v, nil
+}
+
+func (t *Valid) validateHead() error {
 	if err := t.checkVersion(); err != nil {
 		return err
 	}
@@ -41,10 +49,10 @@ func (t *Table) validateHead() error {
 		return fmt.Errorf("clock_offset_ms: %d is not within %d of 0", t.ClockOffsetMillis, MaxClockOffset.Milliseconds())
 	case t.DefaultNamespace != "" && !funcname.ValidLabel(t.DefaultNamespace):
 		return fmt.Errorf("default_namespace: %.80q is not a namespace", t.DefaultNamespace)
-	case len(t.Functions) > MaxFunctions:
-		return fmt.Errorf("functions: %d of them, at most %d are accepted", len(t.Functions), MaxFunctions)
-	case len(t.Peers) > MaxPeers:
-		return fmt.Errorf("peers: %d of them, at most %d are accepted", len(t.Peers), MaxPeers)
+	case len(t.Functions) > t.Limits.Functions:
+		return fmt.Errorf("functions: %d of them, at most %d are accepted", len(t.Functions), t.Limits.Functions)
+	case len(t.Peers) > t.Limits.Peers:
+		return fmt.Errorf("peers: %d of them, at most %d are accepted", len(t.Peers), t.Limits.Peers)
 	}
 	if _, err := peerid.Parse(t.NodeID); err != nil {
 		return fmt.Errorf("node_id: %w", err)
@@ -52,15 +60,17 @@ func (t *Table) validateHead() error {
 	return nil
 }
 
-// validatePeers returns the ids of all peers.
-func (t *Table) validatePeers() (map[string]bool, error) {
+// validatePeers returns the ids of all peers and keeps their keys.
+func (t *Valid) validatePeers() (map[string]bool, error) {
 	peers := make(map[string]bool, len(t.Peers))
 	inbound := 0
 	for i := range t.Peers {
 		p := &t.Peers[i]
-		if _, err := peerid.Parse(p.ID); err != nil {
+		key, err := peerid.Parse(p.ID)
+		if err != nil {
 			return nil, fmt.Errorf("peer number %d: id: %w", i+1, err)
 		}
+		t.Keys[i] = key
 		if peers[p.ID] {
 			return nil, fmt.Errorf("peer %s: id: listed twice", p.ID)
 		}
@@ -71,8 +81,8 @@ func (t *Table) validatePeers() (map[string]bool, error) {
 		if err := p.validate(t.DefaultNamespace); err != nil {
 			return nil, fmt.Errorf("peer %s: %w", p.ID, err)
 		}
-		if inbound += len(p.Inbound); inbound > MaxForwards {
-			return nil, fmt.Errorf("peer %s: inbound: over %d entries in the table", p.ID, MaxForwards)
+		if inbound += len(p.Inbound); inbound > t.Limits.Forwards {
+			return nil, fmt.Errorf("peer %s: inbound: over %d entries in the table", p.ID, t.Limits.Forwards)
 		}
 	}
 	return peers, nil
@@ -99,7 +109,7 @@ func (p *Peer) validate(defaultNamespace string) error {
 	return nil
 }
 
-func (t *Table) validateFunctions(peers map[string]bool) error {
+func (t *Valid) validateFunctions(peers map[string]bool) error {
 	names := make(map[string]bool, len(t.Functions))
 	forwards := 0
 	for i := range t.Functions {
@@ -117,8 +127,8 @@ func (t *Table) validateFunctions(peers map[string]bool) error {
 		if err := f.validate(peers); err != nil {
 			return fmt.Errorf("function %s: %w", f.Name, err)
 		}
-		if forwards += len(f.Forward); forwards > MaxForwards {
-			return fmt.Errorf("function %s: forward: over %d entries in the table", f.Name, MaxForwards)
+		if forwards += len(f.Forward); forwards > t.Limits.Forwards {
+			return fmt.Errorf("function %s: forward: over %d entries in the table", f.Name, t.Limits.Forwards)
 		}
 	}
 	return nil
@@ -146,10 +156,10 @@ func (f *Function) validate(peers map[string]bool) error {
 		if err := checkLimit(fw.Rate); err != nil {
 			return fmt.Errorf("forward: %s: rate: %w", fw.Peer, err)
 		}
-		if err := CheckRate(fw.Spare); err != nil {
+		if err := limit.CheckRate(fw.Spare); err != nil {
 			return fmt.Errorf("forward: %s: spare: %w", fw.Peer, err)
 		}
-		if err := CheckTimeout(fw.TimeoutMillis); err != nil {
+		if err := limit.CheckTimeout(fw.TimeoutMillis); err != nil {
 			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
 		}
 	}
@@ -163,7 +173,7 @@ func (l *Local) validate() error {
 	if !(l.Share >= 0 && l.Share <= 1) {
 		return fmt.Errorf("share: %v is not within 0 and 1", l.Share)
 	}
-	if err := CheckTimeout(l.TimeoutMillis); err != nil {
+	if err := limit.CheckTimeout(l.TimeoutMillis); err != nil {
 		return fmt.Errorf("timeout_ms: %w", err)
 	}
 	return nil
@@ -180,31 +190,12 @@ func notOfToken(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
 }
 
-// CheckTimeout refuses what cannot be a function's time limit in ms, 0 for none.
-func CheckTimeout(millis int64) error {
-	if millis < 0 || millis > MaxTimeoutMillis {
-		return fmt.Errorf("%d is not within 0 and %d ms", millis, MaxTimeoutMillis)
-	}
-	return nil
-}
-
-// CheckRate refuses what cannot be a rate in requests/s. Unlimited is none.
-func CheckRate(r float64) error {
-	switch {
-	case r >= 0 && r <= MaxRate:
-		return nil
-	case math.IsNaN(r) || math.IsInf(r, 0):
-		return fmt.Errorf("%v is not a number of requests/s", r)
-	}
-	return fmt.Errorf("%v is not within 0 and %v requests/s", r, float64(MaxRate))
-}
-
-// checkLimit is CheckRate for rates that may be Unlimited, too.
+// checkLimit is for rates that may be Unlimited, too.
 func checkLimit(r float64) error {
 	if r == Unlimited {
 		return nil
 	}
-	if err := CheckRate(r); err != nil {
+	if err := limit.CheckRate(r); err != nil {
 		return fmt.Errorf("%w, nor %d for unlimited", err, Unlimited)
 	}
 	return nil

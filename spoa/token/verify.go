@@ -3,14 +3,12 @@ package token
 import (
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/dfaas/dfaas/internal/strictjson"
-	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Verifier checks tokens that are made out to one node. It and its Issuers are
@@ -45,14 +43,10 @@ type Issuer struct {
 	accepted accepted
 }
 
-// Issuer returns the checker of the tokens of one peer. It is made once for
-// each peer and kept, for it remembers which tokens were good.
-func (v *Verifier) Issuer(peer string) (*Issuer, error) {
-	key, err := peerid.Parse(peer)
-	if err != nil {
-		return nil, fmt.Errorf("issuer: %w", err)
-	}
-	return &Issuer{id: peer, key: key, verifier: v}, nil
+// Issuer returns the checker of the tokens of one peer, whose id contains the key.
+// It is made once for each peer and kept, for it remembers which tokens were good.
+func (v *Verifier) Issuer(peer string, key ed25519.PublicKey) *Issuer {
+	return &Issuer{id: peer, key: key, verifier: v}
 }
 
 // Check reports whether a token was made by this peer for the verifier's node and

@@ -14,11 +14,12 @@ import (
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
-// maxDir bounds the path of a federation's directory: sockets' paths have at
-// most 107 bytes, and HAProxy needs some of them for a suffix of its own.
-const maxDir = 107 - len("/") - maxName - len("/control.sock.1234567.tmp")
+// maxDir bounds the path of a federation's directory: sockets are in it, and
+// HAProxy needs some bytes of their paths for a suffix of its own.
+const maxDir = unixsock.MaxPath - len("/") - maxName - len("/control.sock.1234567.tmp")
 
 // Name is that of every federation here: overlays of different ones have
 // different keys.

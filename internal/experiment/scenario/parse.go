@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
@@ -74,7 +75,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"period":          func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
 		"warmup":          func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
 		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
-		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, 1e6) },
+		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, limit.MaxRate) },
 		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
 		"nodes": func(n *yaml.Node) {
 			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
@@ -176,10 +177,10 @@ func (r *reader) function(n *yaml.Node) Function {
 		"process": func(n *yaml.Node) { f.Process = r.Text(n, "process") },
 		"mode":    func(n *yaml.Node) { f.Mode = r.Text(n, "mode") },
 		"maxrate": func(n *yaml.Node) {
-			rate := r.Number(n, "maxrate", 0, 1e6)
+			rate := r.Number(n, "maxrate", 0, limit.MaxRate)
 			f.Maxrate = &rate
 		},
-		"timeout_ms": func(n *yaml.Node) { f.TimeoutMillis = r.Whole(n, "timeout_ms", 1, 3_600_000) },
+		"timeout_ms": func(n *yaml.Node) { f.TimeoutMillis = r.Whole(n, "timeout_ms", 1, limit.MaxTimeoutMillis) },
 		"env":        func(n *yaml.Node) { f.Env = r.Texts(n, "env", variable.MatchString) },
 		"labels":     func(n *yaml.Node) { f.Labels = r.Texts(n, "labels", labelName.MatchString) },
 	}, "name")

@@ -19,6 +19,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -121,9 +122,7 @@ func serveSPOA(t *testing.T, proxy *haproxytest.HAProxy, socket, id string, peer
 	t.Helper()
 	start := time.Now()
 	router := route.NewRouter(meter.New(start))
-	if err := router.Swap(&table.Table{Version: 1, NodeID: id, TTLMillis: time.Hour.Milliseconds(), PeerTLS: peerTLS}, start); err != nil {
-		t.Fatal(err)
-	}
+	router.Swap(testtable.Valid(t, &table.Table{Version: 1, NodeID: id, TTLMillis: time.Hour.Milliseconds(), PeerTLS: peerTLS}), start)
 	spoa := agent.New(router, zerolog.Nop())
 	spop, err := net.Listen("unix", proxy.SPOA)
 	if err != nil {
