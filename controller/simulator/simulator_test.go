@@ -3,6 +3,7 @@ package simulator
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -316,6 +317,43 @@ func FuzzParseInstance(f *testing.F) {
 			t.Errorf("%s was accepted", data)
 		}
 	})
+}
+
+// TestSweep: how many runs go on at a time changes nothing, nor does an error change
+// what was run before it.
+func TestSweep(t *testing.T) {
+	base := Defaults()
+	base.Duration, base.Warmup = 2*time.Second, time.Second
+	seeds := []uint64{}
+	s := Sweep{Base: base, Strategies: []string{"headroom", "random"}, Loads: []float64{0.8, 1.2}, Repeats: 3, Instance: func(seed uint64) (*Instance, error) {
+		seeds = append(seeds, seed)
+		return federation(t, 3), nil
+	}}
+	run := func(processors int) (rows []Row) {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		done := 0.0
+		rows, err := s.Run(t.Context(), func(_ string, all float64) { done = max(done, all) })
+		if err != nil || done > 1+1e-9 {
+			t.Fatalf("%v, %v of it done", err, done)
+		}
+		return rows
+	}
+	rows := run(1)
+	if diff := cmp.Diff(rows, run(4)); diff != "" {
+		t.Errorf("four at a time (-one by one +now):\n%s", diff)
+	}
+	if want := []uint64{1, 2, 3, 1, 2, 3}; !slices.Equal(seeds, want) {
+		t.Errorf("instances of the seeds %v, want %v", seeds, want)
+	}
+	for i, row := range rows {
+		if row.Repeat != 1+i/4 || row.Strategy != s.Strategies[i%2] || row.Load != s.Loads[i/2%2] || row.Seed != uint64(1+i/4) {
+			t.Errorf("row %d is of %s, load %v, repeat %d, seed %d", i, row.Strategy, row.Load, row.Repeat, row.Seed)
+		}
+	}
+	s.Strategies[1] = "nobody's"
+	if got, err := s.Run(t.Context(), func(string, float64) {}); err == nil || len(got) != 1 || !cmp.Equal(got[0], rows[0]) {
+		t.Errorf("%d rows before an error, %v", len(got), err)
+	}
 }
 
 // BenchmarkWorld says how many events a second of processor time simulates, and

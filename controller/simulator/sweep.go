@@ -3,6 +3,8 @@ package simulator
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 )
 
 // Sweep is a set of runs: each strategy at each load, several times with other
@@ -12,7 +14,8 @@ type Sweep struct {
 	Strategies []string
 	Loads      []float64
 	Repeats    int
-	// Instance makes the instance of a repeat.
+	// Instance makes the instance of a repeat. It is not called by two goroutines at
+	// a time.
 	Instance func(seed uint64) (*Instance, error)
 }
 
@@ -24,35 +27,95 @@ type Row struct {
 
 const maxRuns = 100_000
 
-// Run runs the sweep, one run after the other, in an order that does not depend
-// on anything but the sweep. progress is told which run is under way and how far
-// all have come, 0 to 1. With the context it ends early, with the rows so far.
+// Run runs the sweep, as many runs at a time as there are processors for
+// (GOMAXPROCS). Neither the rows nor their order depend on how many that are.
+// progress is told which run is under way and how far all have come, 0 to 1, by one
+// goroutine at a time. It ends early with the context or an error, and then with the
+// rows of all runs before the first that failed.
 func (s Sweep) Run(ctx context.Context, progress func(what string, done float64)) ([]Row, error) {
 	total := len(s.Strategies) * len(s.Loads) * s.Repeats
 	if total == 0 || total > maxRuns {
 		return nil, fmt.Errorf("%d runs: name a strategy and a load, and at most %d runs in all", total, maxRuns)
 	}
-	var rows []Row
-	for repeat := range s.Repeats {
-		seed := s.Base.Seed + uint64(repeat)
+	r := sweeping{Sweep: s, progress: progress, rows: make([]Row, total), total: total, failed: total}
+	var workers sync.WaitGroup
+	for range min(total, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() { r.work(ctx) })
+	}
+	workers.Wait()
+	return r.rows[:r.failed], r.err
+}
+
+// sweeping is a sweep under way.
+type sweeping struct {
+	Sweep
+	progress func(what string, done float64)
+	rows     []Row
+	total    int
+
+	mu       sync.Mutex
+	next     int // run to begin
+	instance *Instance
+	done     float64 // runs and parts of them
+	failed   int     // first run that failed; total: none
+	err      error   // of that one
+}
+
+// work does runs until there are no more. They are begun in order, and none after
+// one has failed: so all before that one are done in the end.
+func (s *sweeping) work(ctx context.Context) {
+	for {
+		i, c, ok := s.begin()
+		if !ok {
+			return
+		}
+		repeat := s.repeatOf(i)
+		what, before := fmt.Sprintf("%s, load %v, repeat %d", c.Strategy, c.Load, repeat+1), 0.0
+		result, err := Run(ctx, c, func(part float64) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.done += part - before
+			before = part
+			s.progress(what, s.done/float64(s.total))
+		})
+		s.rows[i] = Row{repeat + 1, result}
+		s.end(i, 1-before, err)
+	}
+}
+
+func (s *sweeping) repeatOf(i int) int { return i / (len(s.Strategies) * len(s.Loads)) }
+
+// begin returns the next run and its number, or false when there is none.
+func (s *sweeping) begin() (i int, c Config, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i = s.next
+	if i >= s.failed {
+		return 0, c, false
+	}
+	s.next++
+	each := len(s.Strategies) * len(s.Loads)
+	seed := s.Base.Seed + uint64(s.repeatOf(i))
+	if i%each == 0 {
 		instance, err := s.Instance(seed)
 		if err != nil {
-			return rows, err
+			s.failed, s.err = i, err
+			return 0, c, false
 		}
-		for _, load := range s.Loads {
-			for _, strategy := range s.Strategies {
-				c := s.Base
-				c.Strategy, c.Load, c.Instance, c.Seed = strategy, load, instance, seed
-				done := float64(len(rows))
-				result, err := Run(ctx, c, func(part float64) {
-					progress(fmt.Sprintf("%s, load %v, repeat %d", strategy, load, repeat+1), (done+part)/float64(total))
-				})
-				if err != nil {
-					return rows, err
-				}
-				rows = append(rows, Row{repeat + 1, result})
-			}
-		}
+		s.instance = instance
 	}
-	return rows, nil
+	c = s.Base
+	c.Strategy, c.Load = s.Strategies[i%len(s.Strategies)], s.Loads[i%each/len(s.Strategies)]
+	c.Instance, c.Seed = s.instance, seed
+	return i, c, true
+}
+
+// end takes in what became of a run.
+func (s *sweeping) end(i int, left float64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done += left
+	if err != nil && i < s.failed {
+		s.failed, s.err = i, err
+	}
 }
