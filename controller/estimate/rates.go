@@ -82,8 +82,15 @@ func NewRates(period time.Duration, windows bool) *Rates {
 	return r
 }
 
-// Total is the sum of what users ask for now, requests/s.
-func (r *Rates) Total() float64 { return sum(r.smooth) }
+// Total is the sum of what users ask for now, requests/s. It is exact to a millionth,
+// so that it does not depend on the order in which rates are added up.
+func (r *Rates) Total() float64 {
+	total := int64(0)
+	for _, rate := range r.smooth {
+		total += int64(rate * 1e6)
+	}
+	return float64(total) / 1e6
+}
 
 // Smooth is the estimate of what users ask for now, in requests/s by function.
 // It is the estimator's own and changes with the next sample.
@@ -101,26 +108,30 @@ func (r *Rates) Whole() bool { return r.whole }
 func (r *Rates) Add(s Sample) (rise bool) {
 	for name := range r.smooth {
 		if _, counted := s.Functions[name]; !counted {
-			s.Functions[name] = Counts{}
+			rise = r.follow(name, 0, s.Seconds) || rise
 		}
 	}
 	for name, c := range s.Functions {
-		var next float64
-		var changed bool
-		if r.windows != nil {
-			next, changed = r.window(name, c.User, s.Seconds)
-		} else {
-			next, changed = r.average(name, c.User, s.Seconds)
-		}
-		rise = rise || changed
-		if next == 0 {
-			delete(r.smooth, name)
-		} else {
-			r.smooth[name] = next
-		}
+		rise = r.follow(name, c.User, s.Seconds) || rise
 		r.period.Functions[name] = r.period.Functions[name].plus(c)
 	}
 	r.period.Seconds += s.Seconds
+	return rise
+}
+
+// follow takes in what was counted of one function's users.
+func (r *Rates) follow(name string, n uint64, seconds float64) (rise bool) {
+	var next float64
+	if r.windows != nil {
+		next, rise = r.window(name, n, seconds)
+	} else {
+		next, rise = r.average(name, n, seconds)
+	}
+	if next == 0 {
+		delete(r.smooth, name)
+	} else {
+		r.smooth[name] = next
+	}
 	return rise
 }
 

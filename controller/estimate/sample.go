@@ -1,6 +1,10 @@
 package estimate
 
-import "github.com/dfaas/dfaas/spoa/meter"
+import (
+	"reflect"
+
+	"github.com/dfaas/dfaas/spoa/meter"
+)
 
 // Counts is what happened to the requests of one function during a sample.
 type Counts struct {
@@ -13,8 +17,8 @@ type Counts struct {
 
 // Sample is what happened between two reports of the SPOA's meter.
 type Sample struct {
-	Seconds   float64 // monotonic time between them, > 0
-	Functions map[string]Counts
+	Seconds   float64           // monotonic time between them, > 0
+	Functions map[string]Counts // those for which anything was counted
 }
 
 // minSample is the shortest time, in seconds, over which a rate is worth
@@ -32,32 +36,71 @@ func Difference(before, now *meter.Report) (Sample, bool) {
 	if Restarted(before, now) {
 		before = &meter.Report{}
 	}
-	s := Sample{
-		Seconds:   float64(now.UptimeMicros-before.UptimeMicros) / 1e6,
-		Functions: make(map[string]Counts, len(now.Functions)),
-	}
+	s := Sample{Seconds: float64(now.UptimeMicros-before.UptimeMicros) / 1e6}
 	if s.Seconds < minSample {
 		return Sample{}, false
 	}
-	earlier := make(map[string]*meter.Function, len(before.Functions))
-	for i := range before.Functions {
-		earlier[before.Functions[i].Name] = &before.Functions[i]
-	}
+	earlier := finder{functions: before.Functions}
 	for i := range now.Functions {
 		f := &now.Functions[i]
-		e := earlier[f.Name]
-		if e == nil {
-			e = &meter.Function{}
+		e := earlier.find(f.Name)
+		if e.User == f.User && sameMap(e.In, f.In) && sameMap(e.Out, f.Out) {
+			continue
 		}
-		s.Functions[f.Name] = Counts{
+		c := Counts{
 			User:    grown(e.User.Total(), f.User.Total()),
 			Refused: grown(e.User.Limited+e.User.Full, f.User.Limited+f.User.Full),
-			In:      grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local }),
-			Asked:   grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local + p.Limited }),
-			Out:     grownEach(e.Out, f.Out, func(n uint64) uint64 { return n }),
 		}
+		if !sameMap(e.In, f.In) {
+			c.In = grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local })
+			c.Asked = grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local + p.Limited })
+		}
+		if !sameMap(e.Out, f.Out) {
+			c.Out = grownEach(e.Out, f.Out, func(n uint64) uint64 { return n })
+		}
+		if c.idle() {
+			continue
+		}
+		if s.Functions == nil {
+			s.Functions = make(map[string]Counts)
+		}
+		s.Functions[f.Name] = c
 	}
 	return s, true
+}
+
+// finder finds functions of a report by name. Those of two reports mostly are in the
+// same places.
+type finder struct {
+	functions []meter.Function
+	at        int // where the next one probably is
+	byName    map[string]int
+}
+
+// find returns the function of that name, one without counts if there is none.
+func (f *finder) find(name string) *meter.Function {
+	if f.at < len(f.functions) && f.functions[f.at].Name == name {
+		f.at++
+		return &f.functions[f.at-1]
+	}
+	if f.byName == nil {
+		f.byName = make(map[string]int, len(f.functions))
+		for i := range f.functions {
+			f.byName[f.functions[i].Name] = i
+		}
+	}
+	i, there := f.byName[name]
+	if !there {
+		return new(meter.Function)
+	}
+	f.at = i + 1
+	return &f.functions[i]
+}
+
+// sameMap reports whether both are one map, or both empty. A report that a meter makes
+// in this process shares with the one before what has not changed.
+func sameMap[K comparable, V any](a, b map[K]V) bool {
+	return len(a) == len(b) && (len(a) == 0 || reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer())
 }
 
 // Restarted reports whether two reports are of different runs of the SPOA.

@@ -160,6 +160,9 @@ func (t *Trust) Distrust(peer string) float64 {
 	return 0
 }
 
+// AnyUnused reports whether Unused is other than 0 for anybody.
+func (t *Trust) AnyUnused() bool { return t.unused > 0 }
+
 // Unused is how far the peer's surplus of a function is disbelieved, 0 to 1.
 func (t *Trust) Unused(peer, function string) float64 {
 	if t.unused == 0 {

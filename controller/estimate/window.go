@@ -1,7 +1,6 @@
 package estimate
 
 import (
-	"math"
 	"slices"
 	"time"
 )
@@ -43,53 +42,64 @@ type interval struct {
 // before: the rate has changed.
 func (w *Window) Add(requests uint64, seconds float64) (rate float64, changed bool) {
 	w.counts = append(w.counts, interval{requests, seconds})
-	w.forget()
-	if i := w.change(); i > 0 {
-		w.counts, changed = slices.Delete(w.counts, 0, i), true
+	all := w.forget()
+	if i := w.change(all); i > 0 {
+		w.counts = slices.Delete(w.counts, 0, i)
+		all, changed = w.sum(), true
 	}
-	return w.Rate(), changed
+	return all.rate(), changed
 }
 
 // Rate is the estimate in requests/s, 0 without any counts.
-func (w *Window) Rate() float64 {
-	all := w.sum()
-	if all.seconds == 0 {
+func (w *Window) Rate() float64 { return w.sum().rate() }
+
+func (i interval) rate() float64 {
+	if i.seconds == 0 {
 		return 0
 	}
-	return float64(all.requests) / all.seconds
+	return float64(i.requests) / i.seconds
 }
 
 func (w *Window) sum() (all interval) {
-	for _, c := range w.counts {
-		all.requests += c.requests
-		all.seconds += c.seconds
+	for i := range w.counts {
+		all.requests += w.counts[i].requests
+		all.seconds += w.counts[i].seconds
 	}
 	return all
 }
 
-// forget drops what is older than the span; the newest stays however long it is.
-func (w *Window) forget() {
+// forget drops what is older than the span; the newest stays however long it is. It
+// returns the sum of what is left.
+func (w *Window) forget() interval {
 	all, drop := w.sum(), 0
 	for drop < len(w.counts)-1 && all.seconds-w.counts[drop].seconds >= windowSpan.Seconds() {
+		all.requests -= w.counts[drop].requests
 		all.seconds -= w.counts[drop].seconds
 		drop++
 	}
 	w.counts = slices.Delete(w.counts, 0, drop)
+	return all
 }
 
 // change returns the index of the first interval after the latest change, 0 if
-// there was none.
-func (w *Window) change() int {
-	all := w.sum()
-	mean := float64(all.requests) / all.seconds
-	var after interval
+// there was none. all is the sum of all intervals.
+//
+// With a requests in x seconds after a moment and b in y before it, and m the mean of
+// the whole, there was a change then if
+//
+//	|a/x - b/y| > sigmas * sqrt((m + noise) * (1/x + 1/y))
+//
+// which, squared and multiplied by (xy)^2, is what is computed: counts are looked at
+// ten times a second for each function, and roots and quotients would take most of that.
+func (w *Window) change(all interval) int {
+	bound := windowSigmas * windowSigmas * (all.rate() + windowNoise) * all.seconds
+	a, x := uint64(0), 0.0
 	for i := len(w.counts) - 1; i >= 1; i-- {
-		after.requests += w.counts[i].requests
-		after.seconds += w.counts[i].seconds
-		before := interval{all.requests - after.requests, all.seconds - after.seconds}
-		difference := float64(after.requests)/after.seconds - float64(before.requests)/before.seconds
-		variance := (mean + windowNoise) * (1/after.seconds + 1/before.seconds)
-		if math.Abs(difference) > windowSigmas*math.Sqrt(variance) {
+		a += w.counts[i].requests
+		x += w.counts[i].seconds
+		y := all.seconds - x
+		difference := float64(a)*y - float64(all.requests-a)*x
+		if difference*difference > bound*x*y {
 			return i
 		}
 	}

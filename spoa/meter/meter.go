@@ -1,6 +1,8 @@
 package meter
 
 import (
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +20,11 @@ type Meter struct {
 	notFound atomic.Uint64
 	open     atomic.Uint64
 
+	reporting sync.Mutex // one report at a time; taken before mu
+
 	mu        sync.RWMutex
 	functions map[string]*Row
+	sorted    []*Row // by name
 	size      int    // rows and the counters of peers in them
 	forgotten Totals // what was counted by rows that are no more
 }
@@ -27,11 +32,46 @@ type Meter struct {
 // Row holds the counters of one function.
 type Row struct {
 	meter *Meter
+	name  string
 	// Of user requests, by outcome.
 	Local, Forwarded, Limited, Full atomic.Uint64
 
-	in  map[string]*In // guarded by Meter.mu, like out
-	out map[string]*Out
+	in  counters[In] // guarded by Meter.mu, like out
+	out counters[Out]
+
+	reported reported // guarded by Meter.reporting
+}
+
+// counters are those of a function's peers, by id.
+type counters[C any] struct {
+	byPeer map[string]*C
+	list   []counter[C] // the same, which is quicker to go through
+}
+
+type counter[C any] struct {
+	peer  string
+	count *C
+}
+
+func newCounters[C any]() counters[C] { return counters[C]{byPeer: make(map[string]*C)} }
+
+func (c *counters[C]) add(peer string) *C {
+	n := new(C)
+	c.byPeer[peer] = n
+	c.list = append(c.list, counter[C]{peer, n})
+	return n
+}
+
+// keep drops the peers that are not wanted, having told of each.
+func (c *counters[C]) keep(wanted func(peer string) bool, drop func(*C)) {
+	c.list = slices.DeleteFunc(c.list, func(n counter[C]) bool {
+		if wanted(n.peer) {
+			return false
+		}
+		drop(n.count)
+		delete(c.byPeer, n.peer)
+		return true
+	})
 }
 
 // In counts what one peer sent for one function.
@@ -61,26 +101,32 @@ func (m *Meter) Row(function string) *Row {
 	defer m.mu.Unlock()
 	r := m.functions[function]
 	if r == nil {
-		r = &Row{meter: m, in: make(map[string]*In), out: make(map[string]*Out)}
+		r = &Row{meter: m, name: function, in: newCounters[In](), out: newCounters[Out]()}
 		m.functions[function] = r
+		i, _ := m.find(function)
+		m.sorted = slices.Insert(m.sorted, i, r)
 		m.size++
 	}
 	return r
 }
 
+// find returns where the row of that name is, or should be.
+func (m *Meter) find(function string) (int, bool) {
+	return slices.BinarySearchFunc(m.sorted, function, func(r *Row, name string) int { return strings.Compare(r.name, name) })
+}
+
 // In returns the counters of what a peer sends, the same ones each time.
 func (r *Row) In(peer string) *In {
 	r.meter.mu.RLock()
-	c := r.in[peer]
+	c := r.in.byPeer[peer]
 	r.meter.mu.RUnlock()
 	if c != nil {
 		return c
 	}
 	r.meter.mu.Lock()
 	defer r.meter.mu.Unlock()
-	if c = r.in[peer]; c == nil {
-		c = new(In)
-		r.in[peer] = c
+	if c = r.in.byPeer[peer]; c == nil {
+		c = r.in.add(peer)
 		r.meter.size++
 	}
 	return c
@@ -90,10 +136,9 @@ func (r *Row) In(peer string) *In {
 func (r *Row) Out(peer string) *Out {
 	r.meter.mu.Lock()
 	defer r.meter.mu.Unlock()
-	c := r.out[peer]
+	c := r.out.byPeer[peer]
 	if c == nil {
-		c = new(Out)
-		r.out[peer] = c
+		c = r.out.add(peer)
 		r.meter.size++
 	}
 	return c
@@ -110,29 +155,22 @@ func (m *Meter) Size() int {
 // functions do not want kept. What they counted stays part of the totals. A
 // function or peer that comes back later starts from 0.
 func (m *Meter) Forget(keepFunction func(name string) bool, keepPeer func(id string) bool) {
+	m.reporting.Lock()
+	defer m.reporting.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for name, r := range m.functions {
-		if !keepFunction(name) {
-			m.forgotten.addRow(r)
-			m.size -= 1 + len(r.in) + len(r.out)
-			delete(m.functions, name)
-			continue
+	m.sorted = slices.DeleteFunc(m.sorted, func(r *Row) bool {
+		if keepFunction(r.name) {
+			r.in.keep(keepPeer, func(c *In) { m.forgotten.addIn(c); m.size-- })
+			r.out.keep(keepPeer, func(*Out) { m.size-- })
+			r.reported = reported{}
+			return false
 		}
-		for id, c := range r.in {
-			if !keepPeer(id) {
-				m.forgotten.addIn(c)
-				m.size--
-				delete(r.in, id)
-			}
-		}
-		for id := range r.out {
-			if !keepPeer(id) {
-				m.size--
-				delete(r.out, id)
-			}
-		}
-	}
+		m.forgotten.addRow(r)
+		m.size -= 1 + len(r.in.list) + len(r.out.list)
+		delete(m.functions, r.name)
+		return true
+	})
 }
 
 // Totals are counts over all functions, monotonic since the start.
@@ -150,8 +188,8 @@ func (t *Totals) addRow(r *Row) {
 	t.User.Forwarded += u.Forwarded
 	t.User.Limited += u.Limited
 	t.User.Full += u.Full
-	for _, c := range r.in {
-		t.addIn(c)
+	for _, c := range r.in.list {
+		t.addIn(c.count)
 	}
 }
 
@@ -165,7 +203,7 @@ func (m *Meter) Totals() Totals {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	t := m.forgotten
-	for _, r := range m.functions {
+	for _, r := range m.sorted {
 		t.addRow(r)
 	}
 	t.NotFound = m.notFound.Load()

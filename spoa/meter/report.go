@@ -2,8 +2,6 @@
 package meter
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/spoa/token"
@@ -62,24 +60,26 @@ type Peer struct {
 	Limited uint64 `json:"limited"` // 429: over the rate admitted from it
 }
 
-// Report returns all counts as of now, functions in the order of their names.
+// Report returns all counts as of now, functions in the order of their names. Nobody
+// may change its maps: later reports share those in which nothing has changed.
 // It leaves out the peers that nothing was counted for; TableVersion and
 // TableFresh are for the caller to fill in.
 func (m *Meter) Report(now time.Time) Report {
+	m.reporting.Lock()
+	defer m.reporting.Unlock()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	rep := Report{
 		StartMillis:  m.start.UnixMilli(),
 		NowMillis:    now.UnixMilli(),
 		UptimeMicros: now.Sub(m.start).Microseconds(),
-		Functions:    make([]Function, 0, len(m.functions)),
+		Functions:    make([]Function, len(m.sorted)),
 		Denied:       make(map[string]uint64),
 		NotFound:     m.notFound.Load(),
 	}
-	for name, r := range m.functions {
-		rep.Functions = append(rep.Functions, r.report(name))
+	for i, r := range m.sorted {
+		rep.Functions[i] = r.report()
 	}
-	slices.SortFunc(rep.Functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
 	for reason := range m.denied {
 		if n := m.denied[reason].Load(); n > 0 {
 			rep.Denied[token.Reason(reason).String()] = n
@@ -88,23 +88,48 @@ func (m *Meter) Report(now time.Time) Report {
 	return rep
 }
 
-func (r *Row) report(name string) Function {
-	f := Function{Name: name, User: r.user()}
-	for id, c := range r.in {
-		if p := (Peer{Local: c.Local.Load(), Limited: c.Limited.Load()}); p != (Peer{}) {
-			if f.In == nil {
-				f.In = make(map[string]Peer)
+// reported is what the last report said of a row's peers. It is said again as long as
+// the sums of what was counted are the same: counts only grow.
+type reported struct {
+	in     map[string]Peer
+	out    map[string]uint64
+	inSum  uint64
+	outSum uint64
+}
+
+func (r *Row) report() Function {
+	before := &r.reported
+	if sum := r.inSum(); sum != before.inSum {
+		before.inSum, before.in = 0, make(map[string]Peer, len(before.in))
+		for _, c := range r.in.list {
+			if p := (Peer{Local: c.count.Local.Load(), Limited: c.count.Limited.Load()}); p != (Peer{}) {
+				before.in[c.peer] = p
+				before.inSum += p.Local + p.Limited
 			}
-			f.In[id] = p
 		}
 	}
-	for id, c := range r.out {
-		if n := c.Forwarded.Load(); n > 0 {
-			if f.Out == nil {
-				f.Out = make(map[string]uint64)
+	if sum := r.outSum(); sum != before.outSum {
+		before.outSum, before.out = 0, make(map[string]uint64, len(before.out))
+		for _, c := range r.out.list {
+			if n := c.count.Forwarded.Load(); n > 0 {
+				before.out[c.peer] = n
+				before.outSum += n
 			}
-			f.Out[id] = n
 		}
 	}
-	return f
+	return Function{Name: r.name, User: r.user(), In: before.in, Out: before.out}
+}
+
+func (r *Row) inSum() (sum uint64) {
+	for _, c := range r.in.list {
+		sum += c.count.Local.Load() + c.count.Limited.Load()
+	}
+	return sum
+}
+
+func (r *Row) outSum() (sum uint64) {
+	for _, c := range r.out.list {
+		sum += c.count.Forwarded.Load()
+	}
+	return sum
 }
