@@ -1,10 +1,13 @@
 package core
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/strategy"
 )
 
 // Standing is why calls of a function deployed here are better served by peers that
@@ -57,18 +60,19 @@ func (c *Core) judgeFunctions(now time.Time) {
 }
 
 // noteStandings logs what has become of functions since the last time, and has a plan
-// made.
+// made. It is called at each look at the meter, and mostly there is nothing to note.
 func (c *Core) noteStandings(now time.Time) {
-	standings := make(map[string]Standing)
+	changed, notReady := false, 0
 	for i := range c.gateway.functions {
 		f := &c.gateway.functions[i]
-		is, was := c.standing(now, f), c.standings[f.Name]
+		is, was := c.standing(now, f), cmp.Or(c.standings[f.Name], Ready)
 		if is != Ready {
-			standings[f.Name] = is
+			notReady++
 		}
-		if is == was || is == Ready && was == "" {
+		if is == was {
 			continue
 		}
+		changed = true
 		switch is {
 		case Idle:
 			c.log(Info, "no replica of the function is ready: peers that have it come first", Field{"function", f.Name})
@@ -81,15 +85,32 @@ func (c *Core) noteStandings(now time.Time) {
 		}
 		c.soon(now)
 	}
-	c.standings = standings
-}
-
-// tryAgain lets a few calls of functions that have failed be served here.
-func (c *Core) tryAgain() {
-	for i := range c.plan.Functions {
-		f := &c.plan.Functions[i]
-		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
-			f.Local.Share = trialShare
+	if !changed && notReady == len(c.standings) {
+		return
+	}
+	c.standings = make(map[string]Standing, notReady) // a new one: View shows the other
+	for i := range c.gateway.functions {
+		f := &c.gateway.functions[i]
+		if is := c.standing(now, f); is != Ready {
+			c.standings[f.Name] = is
 		}
 	}
+}
+
+// tryAgain returns the plan with a few calls of functions that have failed served
+// here.
+func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
+	if len(c.standings) == 0 {
+		return plan
+	}
+	plan.Functions = slices.Clone(plan.Functions)
+	for i := range plan.Functions {
+		f := &plan.Functions[i]
+		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
+			local := *f.Local
+			local.Share = trialShare
+			f.Local = &local
+		}
+	}
+	return plan
 }

@@ -145,12 +145,14 @@ type Core struct {
 	answers    map[string]estimate.Answers
 	ofGateway  estimate.Answers
 
+	planner     *strategy.Planner
 	plan        strategy.Plan
+	since       []time.Time          // by the plan's functions: from when on nothing was expected of peers yet
 	observed    strategy.Observation // that the plan is of
 	judgements  uint64               // of trust, by then
 	changed     bool                 // peers or servers, since then
-	membersNew  bool                 // since followMembers
-	planned     time.Time            // when that was, or the expectations of it were noted
+	membersNew  bool                 // somebody came, left or moved, since followMembers
+	offersNew   []string             // members that offer something else, since then
 	announcer   announcer
 	publishErr  error    // of the last announcement
 	unannounced []string // functions that not all members are told of
@@ -165,11 +167,12 @@ type Core struct {
 func New(o Options, now time.Time) *Core {
 	o.Limits = o.Limits.orDefaults()
 	c := &Core{
-		o: o, tick: TickOf(o.Period), start: now, ran: now, planned: now,
+		o: o, tick: TickOf(o.Period), start: now, ran: now,
 		tickAt: now, periodAt: now.Add(o.Period), planAt: now.Add(settle(o.Period)), speakAt: now.Add(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
+		planner: strategy.NewPlanner(o.Strategy),
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
 		health: make(map[string]*estimate.Health),
 	}
@@ -300,16 +303,40 @@ func (c *Core) endPeriod(now time.Time) {
 	}
 }
 
-// expect notes what peers had to send by the plan that has been in use.
+// expect notes what peers had to send by the plan that is in use.
 func (c *Core) expect(now time.Time) {
-	seconds := now.Sub(c.planned).Seconds()
 	for i := range c.plan.Functions {
-		f := &c.plan.Functions[i]
-		for _, in := range f.In {
-			c.trust.Expect(in.Peer, f.Name, in.Weight*seconds)
+		c.expectOf(i, now)
+		c.since[i] = now
+	}
+}
+
+// expectOf is expect of one function.
+func (c *Core) expectOf(i int, now time.Time) {
+	f, seconds := &c.plan.Functions[i], now.Sub(c.since[i]).Seconds()
+	for _, in := range f.In {
+		c.trust.Expect(in.Peer, f.Name, in.Weight*seconds)
+	}
+}
+
+// follow goes by another plan from now on.
+func (c *Core) follow(now time.Time, plan strategy.Plan) {
+	since, before := make([]time.Time, len(plan.Functions)), 0
+	for i := range plan.Functions {
+		f := &plan.Functions[i]
+		since[i] = now
+		for ; before < len(c.plan.Functions) && c.plan.Functions[before].Name <= f.Name; before++ {
+			if f.Same(&c.plan.Functions[before]) {
+				since[i] = c.since[before]
+			} else {
+				c.expectOf(before, now)
+			}
 		}
 	}
-	c.planned = now
+	for ; before < len(c.plan.Functions); before++ {
+		c.expectOf(before, now)
+	}
+	c.plan, c.since = plan, since
 }
 
 // awake notes that this process runs.

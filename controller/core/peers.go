@@ -47,27 +47,45 @@ func (c *Core) onHeard(now time.Time, e Heard) {
 	if !e.Announcement.Leaving && timely {
 		c.clocks.Read(now, e.From, e.Announcement.SentAtMillis)
 	}
-	c.membersNew = c.membersNew || changed
-	switch {
-	case !changed:
-	case c.matters(&e):
+	switch changed {
+	case membership.Standing:
+		c.membersNew = true
 		c.soon(now)
-	default:
-		c.changed = true // enough for the plan at the end of the period
+	case membership.Offers:
+		c.onOffers(now, &e)
 	}
 }
 
-// matters reports whether what a member announces is noticeably other than what it
-// was when the last plan was made.
-func (c *Core) matters(e *Heard) bool {
+// onOffers takes in that a member offers something else: a plan is made soon if that
+// is noticeably other than what it was when the last plan was made, or else at the end
+// of the period.
+func (c *Core) onOffers(now time.Time, e *Heard) {
 	i, known := find(c.alive, e.From)
-	if !known || e.Announcement.Leaving {
-		return true
-	}
-	m := &c.alive[i]
 	_, leaving := c.leaving[e.From]
-	return leaving || m.Strategy != e.Announcement.Strategy || m.HTTP.String() != e.Announcement.HTTP ||
-		c.announcer.significant(m.Offers, e.Announcement.Offers)
+	if known && !leaving {
+		if !slices.Contains(c.offersNew, e.From) {
+			c.offersNew = append(c.offersNew, e.From)
+		}
+		if !c.announcer.significant(c.alive[i].Offers, e.Announcement.Offers) {
+			c.changed = true
+			return
+		}
+	} else {
+		c.membersNew = true
+	}
+	c.soon(now)
+}
+
+// followOffers takes in what members offer now.
+func (c *Core) followOffers() {
+	for _, id := range c.offersNew {
+		if m, alive := c.o.Members.Get(id); alive {
+			if i, known := find(c.alive, id); known {
+				c.alive[i] = m
+			}
+		}
+	}
+	c.offersNew = c.offersNew[:0]
 }
 
 // expire lets go of members that fell silent and reports whether there were any.
@@ -89,6 +107,7 @@ func (c *Core) endLeaving(now time.Time) bool {
 
 // followMembers takes in who is there now and says who came and who went.
 func (c *Core) followMembers(now time.Time) {
+	c.membersNew, c.offersNew = false, c.offersNew[:0]
 	before := c.alive
 	c.alive = c.o.Members.Alive()
 	for _, m := range c.alive {

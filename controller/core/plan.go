@@ -1,7 +1,6 @@
 package core
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -60,13 +59,12 @@ func (c *Core) drifted() bool {
 func (c *Core) replan(now time.Time) {
 	c.planSoon, c.planAt, c.changed, c.judgements = false, time.Time{}, false, c.trust.Judgements()
 	if c.membersNew {
-		c.membersNew = false
 		c.followMembers(now)
+	} else {
+		c.followOffers()
 	}
-	c.expect(now)
 	c.observed = strategy.Observation{Self: c.o.Self, Functions: c.functions(), Peers: c.peers()}
-	c.plan = c.o.Strategy.Plan(c.observed)
-	c.tryAgain()
+	c.follow(now, c.tryAgain(c.planner.Plan(c.observed)))
 	c.fx.Planned = true
 	settled := c.settled(now)
 	switch earliest := c.start.Add(settle(c.o.Period)); {
@@ -94,27 +92,37 @@ func (c *Core) settled(now time.Time) bool {
 
 // functions are those that are deployed here or asked for here, sorted by name.
 func (c *Core) functions() []strategy.Function {
-	demand := c.demand()
-	functions := make([]strategy.Function, 0, len(demand)+len(c.local()))
-	for _, f := range c.local() {
-		functions = append(functions, strategy.Function{
-			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(demand[f.Name]), TimeoutMillis: f.TimeoutMillis,
+	local, demand := c.local(), c.demand()
+	functions := make([]strategy.Function, len(local), len(local)+len(demand))
+	asked := 0
+	for i := range local {
+		f := &local[i]
+		rate, is := demand[f.Name]
+		if is {
+			asked++
+		}
+		functions[i] = strategy.Function{
+			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(rate), TimeoutMillis: f.TimeoutMillis,
 			Backup: c.standings[f.Name] != "",
-		})
-		delete(demand, f.Name)
+		}
+	}
+	if asked == len(demand) {
+		return functions
 	}
 	for name, rate := range demand {
-		functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: round(rate)})
+		if _, here := slices.BinarySearchFunc(local, name, func(f Function, name string) int { return strings.Compare(f.Name, name) }); !here {
+			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: round(rate)})
+		}
 	}
 	slices.SortFunc(functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
 	return functions
 }
 
 // demand is what the strategy wants to know of what users ask for, requests/s by
-// function. A node that starts goes by what it has seen so far.
+// function; not to be changed. A node that starts goes by what it has seen so far.
 func (c *Core) demand() map[string]float64 {
 	if c.o.Strategy.Demand() != strategy.DemandOfPeriod || !c.rates.Whole() {
-		return maps.Clone(c.rates.Smooth())
+		return c.rates.Smooth()
 	}
 	last := c.rates.Last()
 	demand := make(map[string]float64, len(last))
@@ -130,18 +138,26 @@ func (c *Core) peers() []strategy.Peer {
 	for i := range c.alive {
 		m := &c.alive[i]
 		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID)}
-		for i := range p.Offers {
-			o := &p.Offers[i]
-			if unused := c.trust.Unused(m.ID, o.Name); unused > 0 {
-				if p.Unused == nil {
-					p.Unused = make(map[string]float64)
-				}
-				p.Unused[o.Name] = unused
-			}
+		if c.trust.AnyUnused() {
+			p.Unused = c.unused(&p)
 		}
 		peers = append(peers, p)
 	}
 	return peers
+}
+
+// unused is how far the peer's surplus is disbelieved, by function.
+func (c *Core) unused(p *strategy.Peer) (unused map[string]float64) {
+	for i := range p.Offers {
+		name := p.Offers[i].Name
+		if part := c.trust.Unused(p.ID, name); part > 0 {
+			if unused == nil {
+				unused = make(map[string]float64)
+			}
+			unused[name] = part
+		}
+	}
+	return unused
 }
 
 // offers returns what a peer offers this node: while HAProxy cannot reach it,

@@ -67,10 +67,11 @@ type Member struct {
 // record is all that is kept of one node.
 type record struct {
 	Member
-	track    Track
-	alive    bool
-	verified time.Time // when HTTP was last checked against a connection
-	gone     time.Time // since when it is not alive
+	track     Track
+	alive     bool
+	announced string    // HTTP, as it was announced
+	verified  time.Time // when HTTP was last checked against a connection
+	gone      time.Time // since when it is not alive
 }
 
 // Options is what a node wants of its members.
@@ -127,10 +128,18 @@ type Via struct {
 	Direct bool
 }
 
-// Apply takes in an announcement that from has signed. changed tells that something
-// other than the time changed: a member came, left, moved, or offers something
-// else. An error is always a *RefusedError, and then nothing has changed.
-func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via) (changed bool, err error) {
+// Change is what an announcement has changed.
+type Change int
+
+const (
+	Nothing  Change = iota // but the time
+	Offers                 // what a member offers, and nothing else
+	Standing               // a member came, left, moved, or goes by another strategy
+)
+
+// Apply takes in an announcement that from has signed. An error is always a
+// *RefusedError, and then nothing has changed.
+func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via) (Change, error) {
 	r := m.records[from]
 	if r != nil {
 		m.expire(now, r)
@@ -139,27 +148,33 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via
 		r = &record{Member: Member{ID: from}}
 	}
 	if refusal := m.check(now, from, a, r, via); refusal != nil {
-		return false, m.refuse(now, from, refusal)
+		return Nothing, m.refuse(now, from, refusal)
 	}
 	if a.Leaving {
 		return m.leave(now, a, r), nil
 	}
 	http, verified, refusal := m.checkAddress(now, a, r, via.RemoteIPs)
 	if refusal != nil {
-		return false, m.refuse(now, from, refusal)
+		return Nothing, m.refuse(now, from, refusal)
 	}
-	if !r.alive {
+	changed := Nothing
+	switch {
+	case !r.alive:
 		if refusal := m.admit(now, r, a, via); refusal != nil {
-			return false, m.refuse(now, from, refusal)
+			return Nothing, m.refuse(now, from, refusal)
 		}
-		changed = true
+		changed = Standing
+	case r.HTTP != http || r.Strategy != a.Strategy:
+		changed = Standing
+	case !slices.Equal(r.Offers, a.Offers):
+		changed = Offers
 	}
-	changed = changed || r.HTTP != http || r.Strategy != a.Strategy || !slices.Equal(r.Offers, a.Offers)
 	r.track.Take(now, a)
 	if a.V > 1 { // the form of version 1, which comes beside it, has no names
 		r.Name = a.Name
 	}
-	r.HTTP, r.Strategy, r.Version, r.Offers, r.Period = http, a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
+	r.HTTP, r.announced = http, a.HTTP
+	r.Strategy, r.Version, r.Offers, r.Period = a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
 	r.LastSeen, r.verified = now, verified
 	m.due(r.track.due())
 	m.log.Forget(from)
@@ -186,6 +201,14 @@ func (m *Members) Next() time.Time { return m.next }
 // Alive returns the members that are alive, sorted by id.
 func (m *Members) Alive() []Member {
 	return m.list(func(r *record) bool { return r.alive })
+}
+
+// Get returns the member of that id, if it is alive.
+func (m *Members) Get(id string) (member Member, alive bool) {
+	if r := m.records[id]; r != nil && r.alive {
+		return r.Member, true
+	}
+	return Member{}, false
 }
 
 // NameOf returns what a node calls itself, "" for no name and who is not known.
@@ -227,9 +250,11 @@ func (m *Members) check(now time.Time, from string, a wire.Announcement, r *reco
 func (m *Members) checkAddress(now time.Time, a wire.Announcement, r *record, remoteIPs []netip.Addr) (
 	netip.AddrPort, time.Time, *RefusedError,
 ) {
-	http, err := wire.ParseHTTP(a.HTTP)
-	if err != nil {
-		return http, now, &RefusedError{ReasonAddress, err.Error()}
+	http, err := r.HTTP, error(nil)
+	if a.HTTP != r.announced || !http.IsValid() { // mostly it is what it was
+		if http, err = wire.ParseHTTP(a.HTTP); err != nil {
+			return http, now, &RefusedError{ReasonAddress, err.Error()}
+		}
 	}
 	err = CheckAddress(http, remoteIPs, m.o.Allowed)
 	switch {
@@ -267,8 +292,10 @@ func (m *Members) admit(now time.Time, r *record, a wire.Announcement, via Via) 
 
 // leave takes a node's word that it stops. An unknown node's farewell is
 // remembered too, so that an announcement it overtook does not revive it.
-func (m *Members) leave(now time.Time, a wire.Announcement, r *record) (changed bool) {
-	changed = r.alive
+func (m *Members) leave(now time.Time, a wire.Announcement, r *record) (changed Change) {
+	if r.alive {
+		changed = Standing
+	}
 	m.records[r.ID] = r
 	m.bury(now, r)
 	r.track.Take(now, a)

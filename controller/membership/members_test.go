@@ -53,7 +53,7 @@ func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, via Via
 		got = refused.Reason
 	case err != nil:
 		t.Fatalf("not a RefusedError: %v", err)
-	case changed:
+	case changed != Nothing:
 		got = "changed"
 	}
 	if got != want {

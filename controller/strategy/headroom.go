@@ -65,23 +65,23 @@ func (headroom) Name() string { return "headroom" }
 
 func (headroom) Demand() Demand { return DemandChanging }
 
-func (headroom) Plan(o Observation) Plan {
-	return planFill(o, true)
-}
+func (h headroom) Plan(o Observation) Plan { return plan(o, h.rule(o.Peers)) }
 
-// planFill plans by the fill. Elastic plans go on where it ends.
-func planFill(o Observation, elastic bool) Plan {
-	return plan(o, func(v *view) (FunctionPlan, Offer) {
+func (headroom) rule(alive []Peer) rule { return fillRule(alive, true) }
+
+// fillRule plans by the fill. Elastic plans go on where it ends.
+func fillRule(alive []Peer, elastic bool) rule {
+	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
 		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer(v.evenLimit())
 		if v.bounded() {
-			fp.In = f.in(v, o.Peers, elastic)
+			fp.In = f.in(v, alive, elastic)
 		}
-		if f.ownSpare > 0 && v.distrustful(o.Peers) {
+		if f.ownSpare > 0 && v.distrustful(alive) {
 			offer.Demand = min(limit.MaxRate, max(noDemand, f.believed))
 		}
 		return fp, offer
-	})
+	}
 }
 
 // distrustful reports whether this node disbelieves anybody's surplus. It goes on

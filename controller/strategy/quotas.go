@@ -9,4 +9,6 @@ func (quotas) Name() string { return "quotas" }
 
 func (quotas) Demand() Demand { return DemandNow }
 
-func (quotas) Plan(o Observation) Plan { return planFill(o, false) }
+func (q quotas) Plan(o Observation) Plan { return plan(o, q.rule(o.Peers)) }
+
+func (quotas) rule(alive []Peer) rule { return fillRule(alive, false) }

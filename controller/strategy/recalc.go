@@ -11,10 +11,12 @@ func (recalc) Name() string { return "recalc" }
 
 func (recalc) Demand() Demand { return DemandOfPeriod }
 
-func (recalc) Plan(o Observation) Plan {
-	return plan(o, func(v *view) (FunctionPlan, Offer) {
+func (r recalc) Plan(o Observation) Plan { return plan(o, r.rule(o.Peers)) }
+
+func (recalc) rule(alive []Peer) rule {
+	return func(v *view) (FunctionPlan, Offer) {
 		limit := v.evenLimit()
-		fp := FunctionPlan{Local: v.local(1), In: admitAll(o.Peers, limit), Out: v.evenly(0, 0)}
+		fp := FunctionPlan{Local: v.local(1), In: admitAll(alive, limit), Out: v.evenly(0, 0)}
 		if v.overloaded() {
 			fp.Out = nil
 			for _, p := range v.peers {
@@ -24,7 +26,7 @@ func (recalc) Plan(o Observation) Plan {
 			}
 		}
 		return fp, v.offer(limit)
-	})
+	}
 }
 
 // overloaded reports whether the users ask for all that this node can serve; a

@@ -15,8 +15,10 @@ func (static) Name() string { return "static" }
 
 func (static) Demand() Demand { return DemandNow }
 
-func (static) Plan(o Observation) Plan {
-	return blind(o, func(peers int) float64 { return staticShare })
+func (s static) Plan(o Observation) Plan { return plan(o, s.rule(o.Peers)) }
+
+func (static) rule(alive []Peer) rule {
+	return blind(alive, func(peers int) float64 { return staticShare })
 }
 
 // random sends each request to any node having the function, all with the same
@@ -27,14 +29,16 @@ func (random) Name() string { return "random" }
 
 func (random) Demand() Demand { return DemandNow }
 
-func (random) Plan(o Observation) Plan {
-	return blind(o, func(peers int) float64 { return 1 / float64(peers+1) })
+func (r random) Plan(o Observation) Plan { return plan(o, r.rule(o.Peers)) }
+
+func (random) rule(alive []Peer) rule {
+	return blind(alive, func(peers int) float64 { return 1 / float64(peers+1) })
 }
 
 // blind serves share(peers having the function) here and spreads the rest
 // evenly; alone it serves everything.
-func blind(o Observation, share func(peers int) float64) Plan {
-	return plan(o, func(v *view) (FunctionPlan, Offer) {
+func blind(alive []Peer, share func(peers int) float64) rule {
+	return func(v *view) (FunctionPlan, Offer) {
 		here := 1.0
 		if n := v.having(); n > 0 {
 			here = share(n)
@@ -42,9 +46,9 @@ func blind(o Observation, share func(peers int) float64) Plan {
 		return FunctionPlan{
 			Local: v.local(here),
 			Out:   v.evenly(1, Unlimited),
-			In:    v.admitToCapacity(o.Peers),
+			In:    v.admitToCapacity(alive),
 		}, v.offer(v.evenLimit())
-	})
+	}
 }
 
 // allLocal never forwards; it still serves peers within its capacity.
@@ -54,10 +58,12 @@ func (allLocal) Name() string { return "alllocal" }
 
 func (allLocal) Demand() Demand { return DemandNow }
 
-func (allLocal) Plan(o Observation) Plan {
-	return plan(o, func(v *view) (FunctionPlan, Offer) {
-		return FunctionPlan{Local: v.local(1), In: v.admitToCapacity(o.Peers)}, v.offer(v.evenLimit())
-	})
+func (a allLocal) Plan(o Observation) Plan { return plan(o, a.rule(o.Peers)) }
+
+func (allLocal) rule(alive []Peer) rule {
+	return func(v *view) (FunctionPlan, Offer) {
+		return FunctionPlan{Local: v.local(1), In: v.admitToCapacity(alive)}, v.offer(v.evenLimit())
+	}
 }
 
 // admitToCapacity lets every peer use the whole capacity; what they get

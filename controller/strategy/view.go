@@ -41,38 +41,71 @@ func views(o Observation) []view {
 		}
 		return v
 	}
-	for _, f := range o.Functions {
-		f.UserRate = clamp(f.UserRate)
-		if f.Capacity != Unlimited {
-			f.Capacity = clamp(f.Capacity)
-		}
-		get(f.Name).own = f
+	for i := range o.Functions {
+		get(o.Functions[i].Name).own = o.Functions[i].safe()
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]
-		for _, of := range p.Offers {
-			of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
-			if of.Absent {
-				of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
-			}
-			of.TimeoutMillis = min(max(0, of.TimeoutMillis), limit.MaxTimeoutMillis)
-			v := get(of.Name)
+		for j := range p.Offers {
+			v := get(p.Offers[j].Name)
 			if n := len(v.peers); n > 0 && v.peers[n-1].id == p.ID {
 				continue // named twice in one announcement: the first counts
 			}
-			v.peers = append(v.peers, peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name])), p.Down})
+			v.peers = append(v.peers, p.offer(j))
 		}
 	}
 	out := make([]view, 0, len(byName))
 	for _, v := range byName {
-		if v.own.Absent && !v.atPeers() {
-			continue // asked for somewhere, deployed nowhere
+		if !v.exists() {
+			continue
 		}
 		v.setBackups()
 		out = append(out, *v)
 	}
 	slices.SortFunc(out, func(a, b view) int { return strings.Compare(a.name, b.name) })
 	return out
+}
+
+// viewOf is the view of one function; peers is where to put those that offer it.
+func viewOf(o *Observation, name string, peers []peerOffer) view {
+	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: peers}
+	if i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name string) int { return strings.Compare(f.Name, name) }); known {
+		v.own = o.Functions[i].safe()
+	}
+	for i := range o.Peers {
+		p := &o.Peers[i]
+		if j, offered := slices.BinarySearchFunc(p.Offers, name, func(o Offer, name string) int { return strings.Compare(o.Name, name) }); offered {
+			v.peers = append(v.peers, p.offer(j))
+		}
+	}
+	if v.exists() {
+		v.setBackups()
+	}
+	return v
+}
+
+// exists reports whether anybody has the function. It may be asked for somewhere and
+// deployed nowhere.
+func (v *view) exists() bool { return !v.own.Absent || v.atPeers() }
+
+// safe is the function with numbers that can be calculated with.
+func (f Function) safe() Function {
+	f.UserRate = clamp(f.UserRate)
+	if f.Capacity != Unlimited {
+		f.Capacity = clamp(f.Capacity)
+	}
+	return f
+}
+
+// offer is one of the peer's, with numbers that can be calculated with.
+func (p *Peer) offer(i int) peerOffer {
+	of := p.Offers[i]
+	of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
+	if of.Absent {
+		of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
+	}
+	of.TimeoutMillis = min(max(0, of.TimeoutMillis), limit.MaxTimeoutMillis)
+	return peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name])), p.Down}
 }
 
 // setBackups sees to it that backups are used only while nobody else has the
@@ -201,22 +234,14 @@ func admitAll(peers []Peer, rate float64) []Flow {
 	return in
 }
 
-// plan runs a per-function rule over the whole observation. Functions that are
-// only at peers are planned but announced only if this node's users ask for them.
-func plan(o Observation, rule func(v *view) (FunctionPlan, Offer)) Plan {
+// plan runs a per-function rule over the whole observation.
+func plan(o Observation, rule rule) Plan {
 	vs := views(o)
-	p := Plan{Functions: make([]FunctionPlan, 0, len(vs)), Offers: make([]Offer, 0, len(o.Functions))}
+	parts := make([]part, len(vs))
 	for i := range vs {
-		fp, offer := rule(&vs[i])
-		fp.Name = vs[i].name
-		if fp.Local != nil || len(fp.Out) > 0 {
-			p.Functions = append(p.Functions, fp)
-		}
-		if !offer.Absent || offer.UserRate > 0 {
-			p.Offers = append(p.Offers, offer)
-		}
+		parts[i] = vs[i].part(rule)
 	}
-	return p
+	return planOf(parts)
 }
 
 func clamp(x float64) float64 {

@@ -1,0 +1,176 @@
+package strategy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// rule plans one function.
+type rule func(v *view) (FunctionPlan, Offer)
+
+// perFunction is a strategy whose plan for a function depends on nothing but what the
+// observation says of that function, and on who is alive. Planner makes such a plan
+// anew only where something has changed.
+type perFunction interface{ rule(alive []Peer) rule }
+
+// Planner makes the plans of one node, one after the other. They are what the
+// strategy's Plan says, but what has not changed since the last plan is not planned
+// again: it shares its flows with that plan, which is how one sees that it is the same
+// (FunctionPlan.Same). It is owned by one goroutine.
+type Planner struct {
+	strategy Strategy
+	observed *Observation // that the last plan is of; nil: none yet
+	parts    []part       // of the last plan, by name
+	last     Plan
+	peers    []peerOffer // of the function that is planned
+}
+
+// part is what a plan says of one function.
+type part struct {
+	plan  FunctionPlan
+	offer Offer
+}
+
+// NewPlanner returns a planner that goes by the strategy.
+func NewPlanner(s Strategy) *Planner { return &Planner{strategy: s} }
+
+// Plan plans. Neither the observation nor the plan may be changed any more.
+func (p *Planner) Plan(o Observation) Plan {
+	each, ok := p.strategy.(perFunction)
+	if !ok {
+		return p.strategy.Plan(o)
+	}
+	rule := each.rule(o.Peers)
+	names, all := p.changes(&o)
+	p.observed = &o
+	switch {
+	case all:
+		p.parts = p.parts[:0]
+		for _, v := range views(o) {
+			p.parts = append(p.parts, v.part(rule))
+		}
+	case len(names) == 0:
+		return p.last
+	default:
+		for _, name := range names {
+			p.replace(&o, name, rule)
+		}
+	}
+	p.last = planOf(p.parts)
+	return p.last
+}
+
+// changes names the functions of which the observation says something else than the
+// last one, sorted, or reports that all have to be planned.
+func (p *Planner) changes(o *Observation) (names []string, all bool) {
+	before := p.observed
+	if before == nil || before.Self != o.Self ||
+		!slices.EqualFunc(before.Peers, o.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
+		return nil, true
+	}
+	names = appendChanges(names, before.Functions, o.Functions, func(f *Function) string { return f.Name })
+	for i := range o.Peers {
+		b, n := &before.Peers[i], &o.Peers[i]
+		offers := b.Offers
+		if b.Down != n.Down || b.Distrust != n.Distrust || !maps.Equal(b.Unused, n.Unused) {
+			names = appendChanges(names, nil, b.Offers, offerName)
+			offers = nil
+			names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(b.Unused)), maps.Keys(n.Unused))
+		}
+		names = appendChanges(names, offers, n.Offers, offerName)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), false
+}
+
+func offerName(o *Offer) string { return o.Name }
+
+// appendChanges appends the names of all that are in one of two sorted lists only, or
+// not the same in both.
+func appendChanges[T comparable](names []string, before, now []T, name func(*T) string) []string {
+	if sameSlice(before, now) {
+		return names
+	}
+	for len(before) > 0 && len(now) > 0 {
+		b, n := name(&before[0]), name(&now[0])
+		switch {
+		case b < n:
+			names, before = append(names, b), before[1:]
+		case b > n:
+			names, now = append(names, n), now[1:]
+		default:
+			if before[0] != now[0] {
+				names = append(names, n)
+			}
+			before, now = before[1:], now[1:]
+		}
+	}
+	for i := range before {
+		names = append(names, name(&before[i]))
+	}
+	for i := range now {
+		names = append(names, name(&now[i]))
+	}
+	return names
+}
+
+// replace plans one function anew.
+func (p *Planner) replace(o *Observation, name string, rule rule) {
+	i, known := slices.BinarySearchFunc(p.parts, name, func(p part, name string) int { return strings.Compare(p.plan.Name, name) })
+	v := viewOf(o, name, p.peers[:0])
+	p.peers = v.peers
+	switch {
+	case !v.exists() && known:
+		p.parts = slices.Delete(p.parts, i, i+1)
+	case !v.exists():
+	case known:
+		now := v.part(rule)
+		if before := &p.parts[i].plan; before.equal(&now.plan) {
+			now.plan = *before
+		}
+		p.parts[i] = now
+	default:
+		p.parts = slices.Insert(p.parts, i, v.part(rule))
+	}
+}
+
+// part plans the function that is viewed.
+func (v *view) part(rule rule) part {
+	fp, offer := rule(v)
+	fp.Name = v.name
+	return part{fp, offer}
+}
+
+// planOf puts a plan together. Functions that are only at peers are planned but
+// announced only if this node's users ask for them.
+func planOf(parts []part) Plan {
+	p := Plan{Functions: make([]FunctionPlan, 0, len(parts)), Offers: make([]Offer, 0, len(parts))}
+	for i := range parts {
+		fp, offer := &parts[i].plan, &parts[i].offer
+		if fp.Local != nil || len(fp.Out) > 0 {
+			p.Functions = append(p.Functions, *fp)
+		}
+		if !offer.Absent || offer.UserRate > 0 {
+			p.Offers = append(p.Offers, *offer)
+		}
+	}
+	return p
+}
+
+// Same reports whether the plan of a function was taken over from an earlier plan of
+// the same planner's as it was. It is quick, and may be false for plans that are equal.
+func (p *FunctionPlan) Same(other *FunctionPlan) bool {
+	return p.Name == other.Name && p.Local == other.Local && p.Elastic == other.Elastic &&
+		sameSlice(p.Out, other.Out) && sameSlice(p.In, other.In)
+}
+
+func (p *FunctionPlan) equal(other *FunctionPlan) bool {
+	return (p.Local == nil) == (other.Local == nil) && (p.Local == nil || *p.Local == *other.Local) && p.Elastic == other.Elastic &&
+		slices.Equal(p.Out, other.Out) && slices.Equal(p.In, other.In)
+}
+
+// sameSlice reports whether both are the same part of the same array, or both empty.
+func sameSlice[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

@@ -1,0 +1,142 @@
+package strategy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestPlannerPlansTheSame: whatever changes from one observation to the next, a
+// planner's plans are those of its strategy.
+func TestPlannerPlansTheSame(t *testing.T) {
+	for _, s := range all() {
+		t.Run(s.Name(), func(t *testing.T) {
+			for seed := range uint64(40) {
+				r := rand.New(rand.NewPCG(seed, 3))
+				p, o := NewPlanner(s), Observation{Self: id(0)}
+				var before Plan
+				shared := 0
+				for step := range 60 {
+					o = changed(r, o)
+					got := p.Plan(o)
+					if want := s.Plan(o); !reflect.DeepEqual(want, got) {
+						t.Fatalf("seed %d, step %d (-the whole +the planner's):\n%s", seed, step, cmp.Diff(want, got))
+					}
+					for i := range got.Functions {
+						for j := range before.Functions {
+							if got.Functions[i].Same(&before.Functions[j]) {
+								shared++
+								if !reflect.DeepEqual(got.Functions[i], before.Functions[j]) {
+									t.Fatalf("seed %d, step %d: said to be the same: %+v and %+v", seed, step, got.Functions[i], before.Functions[j])
+								}
+							}
+						}
+					}
+					before = got
+				}
+				if shared == 0 {
+					t.Errorf("seed %d: everything was planned anew each time", seed)
+				}
+			}
+		})
+	}
+}
+
+// changed returns the observation with one or a few things changed.
+func changed(r *rand.Rand, o Observation) Observation {
+	names := []string{"a", "b", "c", "d", "e", "f"}
+	number := func() float64 { return []float64{0, 3, 10, 30, 1e6}[r.IntN(5)] }
+	o.Functions, o.Peers = slices.Clone(o.Functions), slices.Clone(o.Peers)
+	for range 1 + r.IntN(3) {
+		name := names[r.IntN(len(names))]
+		switch kind := r.IntN(12); {
+		case kind == 0 || len(o.Peers) == 0: // somebody comes or goes
+			peer := Peer{ID: fmt.Sprintf("peer-%d", r.IntN(8))}
+			i, there := slices.BinarySearchFunc(o.Peers, peer, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+			if there {
+				o.Peers = slices.Delete(o.Peers, i, i+1)
+			} else {
+				o.Peers = slices.Insert(o.Peers, i, peer)
+			}
+		case kind <= 3: // this node's users, or its functions
+			f := Function{Name: name, Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Backup: r.IntN(5) == 0}
+			if r.IntN(8) == 0 {
+				f.Capacity = Unlimited
+			}
+			o.Functions = put(r, o.Functions, f, func(f Function) string { return f.Name })
+		default:
+			p := &o.Peers[r.IntN(len(o.Peers))]
+			switch kind {
+			case 4:
+				p.Down = !p.Down
+			case 5:
+				p.Distrust = r.Float64()
+			case 6:
+				p.Unused = map[string]float64{name: r.Float64()}
+			case 7:
+				p.Unused = nil
+			default:
+				p.Offers = put(r, slices.Clone(p.Offers), Offer{
+					Name: name, Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Limit: number(), Backup: r.IntN(5) == 0,
+				}, func(o Offer) string { return o.Name })
+			}
+		}
+	}
+	return o
+}
+
+// put puts an element into a sorted list in place of that of the same name, or now and
+// then takes that out.
+func put[T any](r *rand.Rand, list []T, element T, name func(T) string) []T {
+	i, there := slices.BinarySearchFunc(list, element, func(a, b T) int { return strings.Compare(name(a), name(b)) })
+	switch {
+	case there && r.IntN(5) == 0:
+		return slices.Delete(list, i, i+1)
+	case there:
+		list[i] = element
+		return list
+	}
+	return slices.Insert(list, i, element)
+}
+
+// BenchmarkPlanner plans when one function's users have changed at one of many peers, and
+// as a whole.
+func BenchmarkPlanner(b *testing.B) {
+	for _, size := range [][2]int{{10, 8}, {10, 49}, {100, 30}, {1000, 100}} {
+		o := Observation{Self: id(0)}
+		for f := range size[0] {
+			o.Functions = append(o.Functions, Function{Name: fmt.Sprintf("f%04d", f), Capacity: 10, UserRate: float64(f % 20)})
+		}
+		for p := range size[1] {
+			var offers []Offer
+			for f := range size[0] {
+				offers = append(offers, Offer{Name: fmt.Sprintf("f%04d", f), Capacity: 10, UserRate: float64((f + p) % 20)})
+			}
+			o.Peers = append(o.Peers, Peer{ID: fmt.Sprintf("peer-%04d", p), Offers: offers})
+		}
+		name := fmt.Sprintf("functions=%d/peers=%d", size[0], size[1])
+		b.Run(name+"/whole", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				headroom{}.Plan(o)
+			}
+		})
+		b.Run(name+"/one", func(b *testing.B) {
+			b.ReportAllocs()
+			p := NewPlanner(headroom{})
+			p.Plan(o)
+			for i := 0; b.Loop(); i++ {
+				next := o
+				next.Functions = slices.Clone(o.Functions)
+				next.Functions[i%size[0]].UserRate += 1 + float64(i%7)
+				p.Plan(next)
+				o = next
+			}
+		})
+	}
+}
