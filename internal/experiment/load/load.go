@@ -1,4 +1,4 @@
-// Package load sends constant-rate load with vegeta's library.
+// Package load sends the requests of a load at their times with vegeta's library.
 package load
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
@@ -72,7 +73,7 @@ func Send(ctx context.Context, a Attack) (Sent, error) {
 		vegeta.Timeout(Timeout), vegeta.MaxWorkers(maxWorkers), vegeta.Redirects(vegeta.NoFollow),
 		vegeta.HTTP2(false), vegeta.Proxy(nil),
 	)
-	pace := pacer{interval: time.Duration(float64(time.Second) / a.Load.Rate), requests: uint64(a.Load.Requests())}
+	pace := newPacer(a.Load.Times())
 	results := attacker.Attack(vegeta.NewStaticTargeter(target(a)), pace, 0, "")
 	stop := context.AfterFunc(ctx, func() { attacker.Stop() })
 	defer stop()
@@ -82,7 +83,7 @@ func Send(ctx context.Context, a Attack) (Sent, error) {
 // collect drains the results even when they cannot be written any more.
 func collect(a Attack, pace pacer, results <-chan *vegeta.Result) (Sent, error) {
 	encode := vegeta.NewJSONEncoder(a.Results)
-	sent := Sent{Samples: make([]summary.Sample, 0, a.Load.Requests())}
+	sent := Sent{Samples: make([]summary.Sample, 0, len(pace.due))}
 	var failed error
 	for result := range results {
 		sample := summary.Sample{
@@ -90,7 +91,7 @@ func collect(a Attack, pace pacer, results <-chan *vegeta.Result) (Sent, error) 
 			Status: int(result.Code), Node: a.Node(result.Headers),
 		}
 		sent.Samples = append(sent.Samples, sample)
-		sent.Delay = max(sent.Delay, sample.At-a.Load.Start-pace.due(result.Seq))
+		sent.Delay = max(sent.Delay, sample.At-a.Load.Start-pace.due[result.Seq])
 		a.Observe(sample)
 		result.Body = nil
 		if err := encode(result); err != nil && failed == nil {
@@ -113,24 +114,30 @@ func target(a Attack) vegeta.Target {
 	return vegeta.Target{Method: l.Method, URL: url, Body: []byte(l.Body), Header: headers}
 }
 
-// pacer sends request k at k intervals after the start, so that every second
-// of a load has its full rate, and ends after the last request. (Vegeta's own
-// sends the first request one interval late.)
-type pacer struct {
-	interval time.Duration
-	requests uint64
+// pacer sends each request when it is due. (Vegeta's own sends the first request
+// one interval late.)
+type pacer struct{ due []time.Duration } // after the start
+
+func newPacer(times *shape.Times) pacer {
+	var p pacer
+	for at, more := times.Next(); more; at, more = times.Next() {
+		p.due = append(p.due, at)
+	}
+	return p
 }
 
 // Pace implements vegeta.Pacer.
 func (p pacer) Pace(elapsed time.Duration, sent uint64) (wait time.Duration, stop bool) {
-	if sent >= p.requests {
+	if sent >= uint64(len(p.due)) {
 		return 0, true
 	}
-	return max(0, p.due(sent)-elapsed), false
+	return max(0, p.due[sent]-elapsed), false
 }
 
-// due is when request k, from 0, is to be sent.
-func (p pacer) due(k uint64) time.Duration { return time.Duration(k) * p.interval }
-
-// Rate implements vegeta.Pacer.
-func (p pacer) Rate(time.Duration) float64 { return float64(time.Second) / float64(p.interval) }
+// Rate implements vegeta.Pacer: the mean, for nothing here asks.
+func (p pacer) Rate(time.Duration) float64 {
+	if len(p.due) == 0 || p.due[len(p.due)-1] == 0 {
+		return 0
+	}
+	return float64(len(p.due)-1) / p.due[len(p.due)-1].Seconds()
+}

@@ -139,9 +139,9 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
-// Request k is due k intervals after the start, also after a delay.
+// At a constant rate, request k is due k intervals after the start, also after a delay.
 func TestPacer(t *testing.T) {
-	p := pacer{interval: 20 * time.Millisecond, requests: 50}
+	p := newPacer(scenario.Load{Rate: 50, Duration: time.Second}.Times())
 	for _, test := range []struct {
 		elapsed time.Duration
 		sent    uint64

@@ -2,8 +2,8 @@ package scenario
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,7 +31,7 @@ func ReadFile(path string) ([]byte, error) {
 // Parse reads a scenario strictly. An error is of type Problems: each has the
 // name of the file, the line and the reason.
 func Parse(file string, data []byte) (*Scenario, error) {
-	r := &reader{Reader: yamlfile.New(file)}
+	r := &reader{Reader: yamlfile.New(file), directory: filepath.Dir(file)}
 	document := r.Document(data, MaxFile)
 	if document == nil {
 		if r.Err() == nil {
@@ -39,7 +39,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 		}
 		return nil, r.Err()
 	}
-	s := &Scenario{Strategy: DefaultStrategy, Period: DefaultPeriod, Warmup: DefaultWarmup, DefaultMaxrate: DefaultMaxrate}
+	s := &Scenario{Strategy: DefaultStrategy, Period: DefaultPeriod, Warmup: DefaultWarmup, DefaultMaxrate: DefaultMaxrate, Seed: DefaultSeed}
 	r.scenario(document, s)
 	if err := r.Err(); err != nil {
 		return nil, err
@@ -48,6 +48,7 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	s.Reseed(s.Seed)
 	return s, nil
 }
 
@@ -74,6 +75,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
 		"period":          func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
 		"warmup":          func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
+		"seed":            func(n *yaml.Node) { s.Seed = uint64(r.Whole(n, "seed", 0, 1e9)) },
 		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, limit.MaxRate) },
 		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
@@ -81,7 +83,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},
 		"load": func(n *yaml.Node) {
-			r.List(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)) })
+			r.List(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)...) })
 		},
 		"faults": func(n *yaml.Node) {
 			r.List(n, "faults", MaxFaults, func(n *yaml.Node) { s.Faults = append(s.Faults, r.fault(n)) })
@@ -185,35 +187,6 @@ func (r *reader) function(n *yaml.Node) Function {
 		"labels":     func(n *yaml.Node) { f.Labels = r.Texts(n, "labels", labelName.MatchString) },
 	}, "name")
 	return f
-}
-
-func (r *reader) load(n *yaml.Node) Load {
-	l := Load{Line: n.Line}
-	r.Mapping(n, "a load", yamlfile.Fields{
-		"target":   func(n *yaml.Node) { l.Target = r.Text(n, "target") },
-		"function": func(n *yaml.Node) { l.Function = r.Text(n, "function") },
-		"rate":     func(n *yaml.Node) { l.Rate = r.Number(n, "rate", 0.01, MaxRate) },
-		"start":    func(n *yaml.Node) { l.Start = r.Duration(n, "start", 0, MaxLasting) },
-		"duration": func(n *yaml.Node) { l.Duration = r.Duration(n, "duration", time.Second, MaxLasting) },
-		"method": func(n *yaml.Node) {
-			l.Method = r.Name(n, "method", method, "an HTTP method like GET or POST is expected")
-		},
-		"path": func(n *yaml.Node) {
-			l.Path = r.Name(n, "path", suffix, "what follows the function's name, starting with /")
-		},
-		"query": func(n *yaml.Node) {
-			l.Query = r.Name(n, "query", query, "key=value pairs without ? or blanks are expected")
-		},
-		"body":    func(n *yaml.Node) { l.Body = r.Text(n, "body") },
-		"headers": func(n *yaml.Node) { l.Headers = r.headers(n) },
-	}, "target", "function", "rate", "duration")
-	if l.Method == "" {
-		l.Method = http.MethodGet
-		if l.Body != "" {
-			l.Method = http.MethodPost
-		}
-	}
-	return l
 }
 
 func (r *reader) headers(n *yaml.Node) map[string]string {

@@ -38,7 +38,7 @@ expect:
 func TestParseReadsEveryKey(t *testing.T) {
 	ten := 10.0
 	want := &Scenario{
-		Name: "cloudnet-50", Strategy: "recalc", Period: 2 * time.Second, Warmup: 3 * time.Second, DefaultMaxrate: DefaultMaxrate,
+		Name: "cloudnet-50", Strategy: "recalc", Period: 2 * time.Second, Warmup: 3 * time.Second, Seed: DefaultSeed, DefaultMaxrate: DefaultMaxrate,
 		Nodes: []Node{
 			{Name: "node-1", Line: 6, Functions: []Function{{Name: "funca", Process: "cat", Maxrate: &ten, Line: 6}}},
 			{Name: "node-2", Strategy: "alllocal", Line: 7, Functions: []Function{
@@ -172,6 +172,23 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown function", "function: figlet", "function: figle", `x.yaml:15: function: no node has "figle"`},
 		{"rate 0", "rate: 50", "rate: 0", `x.yaml:14: rate: 0 is outside`},
 		{"no request at all", "rate: 0.5, start: 1500ms, duration: 30s", "rate: 0.01, duration: 30s", `x.yaml:15: rate: at 0.01`},
+		{"no rate", "rate: 50, ", "", `x.yaml:14: a load has no rate`},
+		{"no target", "target: node-1, ", "", `x.yaml:14: a load has no target`},
+		{"unknown arrivals", "rate: 50", "arrivals: bursts, rate: 50", `x.yaml:14: arrivals: unknown arrivals "bursts": use constant or poisson`},
+		{"unknown shape", "rate: 50", "shape: {wave: 5}, rate: 50", `x.yaml:14: unknown key "wave" in a shape`},
+		{"no shape", "rate: 50", "shape: {}, rate: 50", `x.yaml:14: a shape is one of steps, trace,`},
+		{"two shapes", "rate: 50", "shape: {ramp: 5, moving: 5s}, rate: 50", `x.yaml:14: a shape is one of steps, trace, ramp, moving and onoff, not ramp and moving`},
+		{"a rate and steps", "rate: 50", "shape: {steps: [{at: 0s, rate: 5}]}, rate: 50", `x.yaml:14: rate: the steps say`},
+		{"steps out of order", "rate: 50", "shape: {steps: [{at: 5s, rate: 5}, {at: 1s, rate: 6}]}", `x.yaml:14: steps: the rate at 1s comes after that at 5s`},
+		{"no steps", "rate: 50", "shape: {steps: []}", `x.yaml:14: steps: there are none`},
+		{"moving with one target", "rate: 50", "shape: {moving: 5s}, rate: 50", `x.yaml:14: a load that moves has targets`},
+		{"targets of a load that stays", "target: node-1", "targets: [node-1, node-2]", `x.yaml:14: targets: only a load whose shape is moving`},
+		{"moving too fast", "rate: 50", "shape: {moving: 1ms}, rate: 50", `x.yaml:14: moving: 1ms is less than 100ms`},
+		{"skew of a ramp", "rate: 50", "shape: {ramp: 5, skew: 2}, rate: 50", `x.yaml:14: skew: only a moving shape`},
+		{"half of on and off", "rate: 50", "shape: {onoff: {on: 1s}}, rate: 50", `x.yaml:14: onoff has no off`},
+		{"a trace elsewhere", "rate: 50", "shape: {trace: ../x.csv}", `x.yaml:14: trace "../x.csv": the name of a file beside`},
+		{"a trace that is not there", "rate: 50", "shape: {trace: missing.csv}", `x.yaml:14: trace: reading the trace: open missing.csv`},
+		{"a trace of something else", "rate: 50", "shape: {trace: parse_test.go}", `x.yaml:14: trace: parse_test.go:1: two numbers`},
 		{"path without slash", "path: /x", "path: x", `x.yaml:15: path "x"`},
 		{"header with a line break", "headers: {A: b}", `headers: {A: "b\r\nC: d"}`, `x.yaml:14: header A`},
 		{"header name", "headers: {A: b}", `headers: {"A B": b}`, `x.yaml:14: headers: "A B" is not allowed`},
@@ -236,6 +253,55 @@ func TestParseNamesAllProblemsInTheOrderOfLines(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{2, 4, 4, 5}, lines); diff != "" {
 		t.Errorf("lines (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+// TestShapes: each load has the shape that its file says, and one that moves is a
+// load for each of its targets.
+func TestShapes(t *testing.T) {
+	s, err := Parse("testdata/shapes.yaml", []byte(`name: x
+seed: 9
+nodes:
+  - {name: a, functions: [{name: f, process: cat}]}
+  - {name: b}
+load:
+  - {target: a, function: f, rate: 5, duration: 10s, arrivals: poisson}
+  - {target: a, function: f, duration: 10s, shape: {steps: [{at: 0s, rate: 10}, {at: 5s, rate: 20}]}}
+  - {target: a, function: f, rate: 10, duration: 10s, shape: {ramp: 30}}
+  - {targets: [a, b], function: f, rate: 100, duration: 10s, shape: {moving: 2s}}
+  - {target: b, function: f, rate: 10, duration: 10s, shape: {onoff: {on: 2s, off: 2s}}}
+  - {target: b, function: f, duration: 10s, shape: {trace: rates.csv}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	for _, l := range s.Loads {
+		got = append(got, l.Requests())
+	}
+	if diff := cmp.Diff([]int{50, 150, 200, 500, 500, 50, 70}, got); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if peak := s.PeakRate(); peak != 5+20+30+50+50+10+9 {
+		t.Errorf("peak rate %v", peak)
+	}
+	count := func(l Load) int {
+		n := 0
+		for times := l.Times(); ; n++ {
+			if _, more := times.Next(); !more {
+				return n
+			}
+		}
+	}
+	moving := s.Loads[3:5]
+	if moving[0].Target != "a" || moving[1].Target != "b" || count(moving[0])+count(moving[1]) != 1000 || count(moving[0]) == count(moving[1]) {
+		t.Errorf("moving: %d on %s, %d on %s", count(moving[0]), moving[0].Target, count(moving[1]), moving[1].Target)
+	}
+	before := s.Loads[0].Times()
+	s.Reseed(10)
+	a, _ := before.Next()
+	if b, _ := s.Loads[0].Times().Next(); a == b {
+		t.Error("another seed, the same times")
 	}
 }
 

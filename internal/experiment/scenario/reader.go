@@ -14,7 +14,8 @@ import (
 // reader reads a scenario.
 type reader struct {
 	yamlfile.Reader
-	network string // what the file says of it
+	directory string // of the file
+	network   string // what the file says of it
 }
 
 // interval reads 5, 5..7, 5.. or ..7, bounds of requests/s.

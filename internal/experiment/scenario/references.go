@@ -54,6 +54,9 @@ func (r *reader) loads(s *Scenario, nodes map[string]bool) {
 			deployed[f.Name] = true
 		}
 	}
+	if len(s.Loads) > MaxLoads {
+		r.Refuse(s.Loads[MaxLoads].Line, "load: %d are too many, at most %d; one that moves counts for each of its targets", len(s.Loads), MaxLoads)
+	}
 	for _, l := range s.Loads {
 		if !nodes[l.Target] {
 			r.Refuse(l.Line, "target: there is no node %q", yamlfile.Clip(l.Target))
@@ -62,7 +65,8 @@ func (r *reader) loads(s *Scenario, nodes map[string]bool) {
 			r.Refuse(l.Line, "function: no node has %q", yamlfile.Clip(l.Function))
 		}
 		if l.Requests() < 1 {
-			r.Refuse(l.Line, "rate: at %s requests/s not one request falls into %s", yamlfile.Number(l.Rate), l.Duration)
+			r.Refuse(l.Line, "rate: at %s requests/s not one request falls into %s",
+				yamlfile.Number(l.shape().Mean(l.Duration)), l.Duration)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
@@ -20,7 +21,7 @@ const (
 	MaxLoads     = 64
 	MaxFaults    = 256
 	MaxExpect    = 256
-	MaxRate      = 50_000 // requests per second of one load
+	MaxRate      = shape.MaxRate // requests per second of one load
 	MaxLasting   = 24 * time.Hour
 )
 
@@ -29,6 +30,9 @@ const (
 	DefaultStrategy = "headroom"
 	DefaultPeriod   = time.Second
 	DefaultWarmup   = 3 * time.Second
+	DefaultSeed     = 1
+	// DefaultSkew is how unevenly a moving load is spread.
+	DefaultSkew = 3
 	// DefaultMaxrate is the capacity, in requests/s, that nodes give functions
 	// without a maxrate.
 	DefaultMaxrate = 100
@@ -41,6 +45,7 @@ type Scenario struct {
 	Strategy string        // of the nodes that do not name one
 	Period   time.Duration // planning period
 	Warmup   time.Duration
+	Seed     uint64 // of all that loads draw; set by Reseed
 	// DefaultMaxrate is the soft capacity of functions without maxrate, requests/s.
 	DefaultMaxrate float64
 	// Namespaces gives every node a network of its own: asked for, or needed by
@@ -87,11 +92,16 @@ type Function struct {
 	Line int
 }
 
-// Load is a stream of requests at a constant rate for one function at one node.
+// Load is a stream of requests for one function at one node.
 type Load struct {
 	Target   string // node
 	Function string
-	Rate     float64 // requests/s
+	// Rate is requests/s, of all targets together if the load moves between them; 0
+	// where the shape says all.
+	Rate     float64
+	Shape    shape.Shape    // but its rate
+	Arrivals shape.Arrivals // "" is constant
+	Seed     uint64         // of random arrivals
 	Start    time.Duration
 	Duration time.Duration
 	Method   string // GET without a body, POST with one, unless given
@@ -106,8 +116,51 @@ type Load struct {
 // End is when the load's last request has been sent.
 func (l Load) End() time.Duration { return l.Start + l.Duration }
 
-// Requests is the number of requests that the load consists of.
-func (l Load) Requests() int { return int(l.Rate*l.Duration.Seconds() + 0.5) }
+// Requests is the number of requests that the load consists of; where that is
+// left to chance, the one to be expected.
+func (l Load) Requests() int { return int(l.shape().Mean(l.Duration)*l.Duration.Seconds() + 0.5) }
+
+// Times are when the requests are sent, after the load's start. The same load has
+// the same times whenever it is asked.
+func (l Load) Times() *shape.Times {
+	return shape.NewTimes(l.shape().Course(l.Duration), l.Duration, l.Arrivals, l.Seed)
+}
+
+func (l Load) shape() shape.Shape {
+	s := l.Shape
+	s.Rate = l.Rate
+	return s
+}
+
+// peak is the highest rate to reckon with, requests/s.
+func (l Load) peak() float64 {
+	if s := l.shape(); s.Kind != shape.Moving {
+		return s.Peak()
+	}
+	return l.shape().Mean(l.Duration) // what one target has more, others have less
+}
+
+// Reseed has the loads draw other random numbers.
+func (s *Scenario) Reseed(seed uint64) {
+	s.Seed = seed
+	Reseed(s.Loads, seed)
+}
+
+// Reseed has all loads of a scenario draw other random numbers.
+func Reseed(loads []Load, seed uint64) {
+	for i := range loads {
+		l := &loads[i]
+		if l.Arrivals == shape.Poisson {
+			l.Seed = seed<<20 ^ uint64(i)
+		}
+		switch l.Shape.Kind {
+		case shape.Moving: // one draw for all its targets
+			l.Shape.Seed = seed<<20 ^ uint64(l.Line)
+		case shape.OnOff:
+			l.Shape.Seed = seed<<20 ^ uint64(i)
+		}
+	}
+}
 
 // Action is what a fault does to a part of a node.
 type Action string
@@ -257,7 +310,7 @@ func (s *Scenario) PeakRate() float64 {
 		sum := 0.0
 		for _, l := range s.Loads {
 			if l.Start <= at.Start && at.Start < l.End() {
-				sum += l.Rate
+				sum += l.peak()
 			}
 		}
 		peak = max(peak, sum)
