@@ -81,7 +81,7 @@ func (o *omniscient) user(now time.Duration, fn int) decision {
 	}
 	best, most := -1, 1.0
 	for _, n := range o.having(fn) {
-		if peer, ok := o.world.nodes[n].(*omniscient); ok {
+		if peer, ok := o.world.nodes[n].(*omniscient); ok && o.world.healthy(o.self, n) {
 			if tokens := peer.all[fn].tokens(now); tokens >= most {
 				best, most = n, tokens
 			}

@@ -2,11 +2,14 @@ package simulator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 )
 
 // Pattern is how the demand of a federation's users moves over time.
@@ -24,6 +27,9 @@ const (
 	// Step demand is even, but that from Demand.Move on one node, the one with the
 	// least capacity, has all of it.
 	Step Pattern = "step"
+	// Traced demand is spread once, as Steady is, and in all is that of Demand.Trace,
+	// scaled so that its mean is what the load says.
+	Traced Pattern = "trace"
 )
 
 // Demand is what users ask for.
@@ -34,6 +40,7 @@ type Demand struct {
 	// number to this power. 0: in proportion to capacity.
 	Skew    float64
 	On, Off time.Duration
+	Trace   []shape.Step // with Traced; from the end of the warm-up on
 }
 
 // DefaultDemand is steady and very uneven.
@@ -44,8 +51,12 @@ func DefaultDemand() Demand {
 func (d Demand) check() error {
 	switch d.Pattern {
 	case Steady, Moving, OnOff, Step:
+	case Traced:
+		if len(d.Trace) == 0 {
+			return errors.New("demand: there is no trace")
+		}
 	default:
-		return fmt.Errorf("demand %q: use %s, %s, %s or %s", d.Pattern, Steady, Moving, OnOff, Step)
+		return fmt.Errorf("demand %q: use %s, %s, %s, %s or %s", d.Pattern, Steady, Moving, OnOff, Step, Traced)
 	}
 	switch {
 	case d.Move < 100*time.Millisecond || d.Move > maxDuration:
@@ -67,7 +78,7 @@ type change struct {
 
 // schedule returns all changes of rate up to end, in the order of time; the
 // first are at 0. capacity is requests/s by node and function.
-func (d Demand) schedule(capacity [][]float64, load float64, seed uint64, end time.Duration) []change {
+func (d Demand) schedule(capacity [][]float64, load float64, seed uint64, warmup, end time.Duration) []change {
 	r := rand.New(rand.NewPCG(seed, streamDemand))
 	var out []change
 	for f := range capacity[0] {
@@ -82,6 +93,8 @@ func (d Demand) schedule(capacity [][]float64, load float64, seed uint64, end ti
 			for at := time.Duration(0); at < end; at += d.Move {
 				out = append(out, d.spread(r, capacity, f, load*sum, at)...)
 			}
+		case Traced:
+			out = append(out, d.traced(r, capacity, f, load*sum, warmup, end)...)
 		case Step:
 			out = append(out, d.step(capacity, f, load, sum)...)
 		default:
@@ -106,6 +119,24 @@ func (d Demand) spread(r *rand.Rand, capacity [][]float64, f int, total float64,
 	}
 	for n := range out {
 		out[n].rate *= total / max(sum, math.SmallestNonzeroFloat64)
+	}
+	return out
+}
+
+// traced goes through the trace; before it begins, the demand is its first.
+func (d Demand) traced(r *rand.Rand, capacity [][]float64, f int, total float64, warmup, end time.Duration) []change {
+	trace := shape.Shape{Kind: shape.Steps, Steps: d.Trace}
+	scale := 1 / max(trace.Mean(end-warmup), 1e-9)
+	parts := d.spread(r, capacity, f, total, 0)
+	var out []change
+	for i, piece := range trace.Course(end - warmup) {
+		for _, c := range parts {
+			c.rate *= piece.Rate * scale
+			if i > 0 {
+				c.at = warmup + piece.At
+			}
+			out = append(out, c)
+		}
 	}
 	return out
 }

@@ -9,6 +9,7 @@ const (
 	changes  kind = iota // a: index into world.changes
 	arrives              // a: stream, b: its generation
 	reaches              // a: call; it comes to the peer
+	falls                // a: call; its peer cannot be reached, its own node serves it
 	answers              // a: call; its answer comes back to the node that forwarded it
 	finishes             // a: call; it was served by a machine without limits
 	works                // a: node, b: generation; its machine ends a call
@@ -16,6 +17,8 @@ const (
 	hears                // a: parcel; an announcement arrives
 	probes               // a: node, b: peer, c: function; a baseline asks a peer for its load
 	probed               // a: node, b: peer, c: function, x: what it says
+	fails                // a: index into the timeline of faults
+	checks               // every HAProxy has looked at its servers
 )
 
 // event is something that happens at a moment of virtual time.

@@ -29,7 +29,7 @@ func (w *world) announce(from int, a *wire.Announcement, messages [][]byte) {
 		bytes += len(m) + gossipOverhead
 	}
 	w.neighbours(from, func(to int) {
-		if w.links.Float64() < w.config.Links.Loss {
+		if w.links.Float64() < w.config.Links.Loss || w.cut(from, to) {
 			return
 		}
 		if w.now >= w.tally.from {
@@ -55,6 +55,9 @@ func (w *world) deliver(id int32) {
 	p := w.parcels[id]
 	w.parcels[id].announcement = nil
 	w.spare = append(w.spare, id)
+	if w.without(int(p.to), controllerPart) || w.cut(int(p.from), int(p.to)) {
+		return
+	}
 	if n, ok := w.nodes[p.to].(hearer); ok {
 		n.hear(w.now, int(p.from), p.announcement)
 		w.schedule(int(p.to))

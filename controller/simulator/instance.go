@@ -29,6 +29,8 @@ type Node struct {
 	// the machine models that ask. > 0.
 	CPUs      float64    `json:"cpus,omitempty"`
 	Functions []Function `json:"functions"`
+	// Strategy, unless empty, is this node's instead of the run's.
+	Strategy string `json:"strategy,omitempty"`
 }
 
 // Function is a function as a node has it.
@@ -40,6 +42,9 @@ type Function struct {
 	// ServiceMillis is how long a call takes on a machine that does nothing else,
 	// on average, ms, > 0.
 	ServiceMillis float64 `json:"service_ms,omitempty"`
+	// Soft is that nobody wrote the maxrate down: users beyond it are forwarded if
+	// possible, and never refused.
+	Soft bool `json:"soft,omitempty"`
 }
 
 const (
@@ -165,6 +170,9 @@ type Generate struct {
 	EdgeProb float64
 	// Capacity is the range of a function's maxrate at a node, requests/s.
 	Capacity [2]float64
+	// Profiles, unless nil, are what nodes are drawn from, instead of Functions and
+	// Capacity.
+	Profiles *Profiles
 	Seed     uint64
 }
 
@@ -183,6 +191,10 @@ func (g Generate) Instance() (*Instance, error) {
 	r := rand.New(rand.NewPCG(g.Seed, streamInstance))
 	i := &Instance{Name: fmt.Sprintf("generated-%d", g.Seed)}
 	for range g.Nodes {
+		if g.Profiles != nil {
+			i.Nodes = append(i.Nodes, g.Profiles.draw(r))
+			continue
+		}
 		n := Node{}
 		for f := range g.Functions {
 			rate := g.Capacity[0] + r.Float64()*(g.Capacity[1]-g.Capacity[0])
@@ -210,4 +222,6 @@ const (
 	streamLinks
 	streamService
 	streamNodes
+	streamChurn
+	streamCallLinks
 )

@@ -43,6 +43,9 @@ func (b *bucket) take(now time.Duration) bool {
 type oracle struct {
 	buckets [][]bucket // by function and node
 	reach   [][]int    // by node: whom it reaches, itself included; nil: all
+	// barred reports whether a call at one node cannot be served at another just now;
+	// nil: it always can.
+	barred func(from, n int) bool
 }
 
 func newOracle(capacity [][]float64, reach [][]int) *oracle {
@@ -62,7 +65,7 @@ func newOracle(capacity [][]float64, reach [][]int) *oracle {
 func (o *oracle) serve(now time.Duration, node, fn int) bool {
 	row, best, most := o.buckets[fn], -1, 0.0
 	look := func(n int) {
-		if tokens := row[n].tokens(now); tokens > most {
+		if tokens := row[n].tokens(now); tokens > most && (o.barred == nil || !o.barred(node, n)) {
 			best, most = n, tokens
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/route"
-	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // epoch is the wall clock at virtual time 0.
@@ -50,29 +49,47 @@ type production struct {
 	// heard is the latest answer of a peer, of which HAProxy tells the SPOA with its
 	// next question; peer is -1 where there is none to tell.
 	heard answer
+	// servers are those that HAProxy was asked for last.
+	servers []core.Peer
 }
 
 func newProduction(w *world, self int) (node, error) {
-	rule, err := strategy.New(w.config.Strategy)
-	if err != nil {
-		return nil, err
-	}
 	// Nodes do not start in step.
-	start := time.Duration(float64(core.TickOf(w.config.Period)) * float64(self) / float64(len(w.capacity)))
+	start := time.Duration(float64(core.TickOf(w.specs[self].period)) * float64(self) / float64(len(w.capacity)))
 	p := &production{world: w, self: self, router: route.NewRouter(meter.New(epoch)), heard: answer{peer: -1}}
+	return p, p.start(start)
+}
+
+// start starts the controller.
+func (p *production) start(now time.Duration) error {
+	w, self := p.world, p.self
+	rule, err := strategy.New(w.specs[self].name)
+	if err != nil {
+		return err
+	}
+	p.servers = nil
 	p.core = core.New(core.Options{
-		Self: w.ids[self], Strategy: rule, Period: w.config.Period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
+		Self: w.ids[self], Strategy: rule, Period: w.specs[self].period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
 		Members: membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
 		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: maxNodes * maxFunctions},
-	}, epoch.Add(start))
+	}, epoch.Add(now))
+	p.step(now, p.gateway())
+	return nil
+}
+
+// gateway is what a look at the node's gateway shows.
+func (p *production) gateway() core.Gateway {
+	w, self := p.world, p.self
+	if w.without(self, providerPart) {
+		return core.Gateway{Err: errDead}
+	}
 	var functions []core.Function
 	for f, name := range w.names {
 		if capacity := w.capacity[self][f]; capacity > 0 {
-			functions = append(functions, core.Function{Name: name, Capacity: capacity})
+			functions = append(functions, core.Function{Name: name, Capacity: capacity, Soft: w.soft[self][f]})
 		}
 	}
-	p.step(start, core.Gateway{Functions: functions})
-	return p, nil
+	return core.Gateway{Functions: functions}
 }
 
 // step tells the core what has happened and does what it asks for.
@@ -80,22 +97,14 @@ func (p *production) step(now time.Duration, e core.Event) {
 	at := epoch.Add(now)
 	fx := p.core.Step(at, e)
 	if fx.ReadMeter {
-		report := p.router.Report(at)
-		p.step(now, core.Metered{Report: &report})
+		p.step(now, p.meter(at))
 	}
 	if fx.Table != nil {
-		valid, err := fx.Table.Validate(table.Limits{Peers: maxNodes, Forwards: maxNodes * maxFunctions})
-		if err == nil {
-			p.router.Swap(valid, at)
-		}
-		p.step(now, core.TablePut{Err: err})
+		p.step(now, core.TablePut{Err: p.swap(fx.Table, at)})
 	}
 	if fx.Servers != nil {
-		servers := make(map[string]core.Server, len(fx.Servers))
-		for _, s := range fx.Servers {
-			servers[s.ID] = core.Server{Up: true}
-		}
-		p.step(now, core.HAProxy{Servers: servers})
+		p.servers = fx.Servers
+		p.checked(now)
 	}
 	if fx.Announce != nil {
 		messages, left, err := wire.Split(*fx.Announce)
@@ -130,7 +139,7 @@ func (p *production) user(now time.Duration, fn int) decision {
 	case route.Peer:
 		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark}
 	}
-	return decision{}
+	return decision{status: int16(d.Status)}
 }
 
 func (p *production) peer(now time.Duration, fn, from int) (bool, int) {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // Config is one run: one strategy in one world. The zero value is not valid; see
@@ -21,11 +23,16 @@ type Config struct {
 	// Load is what all users together ask for, as a fraction of the federation's
 	// capacity, function by function. > 0. It is ignored where the instance
 	// brings its own demand.
-	Load     float64
+	Load float64
+	// Loads, unless nil, are those of a scenario, at nodes by their names, and
+	// instead of Load, Arrivals and Demand.
+	Loads    []scenario.Load
 	Arrivals Arrivals
 	Demand   Demand
 	Links    Links
 	Machine  Machine
+	Faults   []Fault
+	Churn    Churn
 	Period   time.Duration // of planning
 	Duration time.Duration // measured, after Warmup
 	Warmup   time.Duration // run, but not counted
@@ -45,6 +52,9 @@ const (
 type Links struct {
 	Delay time.Duration // one way, of calls and of announcements
 	Loss  float64       // fraction of announcements that do not arrive, 0 to 1
+	// CallLoss is the fraction of messages of calls that get lost and are sent again,
+	// 0 to 1.
+	CallLoss float64
 }
 
 // Defaults returns a run of 60 s at a load of 0.8 that only lacks an instance.
@@ -61,6 +71,8 @@ const (
 	maxLoad     = 100
 	maxDuration = 24 * time.Hour
 	maxDelay    = 10 * time.Second
+	minPeriod   = 50 * time.Millisecond
+	maxPeriod   = 10 * time.Minute
 )
 
 // Check reports what makes no sense, naming the value and what it may be.
@@ -76,8 +88,10 @@ func (c *Config) Check() error {
 		return fmt.Errorf("delay %v: it may be 0 to %v", c.Links.Delay, maxDelay)
 	case !(c.Links.Loss >= 0 && c.Links.Loss < 1):
 		return fmt.Errorf("loss %v: it is a fraction, from 0 to below 1", c.Links.Loss)
-	case c.Period < 50*time.Millisecond || c.Period > 10*time.Minute:
-		return fmt.Errorf("period %v: it may be 50ms to 10m", c.Period)
+	case !(c.Links.CallLoss >= 0 && c.Links.CallLoss < 1):
+		return fmt.Errorf("loss of calls %v: it is a fraction, from 0 to below 1", c.Links.CallLoss)
+	case c.Period < minPeriod || c.Period > maxPeriod:
+		return fmt.Errorf("period %v: it may be %v to %v", c.Period, minPeriod, maxPeriod)
 	case c.Duration < time.Second || c.Duration > maxDuration:
 		return fmt.Errorf("duration %v: it may be 1s to %v", c.Duration, maxDuration)
 	case c.Warmup < 0 || c.Warmup > maxDuration:
@@ -85,6 +99,17 @@ func (c *Config) Check() error {
 	}
 	if err := c.Demand.check(); err != nil {
 		return err
+	}
+	if err := c.Churn.check(); err != nil {
+		return err
+	}
+	if _, err := parseSpec(c.Strategy, c.Period); err != nil {
+		return err
+	}
+	for _, f := range c.Faults {
+		if err := f.check(len(c.Instance.Nodes)); err != nil {
+			return err
+		}
 	}
 	return c.Machine.check()
 }
@@ -103,7 +128,9 @@ func Run(ctx context.Context, c Config, progress func(float64)) (Result, error) 
 	if err := w.run(ctx, progress); err != nil {
 		return Result{}, err
 	}
-	return w.tally.result(w), nil
+	result := w.tally.result(w)
+	result.Loads = w.summaries()
+	return result, nil
 }
 
 // seconds is d in s.

@@ -3,6 +3,8 @@ package simulator
 import (
 	"math"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // Counts is what became of calls.
@@ -32,6 +34,8 @@ type Result struct {
 	GossipBytes float64 `json:"gossip_bytes_per_node_s"`
 	// Seconds is the course of the run.
 	Seconds []Second `json:"seconds,omitempty"`
+	// Loads are those of a scenario.
+	Loads []summary.Load `json:"loads,omitempty"`
 	// Events is how many events were simulated, in all.
 	Events uint64 `json:"events"`
 }

@@ -1,16 +1,21 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
+	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
 // decision is what a node does with a call of one of its own users.
 type decision struct {
 	verdict verdict
+	status  int16 // with refuse
 	peer    int   // with forward
 	mark    int32 // with forward: comes back with the answer
 }
@@ -59,7 +64,11 @@ type call struct {
 	mark    int32
 	room    int32
 	refused bool
+	lost    bool // what works on it, or brings its answer, is gone
 	oracle  bool // the oracle has served it
+	status  int16
+	at      int32 // node that works on it, -1 for none
+	stream  int32
 }
 
 // stream is one function's users at one node.
@@ -68,6 +77,8 @@ type stream struct {
 	rate       float64 // requests/s
 	generation int32
 	random     *rand.Rand
+	times      *shape.Times // of a scenario's load; nil: by the rate
+	starts     time.Duration
 }
 
 // world is everything that is simulated.
@@ -78,13 +89,15 @@ type world struct {
 	index    map[string]int    // of nodes, by id
 	capacity [][]float64       // requests/s by node and function; 0: not there
 	service  [][]time.Duration // mean, by node and function
+	soft     [][]bool          // by node and function: nobody wrote the capacity down
 	reach    [][]int           // by node: whom it reaches, itself included; nil: all
 
 	now     time.Duration
 	queue   queue
 	changes []change
-	streams []stream // node x functions
+	streams []stream // node x functions, then a scenario's loads
 	nodes   []node
+	specs   []spec  // of nodes
 	wakeup  []int32 // generation of each node's wakes event
 	wakesAt []time.Duration
 	machine []machine // nil: without limits
@@ -97,13 +110,17 @@ type world struct {
 	oracle  *oracle
 	tally   *tally
 
-	links, serviceTimes *rand.Rand
+	afflictions *afflictions // nil: nothing ever breaks
+	firstLoad   int          // stream of the scenario's first load
+	samples     [][]summary.Sample
+
+	links, callLinks, serviceTimes *rand.Rand
 }
 
 func newWorld(c Config) (*world, error) {
 	w := &world{
 		config: c, names: c.Instance.functions(), index: make(map[string]int), tally: newTally(c.Warmup, c.Duration),
-		links: rand.New(rand.NewPCG(c.Seed, streamLinks)), serviceTimes: rand.New(rand.NewPCG(c.Seed, streamService)),
+		links: rand.New(rand.NewPCG(c.Seed, streamLinks)), callLinks: rand.New(rand.NewPCG(c.Seed, streamCallLinks)), afflictions: newAfflictions(&c), serviceTimes: rand.New(rand.NewPCG(c.Seed, streamService)),
 	}
 	functions := make(map[string]int)
 	for f, name := range w.names {
@@ -112,15 +129,21 @@ func newWorld(c Config) (*world, error) {
 	for i, n := range c.Instance.Nodes {
 		w.ids = append(w.ids, peerID(i))
 		w.index[w.ids[i]] = i
-		capacity, service := make([]float64, len(w.names)), make([]time.Duration, len(w.names))
+		capacity, service, soft := make([]float64, len(w.names)), make([]time.Duration, len(w.names)), make([]bool, len(w.names))
 		for _, f := range n.Functions {
 			capacity[functions[f.Name]], service[functions[f.Name]] = f.Maxrate, duration(f.ServiceMillis/1000)
+			soft[functions[f.Name]] = f.Soft
 		}
-		w.capacity, w.service = append(w.capacity, capacity), append(w.service, service)
+		w.capacity, w.service, w.soft = append(w.capacity, capacity), append(w.service, service), append(w.soft, soft)
 	}
 	w.reach = reachOf(c.Instance)
 	w.oracle = newOracle(w.capacity, w.reach)
-	w.changes = c.Demand.schedule(w.capacity, c.Load, c.Seed, c.Warmup+c.Duration)
+	if w.afflictions != nil {
+		w.oracle.barred = func(from, n int) bool { return !w.healthy(from, n) || w.without(from, haproxyPart) }
+	}
+	if c.Loads == nil {
+		w.changes = c.Demand.schedule(w.capacity, c.Load, c.Seed, c.Warmup, c.Warmup+c.Duration)
+	}
 	for n := range w.capacity {
 		for f := range w.names {
 			w.streams = append(w.streams, stream{
@@ -129,15 +152,17 @@ func newWorld(c Config) (*world, error) {
 		}
 		w.machine = append(w.machine, newMachine(c.Machine, c.Instance.Nodes[n].CPUs))
 	}
+	w.addLoads()
 	w.works, w.wakeup = make([]int32, len(w.capacity)), make([]int32, len(w.capacity))
 	w.wakesAt = make([]time.Duration, len(w.capacity))
-	maker, ok := makers()[c.Strategy]
-	if !ok {
-		return nil, fmt.Errorf("unknown strategy %q: use one of %s", c.Strategy, joined(Strategies()))
-	}
 	for n := range w.capacity {
 		w.nodes = append(w.nodes, nil)
-		node, err := maker(w, n)
+		spec, err := w.specOf(n)
+		if err != nil {
+			return nil, err
+		}
+		w.specs = append(w.specs, spec)
+		node, err := spec.make(w, n)
 		if err != nil {
 			return nil, fmt.Errorf("making %s: %w", c.Instance.Nodes[n].Name, err)
 		}
@@ -201,6 +226,10 @@ func (w *world) run(ctx context.Context, progress func(float64)) error {
 	if len(w.changes) > 0 {
 		w.queue.push(event{at: w.changes[0].at, kind: changes})
 	}
+	w.begins()
+	if w.afflictions != nil {
+		w.queue.push(event{at: w.afflictions.timeline[0].At, kind: fails})
+	}
 	for n := range w.nodes {
 		w.schedule(n)
 	}
@@ -222,7 +251,7 @@ func (w *world) run(ctx context.Context, progress func(float64)) error {
 		}
 	}
 	for _, n := range w.nodes {
-		if p, ok := n.(*production); ok {
+		if p, ok := n.(*production); ok && w.afflictions == nil {
 			if err := p.check(); err != nil {
 				return fmt.Errorf("at the end of the simulation: %w", err)
 			}
@@ -238,12 +267,14 @@ func (w *world) handle(e event, end time.Duration) {
 	case arrives:
 		if s := &w.streams[e.a]; e.at < end && s.generation == e.b {
 			w.next(e.a)
-			w.arrive(s)
+			w.arrive(e.a, s)
 		}
 	case reaches:
 		w.atPeer(e.a)
 	case answers:
 		w.answered(e.a)
+	case falls:
+		w.fall(e.a)
 	case finishes:
 		w.finished(e.a)
 	case works:
@@ -254,15 +285,19 @@ func (w *world) handle(e event, end time.Duration) {
 			w.finished(ended)
 		}
 	case wakes:
-		if w.wakeup[e.a] == e.b {
+		if w.wakeup[e.a] == e.b && !w.without(int(e.a), controllerPart) {
 			w.wakesAt[e.a] = 0
 			w.nodes[e.a].wake(w.now)
 			w.schedule(int(e.a))
 		}
 	case hears:
 		w.deliver(e.a)
+	case fails:
+		w.afflict(int(e.a))
+	case checks:
+		w.check()
 	case probes:
-		if asked, ok := w.nodes[e.b].(prober); ok {
+		if asked, ok := w.nodes[e.b].(prober); ok && w.healthy(int(e.a), int(e.b)) {
 			w.queue.push(event{at: w.now + w.config.Links.Delay, kind: probed, a: e.a, b: e.b, c: e.c, x: asked.load(w.now, int(e.c))})
 		}
 	case probed:
@@ -303,6 +338,12 @@ func (w *world) change(i int) {
 // next has the stream's next call arrive.
 func (w *world) next(id int32) {
 	s := &w.streams[id]
+	if s.times != nil {
+		if at, more := s.times.Next(); more {
+			w.queue.push(event{at: s.starts + at, kind: arrives, a: id})
+		}
+		return
+	}
 	if s.rate <= 0 {
 		return
 	}
@@ -313,10 +354,10 @@ func (w *world) next(id int32) {
 	w.queue.push(event{at: w.now + duration(gap), kind: arrives, a: id, b: s.generation})
 }
 
-func (w *world) arrive(s *stream) {
+func (w *world) arrive(of int32, s *stream) {
 	id := w.newCall()
 	c := &w.calls[id]
-	*c = call{arrived: w.now, node: int32(s.node), fn: int32(s.fn), peer: -1, oracle: w.oracle.serve(w.now, s.node, s.fn)}
+	*c = call{arrived: w.now, node: int32(s.node), fn: int32(s.fn), peer: -1, at: -1, stream: of, oracle: w.oracle.serve(w.now, s.node, s.fn)}
 	if second := w.tally.second(w.now); second != nil {
 		w.tally.Sent++
 		second.Sent++
@@ -342,7 +383,17 @@ func (w *world) newCall() int32 {
 // decide asks the call's own node what to do with it.
 func (w *world) decide(id int32) {
 	c := &w.calls[id]
-	d := w.nodes[c.node].user(w.now, int(c.fn))
+	var d decision
+	switch {
+	case w.without(int(c.node), haproxyPart):
+		c.refused, c.status = true, statusNone
+		w.done(id)
+		return
+	case w.without(int(c.node), spoaPart):
+		d.verdict = serve // HAProxy asks nobody
+	default:
+		d = w.nodes[c.node].user(w.now, int(c.fn))
+	}
 	switch d.verdict {
 	case serve:
 		w.begin(id, int(c.node))
@@ -351,9 +402,13 @@ func (w *world) decide(id int32) {
 		if w.tally.second(c.arrived) != nil {
 			w.tally.Forwarded++
 		}
-		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: reaches, a: id})
+		if w.cut(int(c.node), d.peer) {
+			w.queue.push(event{at: w.now + connectTimeout, kind: falls, a: id})
+			return
+		}
+		w.queue.push(event{at: w.now + w.hop(), kind: reaches, a: id})
 	default:
-		c.refused = true
+		c.refused, c.status = true, cmp.Or(d.status, statusFull)
 		w.done(id)
 	}
 }
@@ -361,7 +416,14 @@ func (w *world) decide(id int32) {
 // atPeer is a call that was forwarded and has arrived.
 func (w *world) atPeer(id int32) {
 	c := &w.calls[id]
-	admitted, room := w.nodes[c.peer].peer(w.now, int(c.fn), int(c.node))
+	if w.without(int(c.peer), haproxyPart) { // the connection is refused
+		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: falls, a: id})
+		return
+	}
+	admitted, room := true, untold
+	if !w.without(int(c.peer), spoaPart) {
+		admitted, room = w.nodes[c.peer].peer(w.now, int(c.fn), int(c.node))
+	}
 	c.room, c.refused = int32(room), !admitted
 	if admitted {
 		w.begin(id, int(c.peer))
@@ -370,12 +432,19 @@ func (w *world) atPeer(id int32) {
 	if w.tally.second(c.arrived) != nil {
 		w.tally.InVain++
 	}
-	w.queue.push(event{at: w.now + w.config.Links.Delay, kind: answers, a: id})
+	c.status = statusFull
+	w.queue.push(event{at: w.now + w.hop(), kind: answers, a: id})
 }
 
 // begin has a machine work on the call.
 func (w *world) begin(id int32, n int) {
 	c := &w.calls[id]
+	c.at = int32(n)
+	if w.without(n, providerPart) {
+		c.refused, c.status = true, statusUnavailable
+		w.finished(id)
+		return
+	}
 	work := duration(w.serviceTimes.ExpFloat64() * seconds(w.service[n][c.fn]))
 	if w.machine[n] == nil {
 		w.queue.push(event{at: w.now + work, kind: finishes, a: id})
@@ -395,8 +464,8 @@ func (w *world) work(n int) {
 
 // finished is a call that was served, wherever that was.
 func (w *world) finished(id int32) {
-	if w.calls[id].peer >= 0 {
-		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: answers, a: id})
+	if c := &w.calls[id]; c.peer >= 0 && c.at != c.node {
+		w.queue.push(event{at: w.now + w.hop(), kind: answers, a: id})
 		return
 	}
 	w.done(id)
@@ -405,6 +474,7 @@ func (w *world) finished(id int32) {
 // answered is the answer of a peer.
 func (w *world) answered(id int32) {
 	c := &w.calls[id]
+	c.lost = c.lost || w.cut(int(c.node), int(c.peer))
 	w.nodes[c.node].answered(w.now, answer{peer: int(c.peer), fn: int(c.fn), served: !c.refused, mark: c.mark, room: int(c.room)})
 	w.done(id)
 }
@@ -412,6 +482,11 @@ func (w *world) answered(id int32) {
 // done is the end of a call.
 func (w *world) done(id int32) {
 	c := &w.calls[id]
+	if c.lost && !c.refused {
+		c.refused, c.status = true, statusNone
+	}
+	w.sample(c)
+	c.at, c.lost = -1, false
 	if second := w.tally.second(c.arrived); second != nil {
 		if c.refused {
 			w.tally.Refused++

@@ -15,6 +15,9 @@ import (
 
 	"github.com/dfaas/dfaas/controller/simulator"
 	"github.com/dfaas/dfaas/controller/simulator/report"
+	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
 // simulation is what the flags of simulate say.
@@ -22,6 +25,12 @@ type simulation struct {
 	base       simulator.Config
 	generate   simulator.Generate
 	instance   string
+	profiles   string
+	trace      string
+	faults     []string
+	scenario   *scenario.Scenario // nil: none was given
+	path       string             // of its file
+	notes      []simulator.Note
 	strategies []string
 	loads      []float64
 	repeat     int
@@ -37,24 +46,33 @@ type simulation struct {
 func (a *app) simulateCommand() *cobra.Command {
 	s := simulation{base: simulator.Defaults()}
 	c := &cobra.Command{
-		Use:   "simulate",
+		Use:   "simulate [SCENARIO.yaml]",
 		Short: "Compare strategies in virtual time",
 		Long: `Compare strategies in virtual time.
 
 The controller's own code plans, and the agent's own code decides on each call.
 Users, links and machines are simulated. The same flags give the same numbers.
 The directory given with -o gets results.csv (a row for each run), results.json,
-summary.txt and figures. docs/simulator.md describes the model and the columns.`,
+summary.txt and figures. docs/simulator.md describes the model and the columns.
+
+With a scenario, nodes, loads, faults, strategy, period and seed are those of the
+file that dfaas-emulator runs; what cannot be simulated of it is said. Flags that
+are given come before what the file says.`,
 		Example: `  dfaasctl simulate --nodes 10 --strategy all -o out/
   dfaasctl simulate --nodes 10 --seed 1 --repeat 5 --strategy headroom,random --load 0.6,0.95,1.5 --move 5s -o out/
   dfaasctl simulate --nodes 50 --edge-prob 0.3 --seed 701 --strategy headroom --delay 50ms -o out/
-  dfaasctl simulate --instance federation.json --strategy all -o out/`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.simulate(c, &s) },
+  dfaasctl simulate --instance federation.json --strategy all -o out/
+  dfaasctl simulate --strategy headroom,static,recalc@60s deploy/emulator/scenarios/original/test-2.yaml
+  dfaasctl simulate --churn 60s --churn-down 10s --fault 'partition node-1,node-2 at 20s for 10s'`,
+		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+		RunE: func(c *cobra.Command, args []string) error { return a.simulate(c, &s, args) },
 	}
 	s.addFlags(c.Flags())
 	completeWith(c, "strategy", append(simulator.Strategies(), "all")...)
-	completeWith(c, "pattern", "steady", "moving", "onoff", "step")
+	completeWith(c, "pattern", "steady", "moving", "onoff", "step", "trace")
 	completeWith(c, "arrivals", "poisson", "constant")
 	completeWith(c, "machine", "token", "servers", "shared")
 	return c
@@ -67,11 +85,13 @@ func (s *simulation) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&s.generate.Functions, "functions", 1, "functions on each node")
 	f.Float64Var(&s.generate.EdgeProb, "edge-prob", 1, "probability that two nodes reach each other")
 	f.Float64SliceVar(&s.capacity, "capacity", []float64{10, 50}, "least and greatest capacity of a function at a node, requests/s")
-	f.StringSliceVar(&s.strategies, "strategy", []string{"headroom"}, "strategies, or all")
+	f.StringVar(&s.profiles, "profiles", "", "draw nodes and their functions from the measured profiles below this directory")
+	f.StringSliceVar(&s.strategies, "strategy", []string{"headroom"}, "strategies, or all; NAME@PERIOD plans at a period of its own")
 	f.Float64SliceVar(&s.loads, "load", []float64{0.6, 0.8, 0.95, 1.2, 1.5}, "what users ask for, as fractions of the federation's capacity")
 	f.IntVar(&s.repeat, "repeat", 1, "runs of each, with the seeds that follow --seed")
 	f.Uint64Var(&b.Seed, "seed", b.Seed, "of all random numbers")
-	f.StringVar(&s.pattern, "pattern", "", "steady, moving, onoff or step (default steady; moving if --move is given)")
+	f.StringVar(&s.pattern, "pattern", "", "steady, moving, onoff, step or trace (default steady; moving if --move is given, trace if --trace is)")
+	f.StringVar(&s.trace, "trace", "", "CSV of second and rate: the course of the demand, scaled to the load")
 	f.StringVar(&s.arrivals, "arrivals", string(b.Arrivals), "poisson or constant")
 	f.StringVar(&s.machine, "machine", string(b.Machine.Kind), "token, servers or shared")
 	f.DurationVar(&b.Demand.Move, "move", b.Demand.Move, "time between two moves of the demand; when the step comes")
@@ -80,6 +100,10 @@ func (s *simulation) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&b.Demand.Off, "off", b.Demand.Off, "mean time that users stay away, with onoff")
 	f.DurationVar(&b.Links.Delay, "delay", b.Links.Delay, "of calls and announcements between nodes, one way")
 	f.Float64Var(&b.Links.Loss, "loss", b.Links.Loss, "fraction of announcements that get lost")
+	f.Float64Var(&b.Links.CallLoss, "call-loss", 0, "fraction of messages of calls between nodes that get lost and are sent again")
+	f.StringArrayVar(&s.faults, "fault", nil, "'kill NODE PART at 20s for 10s', 'partition NODE,NODE at 20s for 10s', restart or heal; may be repeated")
+	f.DurationVar(&b.Churn.Up, "churn", 0, "mean time until a node fails; 0: none does")
+	f.DurationVar(&b.Churn.Down, "churn-down", 10*time.Second, "mean time until it is back")
 	f.DurationVar(&b.Period, "period", b.Period, "planning period")
 	f.DurationVar(&b.Duration, "duration", b.Duration, "virtual time that is measured")
 	f.DurationVar(&b.Warmup, "warmup", b.Warmup, "virtual time before that")
@@ -87,7 +111,7 @@ func (s *simulation) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&s.quiet, "quiet", "q", false, "show no progress")
 }
 
-func (a *app) simulate(c *cobra.Command, s *simulation) error {
+func (a *app) simulate(c *cobra.Command, s *simulation, args []string) error {
 	// Here -o is mostly a directory; json and table mean what they mean elsewhere.
 	switch format(s.output) {
 	case formatJSON, formatTable:
@@ -95,9 +119,17 @@ func (a *app) simulate(c *cobra.Command, s *simulation) error {
 	default:
 		s.out = s.output
 	}
+	if len(args) == 1 {
+		if err := s.readScenario(c.Flags(), args[0]); err != nil {
+			return err
+		}
+	}
 	sweep, err := s.sweep(c.Flags().Changed("move"))
 	if err != nil {
-		return err
+		return cli.Usage(err)
+	}
+	for _, n := range s.notes {
+		fmt.Fprintf(a.Err, "%s:%d: %s\n", s.path, n.Line, n.Text)
 	}
 	if s.out != "" {
 		if err := os.MkdirAll(s.out, 0o755); err != nil {
@@ -121,19 +153,21 @@ func (a *app) simulate(c *cobra.Command, s *simulation) error {
 		}
 	}
 	if a.format == formatJSON {
-		return report.JSON(a.Out, d)
+		err = report.JSON(a.Out, d)
+	} else {
+		err = report.Text(a.Out, d)
 	}
-	return report.Text(a.Out, d)
+	return errors.Join(err, s.expect(rows))
 }
 
 // sweep makes of the flags what is to be run.
 func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	if slices.Contains(s.strategies, "all") {
-		s.strategies = simulator.Strategies()
+		s.strategies = append(simulator.Strategies(), "recalc@60s")
 	}
 	for _, name := range s.strategies {
-		if !slices.Contains(simulator.Strategies(), name) {
-			return simulator.Sweep{}, fmt.Errorf("--strategy: %q is none: use %s, or all", name, strings.Join(simulator.Strategies(), ", "))
+		if err := simulator.CheckStrategy(name); err != nil {
+			return simulator.Sweep{}, fmt.Errorf("--strategy: %w, or all", err)
 		}
 	}
 	if len(s.capacity) != 2 {
@@ -145,19 +179,37 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	switch {
 	case s.pattern != "":
 		s.base.Demand.Pattern = simulator.Pattern(s.pattern)
+	case s.trace != "":
+		s.base.Demand.Pattern = simulator.Traced
 	case moves:
 		s.base.Demand.Pattern = simulator.Moving
 	}
+	if s.trace != "" {
+		var err error
+		if s.base.Demand.Trace, err = shape.ReadTrace(s.trace); err != nil {
+			return simulator.Sweep{}, err
+		}
+	}
 	s.base.Arrivals, s.base.Machine.Kind = simulator.Arrivals(s.arrivals), simulator.MachineKind(s.machine)
 	sweep := simulator.Sweep{Base: s.base, Strategies: s.strategies, Loads: s.loads, Repeats: s.repeat}
-	if s.instance != "" {
+	switch {
+	case s.scenario != nil:
+		instance := s.base.Instance
+		sweep.Instance = func(uint64) (*simulator.Instance, error) { return instance, nil }
+	case s.instance != "":
 		instance, err := simulator.ReadInstance(s.instance)
 		if err != nil {
 			return sweep, err
 		}
 		sweep.Instance = func(uint64) (*simulator.Instance, error) { return instance, nil }
-	} else {
+	default:
 		generate := s.generate
+		if s.profiles != "" {
+			var err error
+			if generate.Profiles, err = simulator.ReadProfiles(s.profiles); err != nil {
+				return sweep, err
+			}
+		}
 		generate.Capacity = [2]float64(s.capacity)
 		sweep.Instance = func(seed uint64) (*simulator.Instance, error) {
 			generate.Seed = seed
@@ -170,6 +222,14 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	if first.Instance, err = sweep.Instance(first.Seed); err != nil {
 		return sweep, err
 	}
+	for _, text := range s.faults {
+		faults, err := first.Instance.ParseFault(text)
+		if err != nil {
+			return sweep, fmt.Errorf("--fault: %w", err)
+		}
+		sweep.Base.Faults = append(sweep.Base.Faults, faults...)
+	}
+	first.Faults = sweep.Base.Faults
 	for _, first.Load = range s.loads {
 		if err := first.Check(); err != nil {
 			return sweep, err
