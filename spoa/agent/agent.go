@@ -1,11 +1,11 @@
 // Package agent speaks SPOP, the protocol in which HAProxy asks. It is the one
 // package that knows it.
 //
-// The protocol itself is done by negasus/haproxy-spoe-go, which trusts what it
-// reads: a malformed frame makes it panic or allocate whatever length the frame
-// claims. So every connection is wrapped in a guard that checks lengths and
-// bounds the frames in flight, and runs in a goroutine that recovers. A
-// connection may fail, the process does not.
+// Greetings, and the encoding of numbers, are left to negasus/haproxy-spoe-go. Its
+// loop is not used: it starts a goroutine for each question, allocates for each
+// argument, and trusts what it reads. Here, one goroutine for each connection reads
+// what is there, decides, and answers all of it in one write, from buffers that it
+// keeps. A malformed frame ends its connection.
 package agent
 
 import (
@@ -18,7 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/negasus/haproxy-spoe-go/worker"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -63,11 +62,10 @@ func (a *Agent) Connections() int64 { return a.connections.Load() }
 // ConnectionsRefused counts connections closed at once because too many were open.
 func (a *Agent) ConnectionsRefused() uint64 { return a.connectionsRefused.Load() }
 
-// FramesRefused counts frames of a length outside the protocol's bounds.
+// FramesRefused counts malformed frames: each ended its connection.
 func (a *Agent) FramesRefused() uint64 { return a.framesRefused.Load() }
 
-// Panics counts panics recovered from: each ended one connection, or made one
-// decision "serve it here".
+// Panics counts panics recovered from: each made one decision "serve it here".
 func (a *Agent) Panics() uint64 { return a.panics.Load() }
 
 // Serve accepts connections until the context ends. It then stops reading,
@@ -113,27 +111,19 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // serve runs one connection to its end.
-func (a *Agent) serve(ctx context.Context, conn net.Conn) {
+func (a *Agent) serve(ctx context.Context, socket net.Conn) {
 	defer a.connections.Add(-1)
-	g := newGuard(conn, &a.counters)
-	stop := context.AfterFunc(ctx, g.stop)
+	c := newConn(socket, a)
+	stop := context.AfterFunc(ctx, c.stop)
 	defer stop()
-	defer func() {
-		if p := recover(); p != nil {
-			a.panics.Add(1)
-			a.noise.Warn().Interface("panic", p).Msg("malformed SPOP frame, connection closed")
-			_ = conn.Close() // closed already, unless the panic came early
-		}
-	}()
-	worker.Handle(g, a.handle, logger{a.noise})
-}
-
-// logger is what the library reports failed connections to.
-type logger struct{ zerolog.Logger }
-
-// Errorf logs at level info: HAProxy being restarted is nothing to worry about.
-func (l logger) Errorf(format string, args ...any) {
-	l.Info().Str("cause", fmt.Sprintf(format, args...)).Msg("SPOP connection ended")
+	err := c.run()
+	// HAProxy being restarted is nothing to worry about.
+	if closed := c.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		a.noise.Info().Err(err).Msg("SPOP connection ended")
+	}
 }
 
 // recovered logs a panic inside a decision, which is a fault of this program.

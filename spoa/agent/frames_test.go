@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/negasus/haproxy-spoe-go/frame"
 	"github.com/negasus/haproxy-spoe-go/typeddata"
 	"github.com/negasus/haproxy-spoe-go/varint"
 )
@@ -18,6 +19,11 @@ type arg struct {
 	name  string
 	value any // string, nil or []byte (raw typed data)
 }
+
+const (
+	typeNotify = byte(frame.TypeNotify)
+	typeAck    = byte(frame.TypeAgentAck)
+)
 
 func varintBytes(n uint64) []byte {
 	var b [10]byte

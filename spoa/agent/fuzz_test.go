@@ -19,8 +19,8 @@ import (
 // scriptConn is a connection that yields what it is given, then ends.
 type scriptConn struct {
 	net.Conn
-	in  *bytes.Reader
-	out bytes.Buffer // the guard writes one at a time
+	in  io.Reader
+	out bytes.Buffer
 }
 
 func (c *scriptConn) Read(p []byte) (int, error)       { return c.in.Read(p) }

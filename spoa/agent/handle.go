@@ -1,12 +1,8 @@
 package agent
 
 import (
-	"fmt"
+	"net/netip"
 	"time"
-
-	"github.com/negasus/haproxy-spoe-go/action"
-	"github.com/negasus/haproxy-spoe-go/payload/kv"
-	"github.com/negasus/haproxy-spoe-go/request"
 
 	"github.com/dfaas/dfaas/spoa/route"
 )
@@ -36,94 +32,124 @@ const (
 	varRoom    = "room"    // for a peer: calls, or full
 )
 
-// handle answers one frame. It runs in a goroutine of the library's, which does
-// not recover.
-func (a *Agent) handle(req *request.Request) {
+// question is what HAProxy asks, as far as it is understood. Its texts lie in the
+// frame that it came in.
+type question struct {
+	route.Request
+	asked   bool // there is a path: something to decide
+	src     netip.Addr
+	heard   heard
+	isHeard bool
+}
+
+// answer appends the answer to a question, the part of its frame after the flags. It
+// fails if that is malformed. What is none of ours is answered, so that HAProxy does
+// not wait, and nothing is set.
+func (a *Agent) answer(out []byte, payload cursor) ([]byte, error) {
+	stream, err := payload.number()
+	if err != nil {
+		return nil, err
+	}
+	id, err := payload.number()
+	if err != nil {
+		return nil, err
+	}
+	var q question
+	for len(payload) > 0 {
+		m, err := payload.message()
+		if err != nil {
+			return nil, err
+		}
+		ours := m.name == messageRoute && !q.asked
+		for range m.args {
+			name, v, err := payload.arg()
+			if err != nil {
+				return nil, err
+			}
+			if ours {
+				q.set(name, &v)
+			}
+		}
+	}
+	ack := newAck(out, stream, id)
+	if q.asked {
+		setVariables(&ack, a.decide(&q))
+	}
+	return ack.end(), nil
+}
+
+// decide answers a question. A panic in it is a fault of this program: nothing is
+// set then, and the request is served here.
+func (a *Agent) decide(q *question) (d route.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			req.Actions.Reset() // nothing set: serve it here
+			d = route.Decision{Open: true}
 			a.recovered(p)
 		}
 	}()
-	m, err := req.Messages.GetByName(messageRoute)
-	if err != nil {
-		return // none of ours
-	}
-	args := m.KV.Data()
-	question, ok := readQuestion(args)
-	if !ok {
-		return
-	}
 	now := time.Now()
-	if h, ok := readHeard(args); ok {
-		a.router.Heard(now, h.mark, h.room, h.refused)
+	if q.isHeard {
+		a.router.Heard(now, q.heard.mark, q.heard.room, q.heard.refused)
 	}
-	d := a.router.Route(now, question)
+	d = a.router.Route(now, q.Request)
 	if d.Reason != 0 {
-		a.logForbidden(question, d, args)
+		a.logForbidden(q, d)
 	}
-	setVariables(&req.Actions, d)
 	a.time(now)
+	return d
 }
 
-// readQuestion picks the arguments. It reports false if there is no path.
-func readQuestion(args []kv.Item) (route.Request, bool) {
-	var q route.Request
-	found := false
-	for i := range args {
-		text, isText := args[i].Value.(string)
-		switch args[i].Name {
-		case argPath:
-			q.Path, found = text, isText
-		case argNode:
-			q.Node, q.Claimed = text, args[i].Value != nil
-		case argToken:
-			q.Token = text
-		case argProven:
-			q.Proven = text
-		case argNodes, argTokens:
-			n, isNumber := args[i].Value.(int64)
-			q.Ambiguous = q.Ambiguous || isNumber && n > 1
-		}
+// set takes in an argument.
+func (q *question) set(name string, v *value) {
+	switch name {
+	case argPath:
+		q.Path, q.asked = v.text, v.isText()
+	case argNode:
+		q.Node, q.Claimed = v.text, !v.isNull()
+	case argToken:
+		q.Token = v.text
+	case argProven:
+		q.Proven = v.text
+	case argNodes, argTokens:
+		q.Ambiguous = q.Ambiguous || v.number > 1
+	case argHeard:
+		q.heard, q.isHeard = parseHeard(v.text)
+	case argSrc:
+		q.src = v.addr
 	}
-	return q, found
 }
 
-// setVariables sets only what HAProxy needs, and only strings and small positive
-// numbers, since the library cannot encode others safely. Nothing is set if no
-// table says what to do: it is the same as if nobody answered.
-func setVariables(vars *action.Actions, d route.Decision) {
-	set := func(name string, value any) { vars.SetVar(action.ScopeTransaction, name, value) }
+// setVariables sets only what HAProxy needs. Nothing is set if no table says what to
+// do: it is the same as if nobody answered.
+func setVariables(vars *ackFrame, d route.Decision) {
 	if !d.Open {
-		set(varAction, d.Action.String())
+		vars.setText(varAction, d.Action.String())
 	}
 	if d.Action == route.Peer {
-		set(varTarget, d.Target)
-		set(varToken, d.Token)
+		vars.setText(varTarget, d.Target)
+		vars.setText(varToken, d.Token)
 		if d.Mark > 0 {
-			set(varMark, d.Mark)
+			vars.setNumber(varMark, d.Mark)
 		}
 	}
 	if d.TellRoom {
-		set(varRoom, roomText(d))
+		vars.setText(varRoom, roomText(d))
 	}
 	if d.Status > 0 {
-		set(varStatus, d.Status)
+		vars.setNumber(varStatus, d.Status)
 	}
 	if d.TimeoutMillis > 0 && d.Action != route.Deny {
-		set(varTimeout, d.TimeoutMillis)
+		vars.setNumber(varTimeout, d.TimeoutMillis)
 	}
 }
 
-func (a *Agent) logForbidden(q route.Request, d route.Decision, args []kv.Item) {
+func (a *Agent) logForbidden(q *question, d route.Decision) {
 	event := a.noise.Info()
 	if !event.Enabled() {
 		return
 	}
-	for i := range args {
-		if args[i].Name == argSrc && args[i].Value != nil {
-			event = event.Str("src", fmt.Sprintf("%.45s", fmt.Sprint(args[i].Value)))
-		}
+	if q.src.IsValid() {
+		event = event.Stringer("src", q.src)
 	}
 	const longest = 64 // of a claimed id in the log, in bytes
 	event.Str("claimed", q.Node[:min(len(q.Node), longest)]).Stringer("reason", d.Reason).Msg("claim to be a peer refused")

@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/negasus/haproxy-spoe-go/payload/kv"
-
 	"github.com/dfaas/dfaas/spoa/route"
 )
 
@@ -24,17 +22,6 @@ func roomText(d route.Decision) string {
 type heard struct {
 	mark, room int32
 	refused    bool
-}
-
-// readHeard picks the answer from a question's arguments.
-func readHeard(args []kv.Item) (heard, bool) {
-	for i := range args {
-		if args[i].Name == argHeard {
-			text, _ := args[i].Value.(string)
-			return parseHeard(text)
-		}
-	}
-	return heard{}, false
 }
 
 // parseHeard reads "MARK ROOM": the mark that the call was given here, and what the

@@ -38,8 +38,8 @@ var (
 	descNewer     = describe("tables_newer_total", "Tables with fields that this dfaas-spoa does not know and ignored.")
 	descConns     = describe("connections", "Open SPOP connections.")
 	descRefused   = describe("connections_refused_total", "SPOP connections over the bound, closed at once.")
-	descFrames    = describe("frames_refused_total", "SPOP frames of a length that no HAProxy sends.")
-	descPanics    = describe("panics_total", "Panics recovered from, each the end of one connection or of one decision.")
+	descFrames    = describe("frames_refused_total", "SPOP frames that no HAProxy sends, each the end of one connection.")
+	descPanics    = describe("panics_total", "Panics recovered from, each the end of one decision: the call was served here.")
 	descInfo      = describe("info", "The running program.", "version")
 )
 

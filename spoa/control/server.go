@@ -69,8 +69,8 @@ type Server struct {
 type AgentStats interface {
 	Connections() int64         // open now
 	ConnectionsRefused() uint64 // over the bound
-	FramesRefused() uint64      // of a length that no HAProxy sends
-	Panics() uint64             // recovered from, each the end of one connection or one decision
+	FramesRefused() uint64      // that no HAProxy sends
+	Panics() uint64             // recovered from, each the end of one decision
 	DecisionTime() prometheus.Histogram
 }
 

@@ -20,7 +20,8 @@ import (
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
-// Request is what a decision is made from.
+// Request is what a decision is made from. Nothing of it is kept: its texts may lie
+// in a buffer that is used again.
 type Request struct {
 	Path string // without the query string
 	// Claimed is true when the request has a DFaaS-Node-ID header, be it empty:
