@@ -88,6 +88,21 @@ func (s *Systemd) Stopping() {
 	}
 }
 
+// StopsWith says Stopping when the context ends. What it returns is to be called
+// before the program ends: it waits until that is said.
+func (s *Systemd) StopsWith(ctx context.Context) (wait func()) {
+	said := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(said)
+		s.Stopping()
+	})
+	return func() {
+		if !stop() {
+			<-said
+		}
+	}
+}
+
 // Watch is for programs without a loop. Until the context ends it calls check,
 // which should take the way that the program's work takes, and says that the
 // program is alive whenever check returns nil. If check fails or does not

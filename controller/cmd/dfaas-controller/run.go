@@ -63,7 +63,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	}
 
 	systemd := notify.New(log)
-	defer context.AfterFunc(ctx, systemd.Stopping)()
+	defer systemd.StopsWith(ctx)()
 	// The services below end with serving, after the node has left; should one
 	// of them fail, everything ends.
 	ctx, stop := context.WithCancelCause(ctx)

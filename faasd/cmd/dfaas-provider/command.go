@@ -109,7 +109,7 @@ func run(ctx context.Context, o provider.Options, log zerolog.Logger) error {
 			systemd.Watch(watched, func(ctx context.Context) error { return probe(ctx, address) })
 		})
 	}
-	defer context.AfterFunc(ctx, systemd.Stopping)()
+	defer systemd.StopsWith(ctx)()
 	return provider.Run(ctx, o, log)
 }
 

@@ -88,7 +88,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, o.Listen) })
 		return nil
 	})
-	defer context.AfterFunc(ctx, systemd.Stopping)()
+	defer systemd.StopsWith(ctx)()
 	err = group.Wait()
 	o.Log.Info().Err(err).Msg("stopped")
 	return err
