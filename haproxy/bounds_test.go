@@ -186,6 +186,61 @@ func TestFullPeer(t *testing.T) {
 		if n := underWay(); n != 20 {
 			t.Errorf("%d calls are under way to the peer", n)
 		}
+		// Users can bring that about. What found the queue full at the same time is a few.
+		if s, _ := n.server(t, idC); s.Lost > 10 {
+			t.Errorf("%d calls are held against a peer that is full", s.Lost)
+		}
+	})
+}
+
+// TestWhoNeverAnswers: a peer that takes calls and answers none is held to account
+// for those whose callers have waited for as long as the function may take. Callers
+// that give up say nothing, nor does a function that takes longer than it may at the
+// node that it was called at: users can bring about either.
+func TestWhoNeverAnswers(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		silent, underWay := silentPeer(t)
+		a.addPeers(t, peerAt(t, idB, b.decided), silent)
+		a.waitState(t, idB, haproxy.Up)
+		a.waitState(t, idC, haproxy.Up)
+		lost := func(id string) int64 {
+			s, _ := a.server(t, id)
+			return s.Lost
+		}
+		forward := func(id, limit string) []string {
+			return []string{"Test-Action", "peer", "Test-Target", id, "Test-Token", tokenOf(idA), "Test-Timeout", limit, "There-Action", "local"}
+		}
+		for _, there := range []string{"5000", "0", "400"} {
+			got := call(t, "GET", "http://"+a.decided+"/function/hang", nil, append(forward(idB, "400"), "There-Timeout", there)...)
+			wantReply(t, got, 504, b.decided, idB)
+		}
+		if n := lost(idB); n != 0 {
+			t.Errorf("%d slow calls were held against an honest peer", n)
+		}
+		// Only the one that had as long as it may.
+		eventually(t, "the peer has counted", func() bool {
+			calls, err := b.Client.Calls(t.Context())
+			return err == nil && calls["hang"] == haproxy.Calls{Begun: 1, Failed: 1}
+		})
+
+		for range 5 {
+			request := "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Action: peer\r\nTest-Target: " + idC + "\r\nTest-Token: " + tokenOf(idA) + "\r\n\r\n"
+			conn := sent(t, a.decided, request)
+			eventually(t, "it is under way", func() bool { return underWay() == 1 })
+			conn.Close()
+			eventually(t, "it is given up", func() bool { return underWay() == 0 })
+		}
+		if n := lost(idC); n != 0 {
+			t.Errorf("%d calls that were given up are held against the peer", n)
+		}
+		for range 5 {
+			wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, forward(idC, "50")...), 504, a.decided, idA)
+		}
+		if n := lost(idC); n != 5 {
+			t.Errorf("%d calls that were never answered are held against the peer, want 5", n)
+		}
 	})
 }
 

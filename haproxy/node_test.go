@@ -112,7 +112,8 @@ type node struct {
 	binary  haproxytest.Binary
 	gateway *gateway
 	// decided is the address of a frontend where the headers Test-Action,
-	// Test-Target, ... take the place of dfaas-spoa's answer.
+	// Test-Target, ... take the place of dfaas-spoa's answer; at a peer's, to which
+	// those do not get, There-Action and There-Timeout do.
 	decided string
 }
 
@@ -120,6 +121,8 @@ type node struct {
 const decidedFrontend = `
 frontend fe_decided from dfaas
     bind %s
+    http-request set-var(txn.dfaas.action) req.hdr(There-Action) if { req.hdr(There-Action) -m found }
+    http-request set-var(txn.dfaas.timeout) req.hdr(There-Timeout),add(0) if { req.hdr(There-Timeout) -m found }
     http-request set-var(txn.dfaas.action) req.hdr(Test-Action) if { req.hdr(Test-Action) -m found }
     http-request set-var(txn.dfaas.target) req.hdr(Test-Target) if { req.hdr(Test-Target) -m found }
     http-request set-var(txn.dfaas.token) req.hdr(Test-Token) if { req.hdr(Test-Token) -m found }

@@ -44,7 +44,7 @@ type Server struct {
 	Sessions, Total, Errors int64
 	// Good is the number of answers with a status below 400. Lost is that of
 	// requests which got anything else: an answer with another status, a broken
-	// one, none in time, no connection, or, for want of one, another server. In
+	// one, none in time, or, for want of a connection, another server. In
 	// BackendPeers errors of the function, which may be its user's doing, are
 	// Good: the peer has served.
 	Good, Lost int64
@@ -186,7 +186,9 @@ func parseServer(field func(column string) string) (Server, error) {
 	s.Errors = number("econ") + number("eresp")
 	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
 	s.Failed = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other")
-	s.Lost = s.Failed + s.Errors + number("wredis")
+	// No connection is why a call goes to another server, so what else is in econ has
+	// waited in vain for one to end: users can bring that about.
+	s.Lost = s.Failed + number("eresp") + number("wredis")
 	return s, errors.Join(errs...)
 }
 
