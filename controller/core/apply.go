@@ -68,10 +68,10 @@ func (c *Core) tablePeers(now time.Time) []tablePeer {
 		if err != nil {
 			c.log(Error, "no token: nothing is forwarded to this peer", Field{"peer", m.ID}, Field{"error", err})
 		}
-		peers = append(peers, tablePeer{id: m.ID, token: token, usable: c.usable(m.ID)})
+		peers = append(peers, tablePeer{id: m.ID, source: sourceOf(m.HTTP.Addr()), token: token, usable: c.usable(m.ID)})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.gone)) {
-		peers = append(peers, tablePeer{id: id, lingering: c.gone[id].inbound})
+		peers = append(peers, tablePeer{id: id, source: sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
 	}
 	return peers
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ const (
 // tablePeer is a peer as it appears in the table.
 type tablePeer struct {
 	id     string
+	source string // see table.Peer
 	token  string // "" if nothing may be forwarded to it
 	usable bool   // HAProxy has a server for it that is not down
 	// lingering is what it was admitted to send, for a peer that is gone: its
@@ -121,11 +123,25 @@ type builder struct {
 func (b *builder) addPeers(peers []tablePeer) []table.Peer {
 	out := make([]table.Peer, 0, min(len(peers), b.limits.Peers))
 	for _, p := range peers[:min(len(peers), b.limits.Peers)] {
-		out = append(out, table.Peer{ID: p.id, Token: p.token})
+		out = append(out, table.Peer{ID: p.id, Source: p.source, Token: p.token})
 		b.peers[p.id] = &out[len(out)-1]
 		b.usable[p.id] = p.usable && p.token != ""
 	}
 	return out
+}
+
+// sourceOf is what a peer at that address shares with others: who can have one
+// identity there can have a hundred. With IPv6, everybody has a network of 64 bits.
+// Nodes of one machine are an experiment.
+func sourceOf(a netip.Addr) string {
+	a = a.Unmap().WithZone("")
+	if !a.IsValid() || a.IsLoopback() {
+		return ""
+	}
+	if a.Is6() {
+		return netip.PrefixFrom(a, 64).Masked().String()
+	}
+	return a.String()
 }
 
 // addLingering notes what is admitted from peers that are gone, as far as there is

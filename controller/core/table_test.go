@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -165,5 +166,22 @@ func TestLivingPeersGoFirst(t *testing.T) {
 	b.addLingering(all)
 	if len(f.Forward) != 1 || peers[0].Inbound != nil {
 		t.Errorf("%d routes to the living, %v from those gone", len(f.Forward), peers[0].Inbound)
+	}
+}
+
+// TestSourceOf: identities at one address are one source, those of an experiment on
+// one machine are not.
+func TestSourceOf(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1:2:3:4": "2001:db8::/64", "fe80::1%eth0": "fe80::/64",
+		"127.0.0.2": "", "::1": "",
+	} {
+		got := sourceOf(netip.MustParseAddr(address))
+		if got != want || len(got) > table.MaxSourceLen {
+			t.Errorf("%s: %q, want %q", address, got, want)
+		}
+	}
+	if got := sourceOf(netip.Addr{}); got != "" {
+		t.Errorf("no address: %q", got)
 	}
 }

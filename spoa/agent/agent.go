@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -35,6 +36,7 @@ type Agent struct {
 	// noise logs what callers can cause at will: a few lines each second.
 	noise  zerolog.Logger
 	timing prometheus.Histogram
+	seed   maphash.Seed // of what addresses of users are told apart by
 	counters
 }
 
@@ -53,6 +55,7 @@ func New(router *route.Router, log zerolog.Logger) *Agent {
 		log:    log,
 		noise:  log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second}),
 		timing: newTiming(),
+		seed:   maphash.MakeSeed(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -84,6 +85,22 @@ func TestAnswersOnTheWire(t *testing.T) {
 		if diff := cmp.Diff(ack{uint64(i), test.want}, got, cmp.AllowUnexported(ack{})); diff != "" {
 			t.Errorf("%s: answer differs (-want +got):\n%s", test.name, diff)
 		}
+	}
+}
+
+// TestSources: users are told apart by their addresses, with IPv6 by their networks,
+// however an address is written.
+func TestSources(t *testing.T) {
+	a := New(route.NewRouter(meter.New(time.Now())), zerolog.Nop())
+	source := func(text string) uint64 { return a.sourceOf(netip.MustParseAddr(text)) }
+	if got := a.sourceOf(netip.Addr{}); got != 0 {
+		t.Errorf("no address is a source: %d", got)
+	}
+	if one := source("192.0.2.1"); one == 0 || one != source("192.0.2.1") || one != source("::ffff:192.0.2.1") || one == source("192.0.2.2") {
+		t.Error("addresses are not told apart")
+	}
+	if network := source("2001:db8::1"); network == 0 || network != source("2001:db8::2:1") || network == source("2001:db8:0:1::1") {
+		t.Error("networks are not told apart")
 	}
 }
 
@@ -590,7 +607,7 @@ func TestDropInAgrees(t *testing.T) {
 	if message != messageRoute {
 		t.Errorf("the drop-in sends the message %q, this agent answers %q", message, messageRoute)
 	}
-	for _, name := range []string{argPath, argNode, argNodes, argToken, argTokens} {
+	for _, name := range []string{argPath, argNode, argNodes, argToken, argTokens, argSource} {
 		if !args[name] {
 			t.Errorf("the drop-in does not send the argument %q", name)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"time"
 
@@ -16,6 +17,8 @@ const (
 	argNode  = "node"  // absent: null
 	argToken = "token" // absent: null
 	argSrc   = "src"   // optional, for the log
+
+	argSource = "source" // address of the user; absent: null
 
 	argProven = "proven" // absent: null
 
@@ -38,6 +41,7 @@ type question struct {
 	route.Request
 	asked   bool // there is a path: something to decide
 	src     netip.Addr
+	source  netip.Addr // of the user
 	heard   heard
 	isHeard bool
 }
@@ -91,6 +95,7 @@ func (a *Agent) decide(q *question) (d route.Decision) {
 	if q.isHeard {
 		a.router.Heard(now, q.heard.mark, q.heard.room, q.heard.refused)
 	}
+	q.Source = a.sourceOf(q.source)
 	d = a.router.Route(now, q.Request)
 	if d.Reason != 0 {
 		a.logForbidden(q, d)
@@ -116,7 +121,24 @@ func (q *question) set(name string, v *value) {
 		q.heard, q.isHeard = parseHeard(v.text)
 	case argSrc:
 		q.src = v.addr
+	case argSource:
+		q.source = v.addr
 	}
+}
+
+// sourceOf returns a number that stands for a user's address, with IPv6 for its
+// network of 64 bits, which is what one user has; 0 if there is none. Nobody can
+// choose addresses that have the same.
+func (a *Agent) sourceOf(user netip.Addr) uint64 {
+	if !user.IsValid() {
+		return 0
+	}
+	user = user.Unmap()
+	bytes, known := user.As16(), 16
+	if user.Is6() {
+		known = 8
+	}
+	return max(1, maphash.Bytes(a.seed, bytes[:known]))
 }
 
 // setVariables sets only what HAProxy needs. Nothing is set if no table says what to

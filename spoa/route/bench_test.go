@@ -51,7 +51,21 @@ func decisions(t testing.TB) map[string]func() Decision {
 		closed.Peers[i].Inbound = nil
 	}
 	admittedNone := compile(t, closed, nil, t0)
+	contended := compile(t, elastic(100, 1000), nil, t0)
+	callers := make([]Caller, 100)
+	for i := range callers {
+		callers[i], _ = contended.Peer(testtable.ID(i + 1))
+	}
+	turn := 0
 	return map[string]func() Decision{
+		"peersContend": func() Decision {
+			now, turn = now.Add(10*time.Microsecond), turn+1
+			return contended.Admit(now, callers[turn%100], "f0")
+		},
+		"usersContend": func() Decision {
+			now, turn = now.Add(10*time.Microsecond), turn+1
+			return contended.Admit(now, Caller{source: uint64(turn%100 + 1)}, "f0")
+		},
 		"local":           user(unlimited),
 		"localLimited":    user(compile(t, large(limit.MaxRate, 0), nil, t0)),
 		"forward":         user(compile(t, large(0, limit.MaxRate), nil, t0)),

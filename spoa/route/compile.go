@@ -28,12 +28,13 @@ const (
 // monotonic clock where they have one.
 func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
 	if prev == nil {
-		prev = &Snapshot{epoch: now, sent: new(sent), guess: newBucket(guessRate, new(atomic.Int64))}
+		prev = &Snapshot{epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64))}
 	}
 	s := &Snapshot{
 		table:     t.Table,
 		epoch:     prev.epoch,
 		sent:      prev.sent,
+		users:     prev.users,
 		verifier:  prev.verifier,
 		functions: make(map[string]*function, 2*len(t.Functions)),
 		peers:     make(map[string]*peer, len(t.Peers)),
@@ -104,6 +105,7 @@ func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 	} else {
 		f.functionState, f.meter = new(functionState), s.meter.Row(tf.Name)
 		f.start(s.table.NodeID, tf.Name)
+		f.salt = f.sequences.open.n.Load()
 	}
 	if l := tf.Local; l != nil {
 		f.local, f.soft, f.share, f.timeout = true, l.Soft, l.Share, int32(l.TimeoutMillis)
@@ -112,6 +114,9 @@ func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
 		f.capacity.settle(capacity, at, f.capacity.mostDebt())
 		f.reserve = f.capacity.depth() / reservedPart
+		// No more than the bucket holds, or some of the rate would be lost.
+		f.fair = max(0, f.capacity.burst-f.reserve) / fairPart
+		f.userFair = f.user.burst / fairPart
 	}
 	f.forwards = s.forwards(tf, f.meter, old, at)
 	for i := range f.forwards {
@@ -201,8 +206,29 @@ func (s *Snapshot) addAdmissions(tp *table.Peer, prev *Snapshot, at int64) {
 		} else {
 			a.state, a.count = new(admissionState), f.meter.In(tp.ID)
 		}
+		a.sender = &a.state.sender
+		if tp.Source != "" {
+			a.sender = f.sharedBy(tp.Source, prev.row(name))
+		}
 		a.bucket = newBucket(rate, &a.state.used)
 		a.settle(before, at, a.depth())
 		p.admits[name] = a
 	}
+}
+
+// sharedBy returns the sender that all peers of a source are; before is the
+// function's row in the snapshot before, or nil.
+func (f *function) sharedBy(source string, before *function) *sender {
+	if one := f.bySource[source]; one != nil {
+		return one
+	}
+	one := new(sender)
+	if before != nil && before.bySource[source] != nil {
+		one = before.bySource[source]
+	}
+	if f.bySource == nil {
+		f.bySource = make(map[string]*sender)
+	}
+	f.bySource[source] = one
+	return one
 }

@@ -117,33 +117,15 @@ func (f *function) reach(at int64) (best *forward, isTrial bool) {
 	return best, true
 }
 
-// senders counts the peers that have sent a function's calls lately.
-type senders struct {
-	turn        atomic.Int64 // number of the half second under way
-	now, before atomic.Int64 // peers in it, and in the one before
+// sender is a peer that sends calls of a function, or all peers of one source.
+type sender struct {
+	all    sharer // of all its calls, of which nothing is noted but that there are any
+	beyond sharer // of those beyond its rate
 }
-
-// count notes that the peer of that state sends.
-func (s *senders) count(at int64, peer *admissionState) {
-	turn := at/int64(echoTime) + 1
-	if old := s.turn.Load(); old != turn && s.turn.CompareAndSwap(old, turn) {
-		before := s.now.Swap(0)
-		if old != turn-1 {
-			before = 0
-		}
-		s.before.Store(before)
-	}
-	if old := peer.turn.Load(); old != turn && peer.turn.CompareAndSwap(old, turn) {
-		s.now.Add(1)
-	}
-}
-
-// active is how many peers share the room, 1 at least.
-func (s *senders) active() int64 { return max(1, s.now.Load(), s.before.Load()) }
 
 // room is how many calls a peer could send beyond its rate, now, if each of those
 // who send takes an equal part.
-func (f *function) room(at int64) int32 {
+func (f *function) room(at int64, p *sender) int32 {
 	if f.capacity.unlimited() {
 		return maxRoom
 	}
@@ -154,7 +136,20 @@ func (f *function) room(at int64) int32 {
 	if left < 0 {
 		return 0
 	}
-	return int32(min(maxRoom, (left/f.capacity.interval+1)/f.senders.active()))
+	room := (left/f.capacity.interval + 1) / f.senders.active()
+	if left -= f.leaves(at, p) - f.reserve; left < 0 {
+		return 0
+	}
+	return int32(min(maxRoom, room, left/f.capacity.interval+1))
+}
+
+// leaves is how much of the capacity bucket, in ns, a peer has to leave untouched
+// with what is beyond its rate.
+func (f *function) leaves(at int64, p *sender) int64 {
+	if f.fair == 0 {
+		return f.reserve
+	}
+	return f.reserve + int64(float64(f.fair)*f.beyond.excess(at, &p.beyond))
 }
 
 // sent remembers what was sent where, so that an answer needs to bring no more than

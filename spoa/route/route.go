@@ -34,6 +34,9 @@ type Request struct {
 	Ambiguous bool
 	// Proven is the peer whose certificate was shown, "" if it came without TLS.
 	Proven string
+	// Source is a number that stands for the address that it came from; 0 if that is
+	// not known.
+	Source uint64
 }
 
 // Action is what to do with a request.
@@ -100,9 +103,12 @@ func (s *Snapshot) Route(now time.Time, req Request) Decision {
 	return s.Admit(now, from, name)
 }
 
-// Caller is who asks: a user of this node, which is the zero value, or a peer of
-// one snapshot.
-type Caller struct{ peer *peer }
+// Caller is who asks: a peer of one snapshot, or a user of this node. The zero value
+// is a user at an address that is not known.
+type Caller struct {
+	peer   *peer
+	source uint64
+}
 
 // Authenticate returns who made a request, or why its claim to come from a peer is
 // false.
@@ -111,7 +117,7 @@ func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reaso
 	case req.Ambiguous:
 		return Caller{}, token.Ambiguous
 	case !req.Claimed:
-		return Caller{}, token.OK
+		return Caller{source: req.Source}, token.OK
 	}
 	p := s.peers[req.Node]
 	switch {
@@ -120,14 +126,14 @@ func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reaso
 	case s.table.PeerTLS && req.Proven != req.Node:
 		return Caller{}, token.NotOverTLS
 	}
-	return Caller{p}, p.issuer.Check(s.inFederation(now), req.Token)
+	return Caller{peer: p}, p.issuer.Check(s.inFederation(now), req.Token)
 }
 
 // Peer is the caller of that id, and whether the snapshot knows it. It is for
 // those who need not be convinced, such as a simulator.
 func (s *Snapshot) Peer(id string) (Caller, bool) {
 	p := s.peers[id]
-	return Caller{p}, p != nil
+	return Caller{peer: p}, p != nil
 }
 
 // Admit decides what becomes of a call of a function by a caller of this snapshot,
@@ -137,7 +143,7 @@ func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
 	if from.peer != nil {
 		return s.fromPeer(at, f, from.peer)
 	}
-	return s.fromUser(at, function, f)
+	return s.fromUser(at, from.source, function, f)
 }
 
 // fromPeer never forwards: a request makes one hop at most.
@@ -155,28 +161,28 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
 		f.meter.In(p.id).Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
-	a, count := p.admits[f.name], (*meter.In)(nil)
+	a, count, from := p.admits[f.name], (*meter.In)(nil), &f.others
 	if a != nil {
-		count = a.count
+		count, from = a.count, a.sender
 	} else {
 		count = f.meter.In(p.id)
 	}
-	if !f.admit(at, a) {
+	if !f.admit(at, a, from) {
 		count.Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusTooManyRequests, TellRoom: f.elastic}
 	}
 	count.Local.Add(1)
 	d := Decision{TimeoutMillis: f.timeout, TellRoom: f.elastic}
 	if f.elastic {
-		d.Room = f.room(at)
+		d.Room = f.room(at, from)
 	}
 	return d
 }
 
 // admit takes what a peer's call needs, or reports false.
-func (f *function) admit(at int64, a *admission) bool {
-	if a != nil && f.elastic {
-		f.senders.count(at, a.state)
+func (f *function) admit(at int64, a *admission, from *sender) bool {
+	if f.elastic {
+		f.senders.ask(at, &from.all)
 	}
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
@@ -186,15 +192,23 @@ func (f *function) admit(at int64, a *admission) bool {
 	if a != nil && a.take(at) {
 		return f.capacity.take(at)
 	}
-	return f.elastic && f.capacity.opensAt() <= at-f.reserve && f.capacity.take(at)
+	if !f.elastic {
+		return false
+	}
+	f.beyond.ask(at, &from.beyond)
+	if f.capacity.opensAt() > at-f.leaves(at, from) || !f.capacity.take(at) {
+		return false
+	}
+	f.beyond.got(at, &from.beyond)
+	return true
 }
 
-func (s *Snapshot) fromUser(at int64, name string, f *function) Decision {
+func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function) Decision {
 	if f == nil || f.refusal == http.StatusNotFound {
 		return s.unknown(at, name)
 	}
 	hereFirst := f.local && (f.share >= 1 || f.sequences.share.next() < f.share)
-	if hereFirst && f.user.take(at) {
+	if hereFirst && s.takeForUser(at, source, f) {
 		return f.serve(at)
 	}
 	if fw := f.draw(at); fw != nil {
@@ -205,10 +219,25 @@ func (s *Snapshot) fromUser(at int64, name string, f *function) Decision {
 			return s.send(f, fw, isTrial)
 		}
 	}
-	if f.local && (!hereFirst && f.user.take(at) || f.soft) {
+	if f.local && (!hereFirst && s.takeForUser(at, source, f) || f.soft) {
 		return f.serve(at)
 	}
 	return f.refuse()
+}
+
+// takeForUser takes what a user's call needs to be served here, or reports false.
+func (s *Snapshot) takeForUser(at int64, source uint64, f *function) bool {
+	if source == 0 || f.userFair == 0 {
+		return f.user.take(at)
+	}
+	who := s.users.of(source, f)
+	f.byUsers.ask(at, who)
+	leaves := int64(float64(f.userFair) * f.byUsers.excess(at, who))
+	if f.user.opensAt() > at-leaves || !f.user.take(at) {
+		return false
+	}
+	f.byUsers.got(at, who)
+	return true
 }
 
 // serve lets a user's request be served here. It counts against what is left

@@ -22,6 +22,7 @@ type Snapshot struct {
 	received, clock time.Time
 
 	sent      *sent
+	users     *users
 	verifier  *token.Verifier
 	functions map[string]*function // by every name that a path may have it under
 	peers     map[string]*peer
@@ -52,8 +53,10 @@ type function struct {
 	weight   float64 // sum over all
 	refusal  int32   // status for users whom nobody serves
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
-	// what is beyond their rates.
-	reserve int64
+	// what is beyond their rates; fair how much more, at most, who has had more than
+	// the others; userFair the same of the users' bucket.
+	reserve, fair, userFair int64
+	bySource                map[string]*sender // those that several peers share
 
 	*functionState
 }
@@ -67,7 +70,10 @@ type functionState struct {
 	dryUntil atomic.Int64
 	sequences
 	trials
-	senders
+	senders, beyond sharing // peers' calls: all, and those beyond their rates
+	others          sender  // all peers that the table names no rate for
+	byUsers         sharing // users' calls served here
+	salt            uint64  // of its slots in users
 }
 
 // forward is a peer to send one function's requests to.
@@ -99,14 +105,15 @@ type peer struct {
 // admission is a peer's inbound rate of one function.
 type admission struct {
 	bucket
-	state *admissionState
-	count *meter.In
+	state  *admissionState
+	count  *meter.In
+	sender *sender // its own, or that of its source
 }
 
 // admissionState is what the admissions of one peer in all snapshots share.
 type admissionState struct {
 	used atomic.Int64 // state of admission.bucket
-	turn atomic.Int64 // of senders in which the peer was counted last
+	sender
 }
 
 func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nanoseconds() }

@@ -24,6 +24,7 @@ const (
 	// MaxClockOffset is more than any clock that was never set is wrong by.
 	MaxClockOffset = 100 * 365 * 24 * time.Hour
 	MaxTokenLen    = 1024 // bytes
+	MaxSourceLen   = 64   // bytes
 	MaxNameLen     = funcname.MaxLen
 )
 
@@ -144,6 +145,10 @@ type Peer struct {
 	// Token is presented to the peer as DFaaS-Token; minted for this peer only.
 	// Empty: nothing may be forwarded to it.
 	Token string `json:"token,omitempty"`
+	// Source stands for where the peer is, such as its network: with Function.Elastic,
+	// peers of one Source share the room beyond their rates as if they were one. Empty:
+	// it is one by itself. At most MaxSourceLen bytes.
+	Source string `json:"source,omitempty"`
 	// Inbound is the rate of requests/s admitted from the peer by function
 	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0; with
 	// Function.Elastic, those that are named share its room.

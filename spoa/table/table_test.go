@@ -90,6 +90,7 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		id(0) + ": id: is this":                             func(t *tab) { t.Peers[1].ID = id(0) },
 		id(2) + ": token: 1025":                             func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
 		id(2) + ": token: has":                              func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
+		id(2) + ": source: 65":                              func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
 		id(1) + `: inbound: "F!`:                            func(t *tab) { t.Peers[0].Inbound["F!"] = 1 },
 		id(1) + ": inbound: f0":                             func(t *tab) { t.Peers[0].Inbound["f0"] = math.Inf(1) },
 		id(1) + ": inbound: f9":                             func(t *tab) { t.DefaultNamespace, t.Peers[0].Inbound["f9.main"] = "main", 1 },

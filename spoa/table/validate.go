@@ -95,6 +95,9 @@ func (p *Peer) validate(defaultNamespace string) error {
 	if strings.ContainsFunc(p.Token, notOfToken) {
 		return fmt.Errorf("token: has characters that no JWT has")
 	}
+	if len(p.Source) > MaxSourceLen {
+		return fmt.Errorf("source: %d bytes long, at most %d are accepted", len(p.Source), MaxSourceLen)
+	}
 	for name, rate := range p.Inbound {
 		if err := funcname.Check(name); err != nil {
 			return fmt.Errorf("inbound: %w", err)
