@@ -6,6 +6,8 @@ PACKAGES := ./... ./e2e/...
 COMMANDS := ./spoa/cmd/dfaas-spoa ./controller/cmd/dfaas-controller ./controller/cmd/dfaasctl \
             ./faasd/cmd/dfaas-provider ./deploy/emulator/cmd/dfaas-emulator
 LDFLAGS  := -s -w -X main.version=$(VERSION)
+# The same for all that is compiled here: what is compiled otherwise is compiled again.
+COMPILE  := -trimpath
 # What runs on a node. `make install` puts it below DESTDIR, and PREFIX but for /etc.
 NODE     := dfaas-spoa dfaas-controller dfaasctl dfaas-provider
 BIN      := bin
@@ -23,7 +25,7 @@ setup: ## install missing Debian packages (haproxy, figlet, tesseract)
 	@deploy/setup.sh haproxy=haproxy figlet=figlet tesseract=tesseract-ocr curl=curl
 
 build: ## build all commands into bin/
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o "$(BIN)/" $(COMMANDS)
+	$(GO) build $(COMPILE) -ldflags '$(LDFLAGS)' -o "$(BIN)/" $(COMMANDS)
 	@GO='$(GO)' deploy/completions.sh "$(BIN)" $(COMMANDS)
 
 # It neither builds nor starts anything, so root need not run a compiler and a package can be made of it.
@@ -62,16 +64,17 @@ down: ## stop what `make up` started
 	@"$(BIN)/dfaas-emulator" down --dir "$(RUN)"
 
 # Of the tests that run side by side most wait, with real HAProxy for its time limits: more of them than there are cores.
-# The whole federations run last and alone: they measure rates.
+# The whole federations run last: they measure rates. What was vetted is not vetted again, nor what was built built.
+TESTED := DFAAS_TEST_PROGRAMS='$(abspath $(BIN))' $(GO) test $(COMPILE) -vet=off -timeout 10m
 test: setup build check vuln ## all tests, with real HAProxy and real processes
 	@deploy/setup.sh python3=python3 ip=iproute2 systemd-tmpfiles=systemd
-	$(GO) test -timeout 10m -parallel 4 ./...
-	$(GO) test -timeout 10m ./e2e/...
+	$(TESTED) -p 3 -parallel 4 ./...
+	$(TESTED) -parallel 4 ./e2e/...
 
 MODULES := . e2e
 check: ## formatting, vet, and whether every module stands on its own
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt -w $$unformatted"; exit 1; }
-	$(GO) vet $(PACKAGES)
+	$(GO) vet $(COMPILE) $(PACKAGES)
 	@for m in $(MODULES); do (cd $$m && GOWORK=off $(GO) list -test -deps ./... >/dev/null) || { echo "in $$m: GOWORK=off go mod tidy"; exit 1; }; done
 
 vuln: ## known vulnerabilities in what is called, by govulncheck, where its database can be reached
@@ -79,7 +82,7 @@ vuln: ## known vulnerabilities in what is called, by govulncheck, where its data
 
 bench: setup build ## benchmarks; writes docs/performance.md
 	@deploy/setup.sh wrk=wrk
-	$(GO) build -o bin/ ./e2e/cmd/dfaas-bench
+	$(GO) build $(COMPILE) -o bin/ ./e2e/cmd/dfaas-bench
 	bin/dfaas-bench --out docs/performance.md
 
 FUZZTIME ?= 30s
@@ -98,7 +101,7 @@ SOAK ?= 30m
 SEED ?= 0
 soak: setup ## random load, churn and faults for SOAK (30m) under the race detector; writes docs/soak.md
 	@deploy/setup.sh gcc=build-essential
-	$(GO) build -race -trimpath -ldflags '$(LDFLAGS)' -o bin/race/ $(COMMANDS)
+	$(GO) build -race $(COMPILE) -ldflags '$(LDFLAGS)' -o bin/race/ $(COMMANDS)
 	bin/race/dfaas-emulator soak --for $(SOAK) --seed $(SEED) -o docs/soak.md
 
 clean: ## remove what was built

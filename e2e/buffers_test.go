@@ -23,6 +23,7 @@ import (
 // frames. Whatever fits into a request must be decided on: without a decision it
 // would be served here, be it over the limit or by a forged peer.
 func TestLargeBuffers(t *testing.T) {
+	t.Parallel()
 	const self, stranger = "12D3KooWD3bfmNbuuuVGDMJd6Q4bSUKkpRuGDjZUmYNiFTkeGmkA", "12D3KooWD3bfmNbuuuVGDMJd6Q4bSUKkpRuGDjZUmYNiFTkeGmkB"
 	for name, buffers := range map[string]struct {
 		global string

@@ -49,7 +49,7 @@ func start(t *testing.T, o federation.Options) *cluster {
 	if o.DefaultMaxrate == 0 {
 		o.DefaultMaxrate = scenario.DefaultMaxrate
 	}
-	f, err := federation.Start(t.Context(), o)
+	f, err := startOne(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +66,13 @@ func start(t *testing.T, o federation.Options) *cluster {
 		}
 	}
 	return c
+}
+
+// startOne starts a federation while no other starts.
+func startOne(ctx context.Context, o federation.Options) (*federation.Federation, error) {
+	starting.Lock()
+	defer starting.Unlock()
+	return federation.Start(ctx, o)
 }
 
 // stop ends the federation and asserts that nothing of it is left.
@@ -202,14 +209,19 @@ func send(ctx context.Context, n *federation.Node, r request) (reply, error) {
 	return reply{in.StatusCode, body, in.Header}, err
 }
 
-// call is send for requests that are answered.
+// call is send for requests that are answered. Where a busy machine's agent was late
+// with its decision, users are told to try again, and so it does, a few times.
 func call(t *testing.T, n *federation.Node, r request) reply {
 	t.Helper()
-	answer, err := send(t.Context(), n, r)
-	if err != nil {
-		t.Fatalf("calling %s%s: %v", n.Name, r.path, err)
+	for try := 1; ; try++ {
+		answer, err := send(t.Context(), n, r)
+		if err != nil {
+			t.Fatalf("calling %s%s: %v", n.Name, r.path, err)
+		}
+		if r.body != nil || try == 3 || !strings.HasPrefix(string(answer.body), "not at this node, and where else is not known now") {
+			return answer
+		}
 	}
-	return answer
 }
 
 // get calls a path of a node.

@@ -12,6 +12,7 @@ import (
 // told of. (By multicast, which the loopback interface does not have: see the
 // tests of package overlay.)
 func TestDiscovery(t *testing.T) {
+	t.Parallel()
 	c := start(t, federation.Options{Nodes: nodes(
 		[]scenario.Function{process("on-1", "cat", 100)},
 		[]scenario.Function{process("on-2", "cat", 100)},

@@ -23,6 +23,7 @@ import (
 // TestFederation has a federation of three nodes, in which nothing fails, serve
 // all kinds of calls. Every test has functions of its own.
 func TestFederation(t *testing.T) {
+	t.Parallel()
 	env, cat := process("env-here", "env", 100), process("cat-here", "cat", 100)
 	envThere, catThere := process("env-there", "env", 100), process("cat-there", "cat", 100)
 	c := start(t, federation.Options{

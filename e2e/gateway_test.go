@@ -16,6 +16,7 @@ import (
 // TestForeignGateway has a node whose gateway was there before and asks for
 // credentials, as faasd does.
 func TestForeignGateway(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		t.Helper()

@@ -32,6 +32,7 @@ import (
 
 // TestHostile says to every ear of a node what nobody should say.
 func TestHostile(t *testing.T) {
+	t.Parallel()
 	c := start(t, federation.Options{Nodes: nodes(
 		[]scenario.Function{process("here", "cat", 100)},
 		[]scenario.Function{process("there", "cat", 100)},

@@ -25,6 +25,7 @@ import (
 // claim what is not so, while users of node-1 ask for 50 requests/s of which it
 // can serve 10. The other nodes have room for 50.
 func TestLiars(t *testing.T) {
+	t.Parallel()
 	c := start(t, federation.Options{Nodes: nodes(
 		[]scenario.Function{echo("funca", 10)},
 		[]scenario.Function{echo("funca", 20)},

@@ -29,6 +29,7 @@ func needNamespaces(t *testing.T) {
 // TestPartition cuts one node off from two others, which go on together while it
 // goes on alone, and lets them find each other again.
 func TestPartition(t *testing.T) {
+	t.Parallel()
 	needNamespaces(t)
 	c := start(t, federation.Options{Nodes: surplus(), Namespaces: true})
 	s := c.stream(t, c.one, "funca", surplusLoad)

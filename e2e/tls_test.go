@@ -22,6 +22,7 @@ import (
 // peers, outsiders get nothing there, and a token is worth nothing without the
 // certificate.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	c := start(t, federation.Options{Nodes: surplus(), TLS: true})
 	s := c.stream(t, c.one, "funca", surplusLoad)
 	c.awaitForwarding(t, c.two, c.three)

@@ -16,6 +16,7 @@ import (
 // TestDfaasctl looks at a live federation with the operator's tool: while all is
 // well, while a peer is down, and while the node itself is ill.
 func TestDfaasctl(t *testing.T) {
+	t.Parallel()
 	c := start(t, federation.Options{Nodes: nodes(
 		[]scenario.Function{process("figlet", "cat", 100)},
 		[]scenario.Function{process("figlet", "cat", 100), process("ocr", "cat", 100)},

@@ -14,6 +14,7 @@ const exposure = "15"
 
 // TestUnits: the units are valid, and leave our programs little to do harm with.
 func TestUnits(t *testing.T) {
+	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("there is no systemd-analyze here")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
 // TestLeavingEndsTheProcess: with dfaas-provider as the gateway, the process of a
@@ -20,7 +21,7 @@ import (
 // function's time limit.
 func TestLeavingEndsTheProcess(t *testing.T) {
 	t.Parallel()
-	program := buildProvider(t)
+	program := filepath.Join(testprogram.Dir(t), "dfaas-provider")
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
 		gateway := startProvider(t, program)
 		dir := t.TempDir()
@@ -88,15 +89,4 @@ func startProvider(t *testing.T, program string) (addr string) {
 		return err == nil
 	})
 	return addr
-}
-
-// buildProvider returns the path of dfaas-provider.
-func buildProvider(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "dfaas-provider")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../faasd/cmd/dfaas-provider")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	return program
 }

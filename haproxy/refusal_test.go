@@ -86,6 +86,7 @@ func TestRefusalsArrive(t *testing.T) {
 		n, tlsAddr := startRefusing(t, binary)
 		for _, c := range clients() {
 			t.Run(c.name, func(t *testing.T) {
+				t.Parallel() // most of it is the second for which HAProxy reads on
 				for _, test := range []struct{ status, size int }{
 					{404, 4_000_000}, {503, 4_000_000}, {429, 4_000_000}, {429, 1_000_000}, {429, 200_000}, {429, 1000},
 				} {

@@ -1,10 +1,25 @@
 package haproxy_test
 
 import (
+	"flag"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 )
+
+// sideBySide is how many tests run at a time: they mostly wait, for HAProxy's time
+// limits and health checks.
+const sideBySide = 12
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(sideBySide)); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // versions are the HAProxies of Debian's releases, and the newest that Debian has.
 var versions = []struct {

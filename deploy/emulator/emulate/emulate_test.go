@@ -14,10 +14,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
 const small = `name: small
@@ -45,7 +45,11 @@ func world(t *testing.T, text string) (*World, *scenario.Scenario, string) {
 	if err := experiment.PrepareOut(out, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	return &World{Binaries: federationtest.Binaries(t), Log: zerolog.Nop()}, s, out
+	binaries, err := federation.FindBinaries(testprogram.Dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &World{Binaries: binaries, Log: zerolog.Nop()}, s, out
 }
 
 // A scenario gives a summary, a plot, vegeta's results and logs, and they agree.

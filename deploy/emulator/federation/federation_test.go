@@ -16,15 +16,19 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
-	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
 func options(t *testing.T, names ...string) federation.Options {
 	t.Helper()
 	rate := 100.0
+	binaries, err := federation.FindBinaries(testprogram.Dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := federation.Options{
-		Binaries: federationtest.Binaries(t), Strategy: "headroom", Period: 200 * time.Millisecond, DefaultMaxrate: 100,
+		Binaries: binaries, Strategy: "headroom", Period: 200 * time.Millisecond, DefaultMaxrate: 100,
 		Logs: t.TempDir(), Log: zerolog.Nop(),
 	}
 	for _, name := range names {

@@ -11,10 +11,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
 // A seed decides what happens, and each script is another.
@@ -265,9 +266,14 @@ func TestLogs(t *testing.T) {
 // TestSoak soaks for as short as it can be: too short for much of a verdict, but
 // everything is done once and counted, and nothing stays behind.
 func TestSoak(t *testing.T) {
+	programs := testprogram.Dir(t)
+	binaries, err := federation.FindBinaries(programs)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var lines []string
 	r, err := Run(t.Context(), Options{
-		Binaries: federationtest.Binaries(t), Emulator: filepath.Join(federationtest.Build(t), "dfaas-emulator"), PeerTLS: true, Duration: 15 * time.Second, Seed: 3, Logs: t.TempDir(),
+		Binaries: binaries, Emulator: filepath.Join(programs, "dfaas-emulator"), PeerTLS: true, Duration: 15 * time.Second, Seed: 3, Logs: t.TempDir(),
 		Progress: func(line string) { lines = append(lines, line) },
 	})
 	if err != nil {

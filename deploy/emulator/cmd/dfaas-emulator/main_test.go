@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/dfaas/dfaas/deploy/emulator/federation/federationtest"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
+	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
 // program is the path of dfaas-emulator, beside all others.
@@ -24,7 +24,7 @@ type program string
 
 func build(t *testing.T) program {
 	t.Helper()
-	return program(filepath.Join(federationtest.Build(t), "dfaas-emulator"))
+	return program(filepath.Join(testprogram.Dir(t), "dfaas-emulator"))
 }
 
 // execute runs the program and returns its exit code.
