@@ -44,7 +44,7 @@ The exit code is 0 when it was done, 1 when it failed, 2 when it was called the 
 		a.doctorCommand(), a.versionCommand()} {
 		root.AddCommand(uses(c, flagSocket, flagConfig, flagOutput))
 	}
-	for _, c := range []*cobra.Command{a.idCommand(), a.keygenCommand(), a.checkHAProxyCommand()} {
+	for _, c := range []*cobra.Command{a.idCommand(), a.keygenCommand(), a.checkHAProxyCommand(), a.deployCommand()} {
 		root.AddCommand(uses(c, flagConfig, flagOutput))
 	}
 	root.AddCommand(uses(a.simulateCommand(), flagOutput))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/faasd/provider"
 	"github.com/dfaas/dfaas/internal/cli"
 )
 
@@ -40,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"controller": startController,
 			"mode":       checkMode,
+			"provider":   startProvider,
 			"waitfor":    waitFor,
 		},
 	})
@@ -58,6 +60,32 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- api.Serve(ctx, ln, src, nil, zerolog.Nop()) }()
+	ts.Defer(func() {
+		cancel()
+		ts.Check(<-done)
+	})
+}
+
+// startProvider is the script command `provider NAME`: a provider, whose URL is in
+// $NAME.
+func startProvider(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: provider NAME")
+	}
+	o := provider.DefaultOptions()
+	o.Listen, o.StateDir, o.NoConfinement = "127.0.0.1:0", ts.MkAbs("state-"+args[0]), true
+	listening := make(chan string, 1)
+	o.OnListen = func(a net.Addr) { listening <- "http://" + a.String() }
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- provider.Run(ctx, o, zerolog.Nop()) }()
+	select {
+	case url := <-listening:
+		ts.Setenv(args[0], url)
+	case err := <-done:
+		cancel()
+		ts.Fatalf("%v", err)
+	}
 	ts.Defer(func() {
 		cancel()
 		ts.Check(<-done)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -161,30 +162,43 @@ Stop:  dfaas-emulator down --dir %s
 
 func (a *app) psCommand() *cobra.Command {
 	var dir, format string
+	formats := []string{"text", "json", "gateways"}
 	c := &cobra.Command{
 		Use:     "ps",
 		Short:   "show the nodes of the federation that is up, and their parts",
-		Example: "  dfaas-emulator ps\n  dfaas-emulator ps -o json",
+		Example: "  dfaas-emulator ps\n  dfaas-emulator ps -o json\n  dfaasctl deploy cat --gateway $(dfaas-emulator ps -o gateways)",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if format != "text" && format != "json" {
-				return cli.Usage(fmt.Errorf("unknown output format %q: use text or json", format))
+			if !slices.Contains(formats, format) {
+				return cli.Usage(fmt.Errorf("unknown output format %q: use %s", format, strings.Join(formats, ", ")))
 			}
 			state, err := supervisor.NewClient(dir).State(c.Context())
 			if err != nil {
 				return err
 			}
-			if format == "json" {
+			switch format {
+			case "json":
 				encoder := json.NewEncoder(a.out)
 				encoder.SetIndent("", "  ")
 				return encoder.Encode(state)
+			case "gateways":
+				return printGateways(a.out, state)
 			}
 			return printState(a.out, state)
 		},
 	}
 	dirFlag(c, &dir)
-	c.Flags().StringVarP(&format, "output", "o", "text", "output format: text or json")
+	c.Flags().StringVarP(&format, "output", "o", "text", "output format: text, json, or gateways: NAME=URL, for dfaasctl deploy")
 	return c
+}
+
+func printGateways(out io.Writer, state supervisor.State) error {
+	gateways := make([]string, len(state.Nodes))
+	for i, n := range state.Nodes {
+		gateways[i] = n.Name + "=" + n.Gateway
+	}
+	_, err := fmt.Fprintln(out, strings.Join(gateways, ","))
+	return err
 }
 
 func printState(out io.Writer, state supervisor.State) error {
