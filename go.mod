@@ -40,6 +40,8 @@ require (
 	google.golang.org/protobuf v1.36.11
 )
 
+require go.etcd.io/bbolt v1.4.3 // indirect
+
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
 	codeberg.org/go-latex/latex v0.1.0 // indirect

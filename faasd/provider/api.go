@@ -18,11 +18,13 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/faasd/queue"
 )
 
 const (
-	maxAPIBody = 1 << 20          // bytes of a request to the REST API
-	apiTimeout = 30 * time.Second // for such a request, logs aside
+	providerName = "dfaas-provider"
+	maxAPIBody   = 1 << 20          // bytes of a request to the REST API
+	apiTimeout   = 30 * time.Second // for such a request, logs aside
 )
 
 // server is the HTTP side of the provider.
@@ -30,6 +32,7 @@ type server struct {
 	registry *registry
 	launcher *launcher
 	metrics  *metrics
+	queue    *queue.Queue // nil: asynchronous calls are not taken
 	version  types.VersionInfo
 	stopping <-chan struct{} // closed when the provider stops
 }
@@ -253,16 +256,17 @@ func (p *server) scaleFunction(w http.ResponseWriter, r *http.Request) {
 	accepted(w, err)
 }
 
-// info answers in the shape of the OpenFaaS gateway.
+// info answers in the shape of the OpenFaaS gateway, and says what that does not.
 func (p *server) info(w http.ResponseWriter, _ *http.Request) {
 	arch := runtime.GOARCH
 	if arch == "amd64" {
 		arch = "x86_64" // as the gateway calls it
 	}
 	answer(w, map[string]any{
-		"provider": types.ProviderInfo{Name: "dfaas-provider", Version: &p.version, Orchestration: "processes"},
+		"provider": types.ProviderInfo{Name: providerName, Version: &p.version, Orchestration: "processes"},
 		"version":  p.version,
 		"arch":     arch,
+		"async":    p.queue != nil, // whether asynchronous calls are taken
 	})
 }
 

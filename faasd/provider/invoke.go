@@ -198,11 +198,7 @@ func (p *server) refuseFull(c *call, f *function) {
 // is read as comes soon, so that the sender sees the answer.
 func (p *server) refuse(w http.ResponseWriter, status int, text string) {
 	p.metrics.refuse(status)
+	w.Header().Set(headerInternal, providerName)
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
 	http.Error(w, text, status)
-}
-
-func (p *server) invokeAsync(w http.ResponseWriter, _ *http.Request) {
-	p.refuse(w, http.StatusNotImplemented,
-		"asynchronous calls need a queue, which this provider has not: call /function/NAME, or use OpenFaaS or faasd")
 }

@@ -27,10 +27,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dfaas/dfaas/faasd/functions"
+	"github.com/dfaas/dfaas/faasd/queue"
 )
 
 // shutdownGrace is how long calls may go on when the provider stops.
 const shutdownGrace = 5 * time.Second
+
+// Bounds of the queue's options.
+const (
+	maxQueueCalls   = 100_000
+	minQueueBytes   = 1 << 20
+	maxQueueBytes   = 1 << 40
+	maxQueueWorkers = 1000
+)
 
 // Options configures a provider. DefaultOptions has good values for all but the
 // optional ones.
@@ -54,6 +63,16 @@ type Options struct {
 	MaxOutput   int64         // bytes of one call's response
 	MaxUploads  int           // request bodies at once that are read before their process starts; 1 to 10,000
 
+	// QueueCalls is how many asynchronous calls may wait, 0 to 100,000; 0: there is no
+	// queue. QueueBytes is what they may take of the disk together, 1 MiB to 1 TiB.
+	QueueCalls int
+	QueueBytes int64
+	// QueueWorkers is how many of them are executed at once; 1 to 1,000.
+	QueueWorkers int
+	// CallbackAllow are addresses and networks, besides public ones, that results may
+	// be sent to.
+	CallbackAllow []string
+
 	Version types.VersionInfo // of this program
 	// OnListen, if set, is told the address once the provider serves.
 	OnListen func(net.Addr)
@@ -69,6 +88,8 @@ func DefaultOptions() Options {
 		MaxBody:     64 << 20,
 		MaxOutput:   256 << 20,
 		MaxUploads:  256,
+
+		QueueCalls: 1000, QueueBytes: 256 << 20, QueueWorkers: 16,
 	}
 }
 
@@ -103,13 +124,44 @@ func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
 	if err := registry.restore(); err != nil {
 		return err
 	}
+	p := &server{registry: registry, launcher: launcher, metrics: metrics, version: o.Version, stopping: ctx.Done()}
+	if o.QueueCalls > 0 {
+		if p.queue, err = o.openQueue(p, dir, logger); err != nil {
+			return err
+		}
+		defer p.queue.Close()
+		metrics.registry.MustRegister(p.queue)
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w (choose another address with --listen)", err)
 	}
 	o.warn(logger, credentials)
-	p := &server{registry: registry, launcher: launcher, metrics: metrics, version: o.Version, stopping: ctx.Done()}
 	return p.serve(ctx, listener, credentials, o.OnListen, logger)
+}
+
+// openQueue opens the queue of asynchronous calls.
+func (o *Options) openQueue(p *server, dir *stateDir, logger zerolog.Logger) (*queue.Queue, error) {
+	allowed, err := o.networks()
+	if err != nil {
+		return nil, err
+	}
+	return queue.Open(queue.Options{
+		Path: dir.queueFile(), Calls: o.QueueCalls, Bytes: o.QueueBytes, Workers: o.QueueWorkers, Allowed: allowed,
+		Executor: executor{p}, Log: logger,
+	})
+}
+
+func (o *Options) networks() ([]netip.Prefix, error) {
+	var allowed []netip.Prefix
+	for _, text := range o.CallbackAllow {
+		network, err := queue.ParseNetwork(text)
+		if err != nil {
+			return nil, fmt.Errorf("--callback-allow: %w", err)
+		}
+		allowed = append(allowed, network)
+	}
+	return allowed, nil
 }
 
 // serve serves until ctx ends, and returns when all calls have ended.
@@ -131,6 +183,19 @@ func (p *server) serve(ctx context.Context, listener net.Listener, credentials *
 		<-p.registry.stopped
 	}()
 	go p.registry.run(changes)
+	begin, endBegin := context.WithCancel(ctx)
+	queued := make(chan struct{})
+	go func() {
+		defer close(queued)
+		if p.queue != nil {
+			p.queue.Run(begin, calls)
+		}
+	}()
+	defer func() {
+		endBegin()
+		endCalls(errStopping)
+		<-queued
+	}()
 
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
@@ -145,14 +210,22 @@ func (p *server) serve(ctx context.Context, listener net.Listener, credentials *
 	case <-ctx.Done():
 	}
 	logger.Info().Msg("stopping")
-	return shutDown(web, endCalls)
+	return shutDown(web, endCalls, queued)
 }
 
-// shutDown lets calls end by themselves for a while and ends the rest.
-func shutDown(web *http.Server, endCalls context.CancelCauseFunc) error {
+// shutDown lets calls end by themselves for a while, also those of the queue, which
+// begins no more and closes queued then, and ends the rest.
+func shutDown(web *http.Server, endCalls context.CancelCauseFunc, queued <-chan struct{}) error {
 	for _, grace := range []time.Duration{shutdownGrace, killGrace + time.Second} {
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
 		err := web.Shutdown(ctx)
+		if err == nil {
+			select {
+			case <-queued:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
 		cancel()
 		if err == nil {
 			return nil
@@ -179,8 +252,17 @@ func (o *Options) check() (*auth.BasicAuthCredentials, error) {
 		return nil, fmt.Errorf("--max-inflight %d: use 1 to %d", o.MaxInflight, maxInflight)
 	case o.MaxUploads < 1 || o.MaxUploads > maxInflight:
 		return nil, fmt.Errorf("--max-uploads %d: use 1 to %d", o.MaxUploads, maxInflight)
+	case o.QueueCalls < 0 || o.QueueCalls > maxQueueCalls:
+		return nil, fmt.Errorf("--queue-calls %d: use 0, for no queue, to %d", o.QueueCalls, maxQueueCalls)
+	case o.QueueBytes < minQueueBytes || o.QueueBytes > maxQueueBytes:
+		return nil, fmt.Errorf("--queue-bytes %d: use %d to %d", o.QueueBytes, minQueueBytes, int64(maxQueueBytes))
+	case o.QueueWorkers < 1 || o.QueueWorkers > maxQueueWorkers:
+		return nil, fmt.Errorf("--queue-workers %d: use 1 to %d", o.QueueWorkers, maxQueueWorkers)
 	case o.MaxBody < 1 || o.MaxOutput < 1:
 		return nil, errors.New("--max-body and --max-output must be above 0")
+	}
+	if _, err := o.networks(); err != nil {
+		return nil, err
 	}
 	credentials, err := o.credentials()
 	if err != nil {

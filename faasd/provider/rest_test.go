@@ -91,7 +91,6 @@ func TestSmallAnswers(t *testing.T) {
 	p := startNew(t)
 	p.want(200, "OK", "GET", "/healthz", nil)
 	p.want(200, `"provider":{"provider":"dfaas-provider"`, "GET", "/system/info", nil)
-	p.want(501, "queue", "POST", "/async-function/figlet", "x")
 	p.want(404, "", "GET", "/function/", nil)
 	p.want(404, "", "GET", "/", nil)
 	p.want(404, "", "GET", "/system/telemetry", nil)

@@ -40,6 +40,7 @@ type stateFile struct {
 //	secrets/NAMESPACE/NAME     one file per secret, mode 0600
 //	mounts/NUMBER/NAME         the same files, as the deployments of one provider see them
 //	spool                      request bodies, without names
+//	queue.db                   asynchronous calls, see package queue
 type stateDir struct {
 	path   string
 	lock   *os.File
@@ -73,6 +74,8 @@ func (d *stateDir) close() error {
 }
 
 func (d *stateDir) functionsFile() string { return filepath.Join(d.path, "functions.json") }
+
+func (d *stateDir) queueFile() string { return filepath.Join(d.path, "queue.db") }
 
 // secretsDir is where the secrets of a namespace lie. The namespace must be
 // valid.

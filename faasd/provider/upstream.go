@@ -290,6 +290,7 @@ func bodyFrom(r *http.Request, body *os.File) error {
 func (u *upstream) fail(w *recorder, f *function, err error) {
 	if errors.Is(err, errDown) {
 		w.Header().Set("Retry-After", "1")
+		w.Header().Set(headerInternal, providerName)
 		http.Error(w, fmt.Sprintf("function %s is down: %s", f.key, err), http.StatusServiceUnavailable)
 		return
 	}

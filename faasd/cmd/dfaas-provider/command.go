@@ -75,6 +75,11 @@ Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
 	flags.IntVar(&o.MaxUploads, "max-uploads", o.MaxUploads,
 		"request bodies at once that are read before their process starts; one that comes too slowly gives way")
 	flags.Int64Var(&o.MaxOutput, "max-output", o.MaxOutput, "largest response body of a call, bytes")
+	flags.IntVar(&o.QueueCalls, "queue-calls", o.QueueCalls, "asynchronous calls that may wait; 0: none are taken")
+	flags.Int64Var(&o.QueueBytes, "queue-bytes", o.QueueBytes, "what they may take of the disk, bytes")
+	flags.IntVar(&o.QueueWorkers, "queue-workers", o.QueueWorkers, "asynchronous calls that are executed at once")
+	flags.StringSliceVar(&o.CallbackAllow, "callback-allow", nil,
+		"addresses and networks, besides public ones, that results may be sent to (X-Callback-Url), such as 10.1.0.0/16")
 	log.Add(flags)
 	cli.FromVariables(flags, "DFAAS_PROVIDER_")
 	root.AddCommand(catalogueCommand(), echoCommand())
