@@ -42,6 +42,9 @@ type Options struct {
 	// read once; white space around the password is removed.
 	User         string
 	PasswordFile string
+	// Async is whether the gateway takes asynchronous calls: one of the constants
+	// below, empty for AsyncAuto.
+	Async string
 	// DialContext makes the connections; nil: as any program here does.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -52,7 +55,8 @@ type Client struct {
 	base           *url.URL
 	user, password string
 	http           *http.Client
-	runs           atomic.Pointer[orchestration] // nil before it was asked for
+	async          string
+	self           atomic.Pointer[self] // nil before it was asked for
 }
 
 // Function is one deployed function.
@@ -75,6 +79,7 @@ type Function struct {
 // List is what a gateway has deployed.
 type List struct {
 	Functions []Function // sorted by Name, each name once
+	Async     bool       // asynchronous calls of them are taken
 	// Refused says, one line each, which functions were left out and why.
 	Refused []string
 }
@@ -85,6 +90,9 @@ type Info struct {
 	Provider types.ProviderInfo
 	Version  types.VersionInfo // of the gateway in front of the provider
 	Arch     string
+	// Async is whether asynchronous calls are taken; nil where that is not said, as by
+	// any gateway but dfaas-provider.
+	Async *bool
 }
 
 // StatusError is an answer with a status that the call did not hope for.
@@ -112,7 +120,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, user: o.User}
+	c := &Client{base: base, user: o.User, async: o.Async}
 	if (o.User == "") != (o.PasswordFile == "") {
 		return nil, errors.New("basic auth needs both a user and a password file, or neither")
 	}
@@ -184,7 +192,9 @@ func (c *Client) List(ctx context.Context) (List, error) {
 		}
 	}
 	list := collected.list()
-	c.setReady(ctx, list.Functions)
+	own := c.itself(ctx)
+	setReady(list.Functions, own.orchestration)
+	list.Async = own.async
 	return list, nil
 }
 
@@ -309,9 +319,10 @@ func parseInfo(answer []byte) (Info, error) {
 		Provider types.ProviderInfo `json:"provider"`
 		Version  types.VersionInfo  `json:"version"`
 		Arch     string             `json:"arch"`
+		Async    *bool              `json:"async"`
 	}
 	if err := json.Unmarshal(answer, &gateway); err == nil {
-		return Info{Provider: gateway.Provider, Version: gateway.Version, Arch: gateway.Arch}, nil
+		return Info{Provider: gateway.Provider, Version: gateway.Version, Arch: gateway.Arch, Async: gateway.Async}, nil
 	}
 	var provider types.ProviderInfo
 	if err := json.Unmarshal(answer, &provider); err != nil {

@@ -18,9 +18,10 @@ func TestCallsAreCounted(t *testing.T) {
 			call(t, "GET", "http://"+n.decided+"/function/status/"+status, nil, "Test-Action", "local")
 		}
 		call(t, "GET", "http://"+n.decided+"/function/break", nil, "Test-Action", "local")
-		call(t, "GET", "http://"+n.decided+"/async-function/fine/with?query", nil, "Test-Action", "local")
+		call(t, "GET", "http://"+n.decided+"/function/fine/with?query", nil, "Test-Action", "local")
 		call(t, "GET", "http://"+n.decided+"/function/hang", nil, "Test-Action", "local", "Test-Timeout", "100")
-		// Neither what is refused, nor what nobody knows.
+		call(t, "GET", "http://"+n.decided+"/async-function/queued", nil, "Test-Action", "local")
+		// Neither what a queue takes, nor what is refused, nor what nobody knows.
 		call(t, "GET", "http://"+n.decided+"/function/refused", nil, "Test-Action", "deny", "Test-Status", "429")
 		call(t, "GET", "http://"+n.decided+"/function/guess", nil, "Test-Action", "local", "Test-Status", "404")
 		call(t, "GET", "http://"+n.decided+"/function/unknown", nil)

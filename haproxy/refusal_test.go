@@ -88,7 +88,7 @@ func TestRefusalsArrive(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel() // most of it is the second for which HAProxy reads on
 				for _, test := range []struct{ status, size int }{
-					{404, 4_000_000}, {503, 4_000_000}, {429, 4_000_000}, {429, 1_000_000}, {429, 200_000}, {429, 1000},
+					{404, 4_000_000}, {503, 4_000_000}, {429, 4_000_000}, {429, 1_000_000}, {501, 200_000}, {429, 200_000}, {429, 1000},
 				} {
 					const tries = 5
 					var tried sync.WaitGroup

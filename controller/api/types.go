@@ -15,7 +15,9 @@ type Status struct {
 	Addresses    []string `json:"addresses"`    // multiaddrs with /p2p/ID, to give to dfaasctl join
 	Peers        int      `json:"peers"`        // alive
 	Functions    int      `json:"functions"`    // deployed here
-	TableVersion uint64   `json:"table_version"`
+	// Async is that this node's gateway takes asynchronous calls.
+	Async        bool   `json:"async,omitempty"`
+	TableVersion uint64 `json:"table_version"`
 	// Components tells how each part this controller talks to is doing.
 	Components []Component `json:"components"`
 	// RefusedBy are the peers that refuse what this node announces, each with its
@@ -49,6 +51,7 @@ type Peer struct {
 	State string `json:"state"`
 	// Protocol is the version of gossip that it speaks; 0: not known.
 	Protocol int    `json:"protocol,omitempty"`
+	Async    bool   `json:"async,omitempty"` // its gateway takes asynchronous calls
 	HTTP     string `json:"http,omitempty"`
 	Strategy string `json:"strategy,omitempty"`
 	// AgeMillis is the time since its last announcement; -1: none.

@@ -2,7 +2,11 @@
 // Settings what it means; the table in options.go says what each option is for.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/dfaas/dfaas/faasd"
+)
 
 // Config is every option of dfaas-controller as it is written in the file, the
 // environment or a flag. It is a value, put together once at start.
@@ -31,6 +35,7 @@ type Config struct {
 	Gateway             string        `yaml:"gateway"`
 	GatewayUser         string        `yaml:"gateway_user"`
 	GatewayPasswordFile string        `yaml:"gateway_password_file"`
+	Async               string        `yaml:"async"`
 	Metrics             string        `yaml:"metrics"`
 	LogLevel            string        `yaml:"log_level"`
 	LogFormat           string        `yaml:"log_format"`
@@ -57,6 +62,7 @@ func Default() Config {
 		SPOASocket:     "/run/dfaas/spoa-control.sock",
 		AdminSocket:    "/run/dfaas/admin.sock",
 		Gateway:        "http://127.0.0.1:8080",
+		Async:          faasd.AsyncAuto,
 		LogLevel:       "info",
 		LogFormat:      "json",
 	}

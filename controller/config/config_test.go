@@ -91,7 +91,7 @@ func TestEveryWayIn(t *testing.T) {
 		AllowAddresses: []string{"10.0.0.0/8", "192.0.2.1"},
 		Strategy:       "recalc", Period: 2500 * time.Millisecond, DefaultMaxrate: 12.5, MaxPeerTimeout: 90 * time.Second,
 		HAProxySocket: "/h", SPOASocket: "/s", AdminSocket: "/a",
-		Gateway: "https://gw:8080", GatewayUser: "admin", GatewayPasswordFile: "/p",
+		Gateway: "https://gw:8080", GatewayUser: "admin", GatewayPasswordFile: "/p", Async: "off",
 		Metrics: "127.0.0.1:9464", LogLevel: "debug", LogFormat: "console",
 	}
 	var file strings.Builder

@@ -177,6 +177,13 @@ func options() []option {
 			"a path, or empty for no authentication",
 		},
 		{
+			"async", func(c *Config) any { return &c.Async },
+			"whether the gateway takes asynchronous calls (/async-function/NAME)",
+			"auto asks it: dfaas-provider says so; any other is taken to have a queue if it answers 405 to the method OPTIONS there, " +
+				"as OpenFaaS and faasd do with NATS (docs/functions.md). While it has none, calls go to peers that have.",
+			"auto, on or off",
+		},
+		{
 			"metrics", func(c *Config) any { return &c.Metrics },
 			"where to serve /metrics for Prometheus",
 			"There is no authentication: use a loopback or management address.",

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/limit"
@@ -261,6 +262,7 @@ func (c *Config) validateGateway(f *faults) {
 	if (c.GatewayUser == "") != (c.GatewayPasswordFile == "") {
 		f.add("gateway_user", c.GatewayUser, "goes together with gateway_password_file: set both or neither")
 	}
+	oneOf(f, "async", c.Async, faasd.AsyncValues())
 	if strings.ContainsAny(c.GatewayUser, ":\r\n\x00") {
 		f.add("gateway_user", c.GatewayUser, "a user name has neither colons nor control characters")
 	}

@@ -125,7 +125,7 @@ func (c *Core) onAnnounced(now time.Time, e Announced) {
 // speak announces this node.
 func (c *Core) speak(now time.Time) {
 	a := c.announcer.next(now, c.clocks.Wall(now), c.plan.Offers)
-	a.Name = c.o.Name
+	a.Name, a.Async = c.o.Name, c.gateway.takesAsync()
 	a.HTTP, a.TLS, a.Strategy = c.o.HTTP.String(), c.o.PeerTLS, c.o.Strategy.Name()
 	c.newcomers = false
 	c.fx.Announce = &a

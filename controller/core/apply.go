@@ -24,7 +24,7 @@ func (c *Core) applyTable(now time.Time) {
 		maxPeerTimeout: c.o.MaxPeerTimeout,
 		self:           c.o.Self, peerTLS: c.o.PeerTLS, clockOffset: offset, defaultNamespace: c.o.DefaultNamespace,
 		unknownLocal: !c.gateway.read, plan: c.plan, peers: c.tablePeers(c.clocks.Wall(now).Add(offset)),
-		stranded: c.stranded(), limits: c.o.Limits,
+		stranded: c.stranded(), queue: c.queue(), takers: c.takers(), limits: c.o.Limits,
 	})
 	if c.tables.newest != nil && now.Sub(c.tables.at) < refresh && reflect.DeepEqual(*c.tables.newest, t) {
 		return

@@ -51,6 +51,7 @@ type Server struct {
 // Gateway is a look at the functions of this node's gateway, or an error.
 type Gateway struct {
 	Functions []Function // sorted by name; the core's from then on
+	Async     bool       // it takes asynchronous calls of them
 	Refused   []string   // which functions were left out and why, one line each
 	Err       error
 }

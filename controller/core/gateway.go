@@ -20,6 +20,7 @@ type Function struct {
 // gateway is what is known of the gateway's functions.
 type gateway struct {
 	functions []Function // of the last list that was read
+	async     bool       // it takes asynchronous calls, as it said last
 	refused   string     // functions that its list had and that were left out, and why
 	looked    bool       // there has been an answer or an error
 	read      bool       // a list was read at some time
@@ -40,10 +41,15 @@ func (c *Core) onGateway(now time.Time, e Gateway) {
 	if e.Err != nil {
 		c.gateway.failures++
 	} else {
-		c.gateway.failures, c.gateway.read, c.gateway.functions = 0, true, e.Functions
+		c.gateway.failures, c.gateway.read, c.gateway.functions, c.gateway.async = 0, true, e.Functions, e.Async
 		c.warnFunctions(e.Refused)
 		c.judgeFunctions(now) // those that are new have not been looked at
 		c.noteStandings(now)
+	}
+	if before.takesAsync() != c.gateway.takesAsync() {
+		c.newcomers = true // everybody should hear of it at once
+		c.log(Info, "asynchronous calls", Field{"taken_here", c.gateway.takesAsync()})
+		c.soon(now)
 	}
 	if before.up() == c.gateway.up() && before.looked && slices.Equal(before.functions, c.gateway.functions) {
 		return

@@ -52,6 +52,8 @@ type tableInput struct {
 	// stranded are functions of a gateway that does not answer. Those that no
 	// peer has stay local, so that users get the gateway's own error.
 	stranded []string
+	queue    string              // table.Table.Queue
+	takers   map[string][]string // peers that take a function's asynchronous calls
 	limits   Limits
 }
 
@@ -60,7 +62,7 @@ type tableInput struct {
 func buildTable(in tableInput) table.Table {
 	t := table.Table{
 		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
-		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, DefaultNamespace: in.defaultNamespace,
+		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, Queue: in.queue, DefaultNamespace: in.defaultNamespace,
 	}
 	longest := in.maxPeerTimeout.Milliseconds()
 	if longest <= 0 {
@@ -71,7 +73,9 @@ func buildTable(in tableInput) table.Table {
 	plans := functionPlans(in)
 	t.Functions = make([]table.Function, 0, len(plans))
 	for i := range plans {
-		t.Functions = append(t.Functions, b.function(&plans[i]))
+		f := b.function(&plans[i])
+		f.Async = b.async(in.takers[f.Name])
+		t.Functions = append(t.Functions, f)
 	}
 	b.addLingering(in.peers)
 	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })

@@ -85,8 +85,9 @@ func playFile(t *testing.T, file []byte) []byte {
 //	gateway cat=10 dog=5            has these functions, with so many requests/s
 //	haproxy counts cat=9 failed=3   so many calls more have ended, and failed (first counts cat=0)
 //	gateway cat=10,idle             none of its replicas is ready
+//	gateway cat=10 async            it takes asynchronous calls, too
 //	gateway fails
-//	b announces cat=20              once (cat=20,backup: as a backup); more words: users=cat=5 at=127.0.0.9 clock=1h epoch=2 seq=7
+//	b announces cat=20              once (cat=20,backup: as a backup); more words: users=cat=5 at=127.0.0.9 clock=1h epoch=2 seq=7 async
 //	b is there with cat=20          and says so every second; the same words
 //	b falls silent
 //	b leaves                        and says so

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -43,10 +44,10 @@ func (w *world) write(fx Effects) {
 		switch {
 		case a.Leaving:
 			note("announce: leaving")
-		case offersText(a.Offers) == w.said:
+		case announcedText(a) == w.said:
 			w.beats++
 		default:
-			w.said = offersText(a.Offers)
+			w.said = announcedText(a)
 			note("announce: %s", w.said)
 		}
 	}
@@ -91,6 +92,9 @@ func (w *world) tableHead(t *table.Table) string {
 	if t.ClockOffsetMillis != 0 {
 		head += ", clock corrected by " + t.ClockOffset().String()
 	}
+	if !t.UnknownLocal && t.Queue != table.QueueNone {
+		head += ", queue " + t.Queue
+	}
 	if t.UnknownLocal {
 		head += ", unknown functions are served here"
 	}
@@ -115,6 +119,9 @@ func (w *world) functionText(f *table.Function) string {
 		to = append(to, "to "+w.name(fw.Peer)+" "+rateText(fw.Rate))
 	}
 	slices.Sort(to)
+	for _, id := range f.Async {
+		to = append(to, "asynchronous to "+w.name(id))
+	}
 	return f.Name + ": " + strings.Join(append(ways, to...), ", ")
 }
 
@@ -127,6 +134,13 @@ func (w *world) peerText(p *table.Peer) string {
 		text += ", admitted " + name + " " + rateText(p.Inbound[name])
 	}
 	return text
+}
+
+func announcedText(a *wire.Announcement) string {
+	if a.Async {
+		return offersText(a.Offers) + "; asynchronous calls are taken"
+	}
+	return offersText(a.Offers)
 }
 
 func offersText(offers []strategy.Offer) string {

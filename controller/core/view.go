@@ -17,6 +17,7 @@ type View struct {
 	Components   []Component // spoa, haproxy, gateway, overlay
 	TableVersion uint64      // accepted last
 	GatewayUp    bool
+	Async        bool                // this node takes asynchronous calls
 	Functions    []Function          // deployed here
 	Standings    map[string]Standing // of these, those that are not Ready
 	Unannounced  []string            // functions that not all members are told of, sorted
@@ -45,6 +46,7 @@ func (c *Core) View(now time.Time) View {
 		Components:   []Component{c.spoa, c.haproxy, c.gatewayUp, c.overlay},
 		TableVersion: c.tables.accepted,
 		GatewayUp:    c.gateway.up(),
+		Async:        c.gateway.takesAsync(),
 		Functions:    c.gateway.functions,
 		Standings:    c.standings,
 		Unannounced:  c.unannounced,

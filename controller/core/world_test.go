@@ -265,6 +265,9 @@ func (w *world) gatewayDoes(words []string) error {
 	}
 	idle := make(map[string]bool)
 	words = slices.Clone(words)
+	before := len(words)
+	words = slices.DeleteFunc(words, func(word string) bool { return word == "async" })
+	async := len(words) < before
 	for i, word := range words {
 		if name, found := strings.CutSuffix(word, ",idle"); found {
 			words[i] = name
@@ -277,7 +280,7 @@ func (w *world) gatewayDoes(words []string) error {
 	for _, name := range slices.Sorted(maps.Keys(capacities)) {
 		functions = append(functions, Function{Name: name, Capacity: capacities[name], Idle: idle[name]})
 	}
-	w.step(Gateway{Functions: functions})
+	w.step(Gateway{Functions: functions, Async: async})
 	return err
 }
 
@@ -320,9 +323,12 @@ func (w *world) peerDoes(name string, words []string) error {
 // say sets what a peer announces.
 func (p *tracedPeer) say(words []string) (err error) {
 	offers := make(map[string]strategy.Offer)
+	p.a.Async = false
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {
+		case "async":
+			p.a.V, p.a.Async = 2, true
 		case "at":
 			p.a.HTTP = value + ":8180"
 		case "clock":

@@ -56,7 +56,8 @@ type Member struct {
 	Name     string         // by its own word; "": none
 	HTTP     netip.AddrPort // where forwarded requests go; verified
 	Strategy string
-	Version  int // of gossip that it speaks
+	Async    bool // its gateway takes asynchronous calls
+	Version  int  // of gossip that it speaks
 	Period   time.Duration
 	Offers   []strategy.Offer // sorted by name; nil once gone
 	Since    time.Time        // when it became alive
@@ -170,8 +171,11 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via
 		changed = Offers
 	}
 	r.track.Take(now, a)
-	if a.V > 1 { // the form of version 1, which comes beside it, has no names
-		r.Name = a.Name
+	if a.V > 1 { // the form of version 1, which comes beside it, has neither
+		if r.Async != a.Async {
+			changed = Standing
+		}
+		r.Name, r.Async = a.Name, a.Async
 	}
 	r.HTTP, r.announced = http, a.HTTP
 	r.Strategy, r.Version, r.Offers, r.Period = a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond

@@ -192,7 +192,7 @@ func lookOf(s faasd.Snapshot, defaultMaxrate float64) core.Gateway {
 	if s.Err != nil {
 		return core.Gateway{Err: explainGateway(s.Err)}
 	}
-	return core.Gateway{Functions: deployed(s.Functions, defaultMaxrate), Refused: s.Refused}
+	return core.Gateway{Functions: deployed(s.Functions, defaultMaxrate), Async: s.Async, Refused: s.Refused}
 }
 
 func serversOf(peers []core.Peer) []haproxy.Peer {

@@ -43,7 +43,7 @@ func (n *Node) Status() api.Status {
 		NodeID: o.Self, NodeName: o.Name, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
 		PeriodMillis: o.Period.Milliseconds(), UptimeMillis: time.Since(n.started).Milliseconds(),
 		HTTPAddress: o.HTTP.String(), Addresses: o.Overlay.Addrs(),
-		Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
+		Async: s.Async, Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
 	}
 	if s.GatewayUp {
 		status.Functions = len(s.Functions)
@@ -154,7 +154,7 @@ func summaries(refused, gone int) (rows []api.Peer) {
 // member is a row of a node that has announced itself.
 func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	p := api.Peer{
-		ID: m.ID, Name: m.Name, State: state, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
+		ID: m.ID, Name: m.Name, State: state, Async: m.Async, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
 		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
 		Server: "none",
 	}

@@ -44,6 +44,8 @@ type Announcement struct {
 	// Name is what the author's operator calls it, for display only: nothing keeps
 	// two nodes from the same. "": it has none, or is of an earlier release.
 	Name string
+	// Async is that the author's gateway takes asynchronous calls of its functions.
+	Async bool
 	// Strategy is the author's strategy, for display and warnings.
 	Strategy string
 	// PeriodMillis is how often the author announces at least; three missed

@@ -31,6 +31,7 @@ import (
 //	  uint32 part = 11;           // from 0
 //	  uint32 parts = 12;          // 0: one
 //	  string name = 13;
+//	  bool   async = 14;
 //	  repeated Offer offers = 15; // by name, ascending, over all parts
 //	}
 //	message Offer {
@@ -60,7 +61,8 @@ const (
 	fieldPart
 	fieldParts
 	fieldName
-	fieldOffer = 15
+	fieldAsync
+	fieldOffer
 )
 
 const (
@@ -123,7 +125,8 @@ func (a *Announcement) appendHead(b []byte, part, parts int) []byte {
 	b = appendInt(b, fieldLeaving, protowire.EncodeBool(a.Leaving))
 	b = appendInt(b, fieldPart, uint64(part))
 	b = appendInt(b, fieldParts, uint64(parts))
-	return appendText(b, fieldName, a.Name)
+	b = appendText(b, fieldName, a.Name)
+	return appendInt(b, fieldAsync, protowire.EncodeBool(a.Async))
 }
 
 // appendOffers returns the offers, sorted by name, in pieces of at most size
@@ -295,6 +298,8 @@ func (d *decoder) field(field protowire.Number, number uint64, text []byte) (kno
 		a.Parts = int(min(number, MaxParts+1))
 	case fieldName:
 		return d.name(string(text[:min(len(text), maxLabel+1)]))
+	case fieldAsync:
+		a.Async = number != 0
 	case fieldOffer:
 		return true, d.offer(text)
 	default:
@@ -318,7 +323,7 @@ func (d *decoder) name(name string) (known bool, err error) {
 
 // wrongType returns an error for a field of this version.
 func (d *decoder) wrongType(field protowire.Number) error {
-	if field <= fieldName || field == fieldOffer {
+	if field <= fieldOffer {
 		return fmt.Errorf("announcement has field %d of another type", field)
 	}
 	return nil

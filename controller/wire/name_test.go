@@ -42,6 +42,30 @@ func TestNodeNames(t *testing.T) {
 	}
 }
 
+// That a node takes asynchronous calls goes the same way.
+func TestAsyncIsAnnounced(t *testing.T) {
+	a := valid()
+	a.Async = true
+	messages, _, err := Split(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Decode(messages[0]); err != nil || !got.Async || got.Unknown != 0 {
+		t.Errorf("read as %+v, %v", got, err)
+	}
+	old, _, err := Encode(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readByD972c02(old); err != nil {
+		t.Errorf("the first release refuses it: %v", err)
+	}
+	written, _ := compact(valid())
+	if _, err := Decode(appendText(written, fieldAsync, "yes")); err == nil {
+		t.Error("a text is taken for it")
+	}
+}
+
 // Whoever is newer may have names that are none here.
 func TestNodeNamesOfNewer(t *testing.T) {
 	a := valid()

@@ -30,6 +30,7 @@ const prefix = "dfaas_spoa_"
 
 var (
 	descDecisions = describe("decisions_total", "Function calls decided, by who called and what became of it.", "source", "outcome")
+	descAsync     = describe("async_decisions_total", "Asynchronous calls decided, which are not among the others: of users, given to this node's gateway (local) or to a peer (forwarded); of peers (peer); refused.", "outcome")
 	descDenied    = describe("denied_total", "Refused claims to be a peer (403), by reason.", "reason")
 	descVersion   = describe("table_version", "Version of the current table, 0 for none.")
 	descFresh     = describe("table_fresh", "1 while there is a table within its time to live.")
@@ -51,7 +52,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 type collector Server
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDecisions, descDenied, descVersion, descFresh, descExpires, descTables, descNewer,
+	for _, d := range []*prometheus.Desc{descDecisions, descAsync, descDenied, descVersion, descFresh, descExpires, descTables, descNewer,
 		descConns, descRefused, descFrames, descPanics, descInfo} {
 		ch <- d
 	}
@@ -95,6 +96,10 @@ func (c *collector) collectDecisions(counter func(*prometheus.Desc, uint64, ...s
 	counter(descDecisions, t.User.Full, "user", "full")
 	counter(descDecisions, t.Peer.Local, "peer", "local")
 	counter(descDecisions, t.Peer.Limited, "peer", "limited")
+	counter(descAsync, t.Async.Local, "local")
+	counter(descAsync, t.Async.Forwarded, "forwarded")
+	counter(descAsync, t.Async.Peers, "peer")
+	counter(descAsync, t.Async.Refused, "refused")
 	counter(descDecisions, t.NotFound, "any", "not_found")
 	counter(descDecisions, t.Open, "any", "open")
 	for reason, n := range t.Denied {

@@ -35,6 +35,9 @@ type Row struct {
 	name  string
 	// Of user requests, by outcome.
 	Local, Forwarded, Limited, Full atomic.Uint64
+	// Of asynchronous calls, which are not among the others: of users, by outcome,
+	// those that came from peers, and all that were refused.
+	AsyncLocal, AsyncForwarded, AsyncPeers, AsyncRefused atomic.Uint64
 
 	in  counters[In] // guarded by Meter.mu, like out
 	out counters[Out]
@@ -177,6 +180,7 @@ func (m *Meter) Forget(keepFunction func(name string) bool, keepPeer func(id str
 type Totals struct {
 	User     User
 	Peer     Peer
+	Async    Async
 	NotFound uint64
 	Open     uint64 // let through to the local gateway because no table says what to do
 	Denied   map[token.Reason]uint64
@@ -188,6 +192,11 @@ func (t *Totals) addRow(r *Row) {
 	t.User.Forwarded += u.Forwarded
 	t.User.Limited += u.Limited
 	t.User.Full += u.Full
+	a := r.async()
+	t.Async.Local += a.Local
+	t.Async.Forwarded += a.Forwarded
+	t.Async.Peers += a.Peers
+	t.Async.Refused += a.Refused
 	for _, c := range r.in.list {
 		t.addIn(c.count)
 	}
@@ -213,6 +222,12 @@ func (m *Meter) Totals() Totals {
 		t.Denied[r] = m.denied[r].Load()
 	}
 	return t
+}
+
+func (r *Row) async() Async {
+	return Async{
+		Local: r.AsyncLocal.Load(), Forwarded: r.AsyncForwarded.Load(), Peers: r.AsyncPeers.Load(), Refused: r.AsyncRefused.Load(),
+	}
 }
 
 func (r *Row) user() User {

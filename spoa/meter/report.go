@@ -40,6 +40,17 @@ type Function struct {
 	In map[string]Peer `json:"in,omitempty"`
 	// Out counts user requests that this node forwarded, by peer id.
 	Out map[string]uint64 `json:"out,omitempty"`
+	// Async counts asynchronous calls, which are not among the others; nil: none.
+	Async *Async `json:"async,omitempty"`
+}
+
+// Async counts the asynchronous calls of one function. They are no demand for what
+// the function can serve.
+type Async struct {
+	Local     uint64 `json:"local"`     // of this node's users, to its own gateway
+	Forwarded uint64 `json:"forwarded"` // of this node's users, to peers
+	Peers     uint64 `json:"peers"`     // of peers, to this node's gateway
+	Refused   uint64 `json:"refused"`   // of both: no queue, or too many
 }
 
 // User counts the requests of this node's own users, by outcome.
@@ -117,7 +128,11 @@ func (r *Row) report() Function {
 			}
 		}
 	}
-	return Function{Name: r.name, User: r.user(), In: before.in, Out: before.out}
+	f := Function{Name: r.name, User: r.user(), In: before.in, Out: before.out}
+	if a := r.async(); a != (Async{}) {
+		f.Async = &a
+	}
+	return f
 }
 
 func (r *Row) inSum() (sum uint64) {

@@ -88,7 +88,9 @@ func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 
 func (s *Snapshot) addPeer(tp *table.Peer, key ed25519.PublicKey, prev *Snapshot) {
 	p := &peer{id: tp.ID, token: tp.Token}
-	if old := prev.peers[tp.ID]; old != nil && prev.verifier == s.verifier {
+	old := prev.peers[tp.ID]
+	p.keepAsync(old)
+	if old != nil && prev.verifier == s.verifier {
 		p.issuer = old.issuer
 	} else {
 		p.issuer = s.verifier.Issuer(tp.ID, key)
@@ -124,6 +126,7 @@ func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
 		f.forwards[i].upTo = f.weight
 	}
 	f.dryUntil.Store(0)
+	f.takers = s.takers(tf)
 	f.refusal = f.refusalStatus()
 	s.functions[tf.Name] = f
 	if alias, ok := aliasOf(tf.Name, s.table.DefaultNamespace); ok {

@@ -25,13 +25,13 @@ func TestFunctionName(t *testing.T) {
 		"/function/function/foo":       "function",
 		"/async-function/function/foo": "function",
 	} {
-		if got, ours := functionName(path); !ours || got != want {
+		if got, ours, async := functionName(path); !ours || got != want || async != strings.HasPrefix(path, "/async-function/") {
 			t.Errorf("functionName(%q) = %q, %v, want %q", path, got, ours, want)
 		}
 	}
 	for _, path := range []string{"", "/", "/function", "/functions/foo", "function/foo", "//function/foo", "/Function/foo",
 		"/./function/foo", "/%66unction/foo", "/async-function", "/system/functions", "/function\x00/foo", "*"} {
-		if got, ours := functionName(path); ours {
+		if got, ours, _ := functionName(path); ours {
 			t.Errorf("functionName(%q) = %q, want it not to be a function call", path, got)
 		}
 	}
@@ -42,7 +42,7 @@ func FuzzFunctionName(f *testing.F) {
 		f.Add(path)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		name, ours := functionName(path)
+		name, ours, _ := functionName(path)
 		switch {
 		case !ours && (strings.HasPrefix(path, "/function/") || strings.HasPrefix(path, "/async-function/")):
 			t.Errorf("functionName(%q) is not ours", path)

@@ -63,7 +63,7 @@ func (a Action) String() string {
 // right, nothing special.
 type Decision struct {
 	Action Action
-	// Status is what to answer: with Deny now (403, 404, 429 or 503); with Peer,
+	// Status is what to answer: with Deny now (403, 404, 429, 501 or 503); with Peer,
 	// if not 0, in case the peer is lost, for this node cannot serve it; with
 	// Local, if not 0, in case the gateway does not have the function.
 	Status int32
@@ -87,7 +87,7 @@ type Decision struct {
 // Route decides what becomes of a request that arrived at now: who asks, then what
 // that one is admitted to.
 func (s *Snapshot) Route(now time.Time, req Request) Decision {
-	name, ours := functionName(req.Path)
+	name, ours, async := functionName(req.Path)
 	if !ours {
 		return Decision{Open: true}
 	}
@@ -99,6 +99,9 @@ func (s *Snapshot) Route(now time.Time, req Request) Decision {
 	if reason != token.OK {
 		s.meter.Deny(reason)
 		return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
+	}
+	if async {
+		return s.admitAsync(s.sinceEpoch(now), from, name)
 	}
 	return s.Admit(now, from, name)
 }
@@ -139,7 +142,11 @@ func (s *Snapshot) Peer(id string) (Caller, bool) {
 // Admit decides what becomes of a call of a function by a caller of this snapshot,
 // which must not be past its time to live.
 func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
-	at, f := s.sinceEpoch(now), s.functions[function]
+	return s.admit(s.sinceEpoch(now), from, function)
+}
+
+func (s *Snapshot) admit(at int64, from Caller, function string) Decision {
+	f := s.functions[function]
 	if from.peer != nil {
 		return s.fromPeer(at, f, from.peer)
 	}

@@ -25,7 +25,7 @@ func (r *Router) Route(now time.Time, req Request) Decision {
 	if s := r.current.Load(); s != nil {
 		return s.Route(now, req)
 	}
-	if _, ours := functionName(req.Path); ours {
+	if _, ours, _ := functionName(req.Path); ours {
 		r.meter.Open()
 	}
 	return Decision{Open: true}

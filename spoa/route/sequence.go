@@ -25,6 +25,7 @@ type sequences struct {
 	// rare even where half of them have no rate left.
 	peer [5]sequence
 	open sequence // which peer among those that have rate left
+	turn sequence // which peer's queue first
 }
 
 // start lets each node and each function begin elsewhere, so that not everybody
@@ -35,6 +36,7 @@ func (s *sequences) start(node, function string) {
 	for try := range s.peer {
 		all = append(all, &s.peer[try])
 	}
+	all = append(all, &s.turn)
 	for _, q := range all {
 		_, _ = h.Write([]byte(node + " " + function + ";")) // never fails; goes on where the last one ended
 		q.n.Store(h.Sum64())

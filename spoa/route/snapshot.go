@@ -50,6 +50,7 @@ type function struct {
 
 	// forwards are all peers that have it, those of the greatest weight first.
 	forwards []forward
+	takers   []*peer // whose queues take its asynchronous calls, see async.go
 	weight   float64 // sum over all
 	refusal  int32   // status for users whom nobody serves
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
@@ -100,6 +101,9 @@ type peer struct {
 	token  string // to show it
 	issuer *token.Issuer
 	admits map[string]*admission // what it may send, by function
+
+	async                    *asyncState
+	asyncSent, asyncAdmitted bucket // asynchronous calls to it, and from it
 }
 
 // admission is a peer's inbound rate of one function.

@@ -92,6 +92,7 @@ func TestTableForReleased(t *testing.T) {
 	tab := testtable.New(3, 2)
 	tab.Speaks, tab.Needs = table.Newest(), table.Oldest
 	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func.x"
+	tab.Queue, tab.Functions[2].Async = table.QueueNone, []string{testtable.ID(1)}
 	for i := range tab.Peers {
 		tab.Peers[i].Inbound = map[string]float64{"MyFunc": 1, "f2": 2}
 	}

@@ -71,6 +71,10 @@ type Table struct {
 	// gateway instead of refusing them with 404. The controller sets it while
 	// it cannot read the gateway's list of functions.
 	UnknownLocal bool `json:"unknown_local,omitempty"`
+	// Queue says whether this node's gateway takes asynchronous calls
+	// (/async-function/NAME), one of the values below. QueueUnknown is of a controller
+	// that knows nothing of them: they are routed like all others then.
+	Queue string `json:"queue,omitempty"`
 	// DefaultNamespace, when set, makes NAME and NAME.<DefaultNamespace> the
 	// same function. Functions of that namespace are listed by their bare NAME.
 	DefaultNamespace string `json:"default_namespace,omitempty"`
@@ -99,7 +103,23 @@ type Function struct {
 	// beyond theirs while this node has room, and sent more than theirs while their
 	// answers say that they have room, or now and then to find out.
 	Elastic bool `json:"elastic,omitempty"`
+	// Async lists peers that take asynchronous calls of the function, MaxAsync at most,
+	// in any order and each once. They are asked only if this node has no queue, and
+	// need not be in Forward.
+	Async []string `json:"async,omitempty"`
 }
+
+// Values of Table.Queue.
+const (
+	QueueUnknown = ""
+	QueueHere    = "here"
+	QueueNone    = "none"
+	QueueDown    = "down" // it has one, and does not answer
+)
+
+// MaxAsync is the most peers that may be listed for the asynchronous calls of one
+// function.
+const MaxAsync = 16
 
 // Local says how a function is served on this node.
 type Local struct {

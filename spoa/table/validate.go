@@ -3,6 +3,7 @@ package table
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
@@ -49,6 +50,8 @@ func (t *Valid) validateHead() error {
 		return fmt.Errorf("clock_offset_ms: %d is not within %d of 0", t.ClockOffsetMillis, MaxClockOffset.Milliseconds())
 	case t.DefaultNamespace != "" && !funcname.ValidLabel(t.DefaultNamespace):
 		return fmt.Errorf("default_namespace: %.80q is not a namespace", t.DefaultNamespace)
+	case !slices.Contains([]string{QueueUnknown, QueueHere, QueueNone, QueueDown}, t.Queue):
+		return fmt.Errorf("queue: %.80q is none of %s, %s and %s", t.Queue, QueueHere, QueueNone, QueueDown)
 	case len(t.Functions) > t.Limits.Functions:
 		return fmt.Errorf("functions: %d of them, at most %d are accepted", len(t.Functions), t.Limits.Functions)
 	case len(t.Peers) > t.Limits.Peers:
@@ -143,6 +146,9 @@ func (f *Function) validate(peers map[string]bool) error {
 			return fmt.Errorf("local: %w", err)
 		}
 	}
+	if err := f.validateAsync(peers); err != nil {
+		return fmt.Errorf("async: %w", err)
+	}
 	listed := make(map[string]bool, len(f.Forward))
 	for i := range f.Forward {
 		fw := &f.Forward[i]
@@ -164,6 +170,21 @@ func (f *Function) validate(peers map[string]bool) error {
 		}
 		if err := limit.CheckTimeout(fw.TimeoutMillis); err != nil {
 			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
+		}
+	}
+	return nil
+}
+
+func (f *Function) validateAsync(peers map[string]bool) error {
+	if len(f.Async) > MaxAsync {
+		return fmt.Errorf("%d peers, at most %d are accepted", len(f.Async), MaxAsync)
+	}
+	for i, id := range f.Async {
+		if !peers[id] {
+			return fmt.Errorf("%.80q is not one of the table's peers", id)
+		}
+		if slices.Contains(f.Async[:i], id) {
+			return fmt.Errorf("%s: listed twice", id)
 		}
 	}
 	return nil

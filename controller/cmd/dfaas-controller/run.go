@@ -173,7 +173,7 @@ func federationKey(conf config.Settings) (pnet.PSK, error) {
 }
 
 func newGateway(conf config.Settings) (*faasd.Client, error) {
-	return faasd.New(faasd.Options{URL: conf.GatewayURL(), User: conf.GatewayUser, PasswordFile: conf.GatewayPasswordFile})
+	return faasd.New(faasd.Options{URL: conf.GatewayURL(), User: conf.GatewayUser, PasswordFile: conf.GatewayPasswordFile, Async: conf.Async})
 }
 
 // explainListen adds the hint to the commonest reason why listening fails.

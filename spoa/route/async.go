@@ -1,0 +1,104 @@
+package route
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// Asynchronous calls are for a queue, which takes them whatever the function can
+// serve at the moment. So neither its rate nor its capacity matters, and they count
+// for neither: what a peer may send of them is bounded by rates of their own.
+const (
+	// asyncAdmitted is how many asynchronous calls a second are admitted from a peer,
+	// of all functions together; asyncSent how many are sent to one. The latter is
+	// less, so that nobody is refused who keeps to it.
+	asyncAdmitted, asyncSent = 100, 80
+)
+
+// asyncState is what one peer in all snapshots shares: the states of peer.asyncSent
+// and peer.asyncAdmitted.
+type asyncState struct{ sent, admitted atomic.Int64 }
+
+// keepAsync continues the peer's buckets; old is nil for a new peer.
+func (p *peer) keepAsync(old *peer) {
+	if old != nil {
+		p.async = old.async
+	} else {
+		p.async = new(asyncState)
+	}
+	p.asyncSent = newBucket(asyncSent, &p.async.sent)
+	p.asyncAdmitted = newBucket(asyncAdmitted, &p.async.admitted)
+}
+
+// takers are the peers that take a function's asynchronous calls.
+func (s *Snapshot) takers(tf *table.Function) []*peer {
+	var takers []*peer
+	for _, id := range tf.Async {
+		if p := s.peers[id]; p.token != "" {
+			takers = append(takers, p)
+		}
+	}
+	return takers
+}
+
+// admitAsync decides what becomes of an asynchronous call. Of a table by a
+// controller that does not know of queues it says nothing: such calls are routed as
+// others are.
+func (s *Snapshot) admitAsync(at int64, from Caller, name string) Decision {
+	f := s.functions[name]
+	switch {
+	case s.table.Queue == table.QueueUnknown:
+		return s.admit(at, from, name)
+	case from.peer != nil:
+		return s.asyncFromPeer(at, f, from.peer)
+	case f == nil || f.refusal == http.StatusNotFound && len(f.takers) == 0:
+		return s.unknown(at, name)
+	}
+	return s.asyncFromUser(at, f)
+}
+
+func (s *Snapshot) asyncFromUser(at int64, f *function) Decision {
+	if f.local && s.table.Queue == table.QueueHere {
+		f.meter.AsyncLocal.Add(1)
+		return Decision{}
+	}
+	// Each in turn, but for those that were sent too many already.
+	first := int(f.sequences.turn.next() * float64(len(f.takers)))
+	for i := range f.takers {
+		p := f.takers[(first+i)%len(f.takers)]
+		if p.asyncSent.take(at) {
+			f.meter.AsyncForwarded.Add(1)
+			return Decision{Action: Peer, Target: p.id, Token: p.token, Status: http.StatusServiceUnavailable}
+		}
+	}
+	f.meter.AsyncRefused.Add(1)
+	if len(f.takers) > 0 {
+		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	}
+	if s.table.Queue == table.QueueDown {
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+	}
+	return Decision{Action: Deny, Status: http.StatusNotImplemented}
+}
+
+func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer) Decision {
+	switch {
+	case (f == nil || !f.local) && s.table.UnknownLocal:
+		s.meter.Open()
+		return Decision{}
+	case f == nil:
+		s.meter.NotFound()
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+	case !f.local || s.table.Queue != table.QueueHere:
+		// The peer has yet to hear of it.
+		f.meter.AsyncRefused.Add(1)
+		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+	case !p.asyncAdmitted.take(at):
+		f.meter.AsyncRefused.Add(1)
+		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	}
+	f.meter.AsyncPeers.Add(1)
+	return Decision{}
+}
