@@ -130,7 +130,7 @@ func testLocal(t *testing.T, a, _ *node) {
 
 func testRefused(t *testing.T, a, _ *node) {
 	before := a.gateway.calls.Load()
-	for status, retryAfter := range map[int]string{403: "", 404: "", 429: "1", 503: "1"} {
+	for status, retryAfter := range map[int]string{403: "", 404: "", 429: "1", 501: "", 503: "1"} {
 		got := call(t, "GET", "http://"+a.decided+"/function/f", nil, "Test-Action", "deny", "Test-Status", fmt.Sprint(status))
 		wantReply(t, got, status, a.decided, idA)
 		if got.header.Get("Retry-After") != retryAfter {
