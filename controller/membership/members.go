@@ -135,7 +135,7 @@ type Change int
 const (
 	Nothing  Change = iota // but the time
 	Offers                 // what a member offers, and nothing else
-	Standing               // a member came, left, moved, or goes by another strategy
+	Standing               // a member came, left, moved, goes by another strategy, or has a queue or not
 )
 
 // Apply takes in an announcement that from has signed. An error is always a
