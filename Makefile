@@ -16,10 +16,10 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check vuln bench fuzz faults systemd soak clean
+.PHONY: help setup build install demo up down test check vuln bench paper paper-emulator fuzz faults systemd soak clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install missing Debian packages (haproxy, figlet, tesseract)
 	@deploy/setup.sh haproxy=haproxy figlet=figlet tesseract=tesseract-ocr curl=curl
@@ -84,6 +84,16 @@ bench: setup build ## benchmarks; writes docs/performance.md
 	@deploy/setup.sh wrk=wrk
 	$(GO) build $(COMPILE) -o bin/ ./e2e/cmd/dfaas-bench
 	bin/dfaas-bench --out docs/performance.md
+
+# Interrupted, it goes on where it was. PAPER=quick takes minutes, and makes the page in out/paper/quick instead of docs.
+PAPER ?= full
+paper: ## simulate the grid of federations; writes the tables and figures of docs/strategies.md
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./e2e/cmd/dfaas-paper
+	bin/dfaas-paper $(if $(filter quick,$(PAPER)),--quick) --out "$(OUT)/paper"
+
+paper-emulator: setup build ## seven cells of that grid with real processes (5 minutes); writes docs/strategies.md
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./e2e/cmd/dfaas-paper
+	bin/dfaas-paper --emulator --out "$(OUT)/paper"
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as tests

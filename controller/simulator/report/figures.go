@@ -77,19 +77,28 @@ type Figure struct {
 // Save writes the figure as NAME.svg and NAME.png below dir.
 func (f Figure) Save(dir string) error {
 	for _, format := range []string{"svg", "png"} {
-		path := fmt.Sprintf("%s/%s.%s", dir, f.Name, format)
-		drawing, err := f.draw(format)
-		if err != nil {
-			return fmt.Errorf("drawing %s: %w", path, err)
+		if err := f.save(fmt.Sprintf("%s/%s.%s", dir, f.Name, format), format); err != nil {
+			return err
 		}
-		file, err := os.Create(path)
-		if err != nil {
-			return fmt.Errorf("drawing: %w", err)
-		}
-		_, err = drawing.WriteTo(file)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return fmt.Errorf("drawing %s: %w", path, err)
-		}
+	}
+	return nil
+}
+
+// SaveSVG writes the figure to the file at path.
+func (f Figure) SaveSVG(path string) error { return f.save(path, "svg") }
+
+func (f Figure) save(path, format string) error {
+	drawing, err := f.draw(format)
+	if err != nil {
+		return fmt.Errorf("drawing %s: %w", path, err)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("drawing: %w", err)
+	}
+	_, err = drawing.WriteTo(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("drawing %s: %w", path, err)
 	}
 	return nil
 }
