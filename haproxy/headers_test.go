@@ -219,6 +219,13 @@ func testAnswers(t *testing.T, a, b *node) {
 		if strings.Count(head, "dfaas-") != 1 || strings.Contains(head, "spoofed") || strings.Contains(head, "x-other") {
 			t.Errorf("%s: %s", where, head)
 		}
+		// Interim answers and trailers pass. The answer between them is ours.
+		got = answer(t, a.decided, "GET /function/interim HTTP/1.1\r\nHost: h\r\n"+headers+"Connection: close\r\n\r\n")
+		interim, rest, _ := strings.Cut(got, "\r\n\r\n")
+		head, _, _ = strings.Cut(strings.ToLower(rest), "\r\n\r\n")
+		if !strings.HasPrefix(interim, "HTTP/1.1 103 ") || strings.Count(head, "dfaas-") != 1+strings.Count(head, "trailer: dfaas-") || strings.Contains(head, "spoofed") {
+			t.Errorf("%s, after an interim answer: %q", where, got)
+		}
 	}
 }
 

@@ -88,6 +88,13 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Add(name, "spoofed too")
 		}
 		w.Header().Set("Connection", haproxy.HeaderNodeID+", "+haproxy.HeaderServer+", X-Other")
+	case strings.HasPrefix(r.URL.Path, "/function/interim"):
+		w.Header().Set(haproxy.HeaderNodeID, "spoofed")
+		w.Header().Set(haproxy.HeaderServer, "spoofed")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Set("Trailer", haproxy.HeaderNodeID)
+		defer w.Header().Set(haproxy.HeaderNodeID, "spoofed")
+		w.WriteHeader(http.StatusOK)
 	case strings.HasPrefix(r.URL.Path, "/function/status/"):
 		status, _ := strconv.Atoi(r.URL.Path[len("/function/status/"):])
 		w.WriteHeader(status)

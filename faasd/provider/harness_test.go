@@ -80,6 +80,18 @@ func runFunctionRole() {
 				fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nearly")
 				conn.Close()
 			}
+		case "/spoof": // before, in and after the answer
+			for _, status := range []int{http.StatusEarlyHints, http.StatusOK} {
+				w.Header().Set("X-Server", "spoofed")
+				w.Header().Set("DFaaS-Node-ID", "spoofed")
+				w.Header().Set("Link", "</style.css>; rel=preload")
+				w.Header().Set("Trailer", "DFaaS-Node-ID, X-Kept")
+				w.WriteHeader(status)
+			}
+			w.Header().Set("DFaaS-Node-ID", "spoofed")
+			w.Header().Set("X-Kept", "kept")
+			w.Header().Set(http.TrailerPrefix+"X-Server", "spoofed")
+			return
 		case "/redirect":
 			http.Redirect(w, r, "http://example.com/elsewhere", http.StatusFound)
 		case "/huge":

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +35,10 @@ func (c *call) identify() {
 	if id == "" || len(id) > maxCallID {
 		id = uuid.NewString()
 	}
-	start := strconv.FormatInt(c.begun.UnixNano(), 10)
-	for _, header := range []http.Header{c.r.Header, c.w.Header()} {
-		header.Set(headerCallID, id)
-		header.Set(headerStart, start)
+	c.w.callID = id
+	c.w.identify()
+	for _, name := range []string{headerCallID, headerStart} {
+		c.r.Header.Set(name, c.w.Header().Get(name))
 	}
 }
 

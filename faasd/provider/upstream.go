@@ -336,7 +336,8 @@ func newProxy(port int, transport *http.Transport, maxOutput int64, logger zerol
 		FlushInterval: -1,
 		ModifyResponse: func(response *http.Response) error {
 			if response.StatusCode != http.StatusSwitchingProtocols {
-				response.Body = &limitedBody{ReadCloser: response.Body, left: maxOutput}
+				response.Body = &limitedBody{ReadCloser: response.Body, left: maxOutput, answer: response}
+				removeOrigin(response.Trailer)
 			}
 			response.Header.Del(headerCallID) // ours are there already
 			response.Header.Del(headerStart)
@@ -384,7 +385,14 @@ func answerProxyError(w http.ResponseWriter, err error) {
 // limitedBody fails, which aborts the response, when there is too much of it.
 type limitedBody struct {
 	io.ReadCloser
-	left int64
+	left   int64
+	answer *http.Response
+}
+
+// Close comes before the trailers are passed on, which came with the end.
+func (b *limitedBody) Close() error {
+	removeOrigin(b.answer.Trailer)
+	return b.ReadCloser.Close()
 }
 
 func (b *limitedBody) Read(p []byte) (int, error) {

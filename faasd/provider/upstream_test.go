@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,6 +78,41 @@ func TestHTTPModeEarlyAnswer(t *testing.T) {
 }
 
 // A redirect goes to the caller as it is.
+// TestHTTPModeInterimAnswers: HAProxy passes interim answers and trailers on as they
+// are; a function does not say in them which node it is. The answer is identified
+// all the same.
+func TestHTTPModeInterimAnswers(t *testing.T) {
+	t.Parallel()
+	p := startNew(t)
+	p.startHTTP("web", nil)
+	interim := 0
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
+		interim++
+		if header.Get("X-Server") != "" || header.Get("DFaaS-Node-ID") != "" || header.Get("Link") == "" {
+			t.Errorf("before the answer: %v", header)
+		}
+		return nil
+	}})
+	request, err := http.NewRequestWithContext(ctx, "GET", p.url+"/function/web/spoof", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	if interim != 1 || response.Header.Get("X-Call-Id") == "" || response.Header.Get("X-Start-Time") == "" {
+		t.Errorf("%d interim answers, then %v", interim, response.Header)
+	}
+	if len(response.Trailer) != 1 || response.Trailer.Get("X-Kept") != "kept" {
+		t.Errorf("after the answer: %v", response.Trailer)
+	}
+}
+
 func TestHTTPModeRedirect(t *testing.T) {
 	t.Parallel()
 	p := startNew(t)
