@@ -31,8 +31,8 @@ func unprivilegedDir(t *testing.T) string {
 	return dir
 }
 
-// startUnprivileged runs a provider with a password as nobody.
-func startUnprivileged(t *testing.T) (p *childProvider, stateDir, authDir string) {
+// startUnprivileged runs a provider with a password as nobody, with some capabilities.
+func startUnprivileged(t *testing.T, capabilities ...string) (p *childProvider, stateDir, authDir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start a provider as another user")
@@ -63,8 +63,12 @@ func startUnprivileged(t *testing.T) (p *childProvider, stateDir, authDir string
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Setenv("DFAAS_TEST_AUTH_DIR", authDir)
-	p = startChild(t, stateDir, "setpriv", "--reuid", fmt.Sprint(nobody), "--regid", fmt.Sprint(nobody), "--clear-groups",
-		"sh", "-c", "exec "+program+` "$1"`)
+	become := []string{"setpriv", "--reuid", fmt.Sprint(nobody), "--regid", fmt.Sprint(nobody), "--clear-groups"}
+	if len(capabilities) > 0 {
+		list := "-all,+" + strings.Join(capabilities, ",+")
+		become = append(become, "--inh-caps="+list, "--ambient-caps="+list, "--bounding-set="+list)
+	}
+	p = startChild(t, stateDir, append(become, "sh", "-c", "exec "+program+` "$1"`)...)
 	p.url = strings.Replace(p.url, "http://", "http://admin:open-sesame@", 1)
 	return p, stateDir, authDir
 }

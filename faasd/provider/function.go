@@ -94,6 +94,7 @@ func (f *function) end() {
 	if f.runner != nil {
 		f.runner.close()
 		_ = os.RemoveAll(f.runner.mount)
+		f.runner.users.leave(f.runner.user)
 	}
 	f.book.leave()
 }
@@ -115,12 +116,22 @@ func (g *registry) newFunction(rec record, s *spec, problem error, old *function
 	if s == nil {
 		return f, nil
 	}
-	mount, err := g.dir.mountSecrets(d.Namespace, d.Secrets)
+	user, err := g.dir.users.take(f.key)
 	if err != nil {
 		f.end()
 		return nil, err
 	}
+	mount, err := g.dir.mountSecrets(d.Namespace, d.Secrets, user)
+	if err == nil {
+		err = hand(user, f.book.writer)
+	}
+	if err != nil {
+		g.dir.users.leave(user)
+		f.end()
+		return nil, err
+	}
 	f.runner = newRunner(s, f.book, mount, g.confinement, g.dir.spoolDir())
+	f.runner.user, f.runner.users = user, g.dir.users
 	if s.mode == modeHTTP && rec.Replicas > 0 {
 		if f.upstream, err = startUpstream(f.runner, g.maxOutput, g.logger); err != nil {
 			f.end()

@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 func runProviderRole() {
 	o := testOptions(os.Args[1])
 	o.BasicAuthDir = os.Getenv("DFAAS_TEST_AUTH_DIR")
+	o.FunctionUsers = os.Getenv("DFAAS_TEST_USERS")
 	o.OnListen = func(address net.Addr) { fmt.Println(address) }
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

@@ -89,6 +89,9 @@ func (l *launcher) serialize(out *output, c *call, f *function) error {
 	cmd.Stdin = l.devNull
 	if c.body != nil {
 		cmd.Stdin = c.body
+		if err := hand(f.runner.user, c.body); err != nil {
+			return err
+		}
 	}
 	return whyEnded(ctx, run(f.runner, cmd, out))
 }
@@ -257,6 +260,9 @@ func run(r *runner, cmd *exec.Cmd, out *output) error {
 	}
 	defer pipe.close()
 	cmd.Stdout = writer
+	if err = hand(r.user, writer); err != nil {
+		cmd.Err = err
+	}
 	err = r.start(cmd)
 	writer.Close()
 	if err != nil {

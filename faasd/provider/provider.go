@@ -54,6 +54,9 @@ type Options struct {
 	Insecure bool
 	// NoConfinement lets functions read each other's secrets and the provider's.
 	NoConfinement bool
+	// FunctionUsers is FIRST-LAST, user ids of which each function gets one of its own.
+	// It takes the rights to change users. Empty: functions run as the provider's user.
+	FunctionUsers string
 	// AllowProcesses lets whoever may use the REST API run any command.
 	AllowProcesses bool
 
@@ -109,6 +112,9 @@ func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
 		return err
 	}
 	defer dir.close()
+	if dir.users, err = o.users(); err != nil {
+		return err
+	}
 	if err := dir.clearMounts(); err != nil {
 		return err
 	}
@@ -264,6 +270,9 @@ func (o *Options) check() (*auth.BasicAuthCredentials, error) {
 	if _, err := o.networks(); err != nil {
 		return nil, err
 	}
+	if _, err := parseUsers(o.FunctionUsers); err != nil {
+		return nil, err
+	}
 	credentials, err := o.credentials()
 	if err != nil {
 		return nil, err
@@ -277,6 +286,15 @@ func (o *Options) check() (*auth.BasicAuthCredentials, error) {
 			"listen on 127.0.0.1, or accept it with --insecure", o.Listen)
 	}
 	return credentials, nil
+}
+
+// users are those of functions, nil if there are none.
+func (o *Options) users() (*users, error) {
+	ids, err := parseUsers(o.FunctionUsers)
+	if err != nil || o.FunctionUsers == "" {
+		return nil, err
+	}
+	return newUsers(ids), checkCapabilities()
 }
 
 func (o *Options) credentials() (*auth.BasicAuthCredentials, error) {
@@ -296,7 +314,7 @@ func (o *Options) credentials() (*auth.BasicAuthCredentials, error) {
 
 // warn says at the start what an operator may regret.
 func (o *Options) warn(logger zerolog.Logger, credentials *auth.BasicAuthCredentials) {
-	if o.AllowProcesses && os.Geteuid() == 0 {
+	if o.AllowProcesses && os.Geteuid() == 0 && o.FunctionUsers == "" {
 		logger.Warn().Msg("running as root with --allow-processes: whoever can deploy a function is root on this machine")
 	}
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil && credentials == nil && !loopback(host) {

@@ -33,6 +33,9 @@ type runner struct {
 	confinement *confinement // nil: processes may do what the provider may
 	readable    []string     // directories that are hidden from others
 
+	user  uint32 // that its processes run as; 0: the provider's
+	users *users // where it is from
+
 	mu      sync.Mutex
 	jobs    chan startJob // nil while there is no thread
 	running int           // processes that have been started, or are about to be
@@ -77,7 +80,7 @@ func (r *runner) command(ctx context.Context) *exec.Cmd {
 	cmd.Env = r.env[:len(r.env):len(r.env)]
 	cmd.Dir = "/"
 	cmd.Stderr = r.book.writer
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(r.user)}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = killGrace
 	return cmd
@@ -150,8 +153,8 @@ func (r *runner) serve(jobs chan startJob) {
 }
 
 func (r *runner) work(jobs chan startJob) {
-	var err error
-	if r.confinement != nil {
+	err := dropCapabilities()
+	if err == nil && r.confinement != nil {
 		if err = r.confinement.apply(r.readable...); err != nil {
 			err = fmt.Errorf("confine the process: %w", err)
 		}

@@ -80,7 +80,7 @@ func (g *registry) setSecret(ctx context.Context, s types.Secret, update bool) e
 		}
 		for _, f := range g.in(s.Namespace) {
 			if f.runner != nil && slices.Contains(f.record.Deployment.Secrets, s.Name) {
-				if err := g.dir.mountSecret(f.runner.mount, s.Namespace, s.Name); err != nil {
+				if err := g.dir.mountSecret(f.runner.mount, s.Namespace, s.Name, f.runner.user); err != nil {
 					return err
 				}
 			}

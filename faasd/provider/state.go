@@ -45,6 +45,7 @@ type stateDir struct {
 	path   string
 	lock   *os.File
 	mounts uint64 // made so far; used by the registry's goroutine
+	users  *users // of functions; nil: they are the provider's
 }
 
 // openStateDir makes the directory if needed and locks it.

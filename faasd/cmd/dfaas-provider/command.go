@@ -69,6 +69,8 @@ Every flag can be set by a variable: --state-dir by DFAAS_PROVIDER_STATE_DIR.`,
 		"let deployments name any command and set any variable: whoever may deploy may run anything")
 	flags.BoolVar(&o.NoConfinement, "no-confinement", false,
 		"let functions read each other's secrets, the state directory and --basic-auth-dir")
+	flags.StringVar(&o.FunctionUsers, "function-users", "",
+		"FIRST-LAST: user ids that nobody else has, of which each function gets one of its own (as root, or with CAP_SETUID and others)")
 	flags.DurationVar(&o.ExecTimeout, "exec-timeout", o.ExecTimeout, "time limit of a call, for functions without exec_timeout")
 	flags.Int64Var(&o.MaxInflight, "max-inflight", o.MaxInflight, "calls at once, for functions without max_inflight")
 	flags.Int64Var(&o.MaxBody, "max-body", o.MaxBody, "largest request body of a call, bytes")
