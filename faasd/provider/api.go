@@ -33,6 +33,7 @@ type server struct {
 	launcher *launcher
 	metrics  *metrics
 	queue    *queue.Queue // nil: asynchronous calls are not taken
+	noQueue  error        // why it could not be opened; nil: none is wanted
 	version  types.VersionInfo
 	stopping <-chan struct{} // closed when the provider stops
 }

@@ -33,6 +33,9 @@ func (p *server) invokeAsync(w http.ResponseWriter, r *http.Request) {
 	c.w = &recorder{ResponseWriter: w}
 	c.identify()
 	switch {
+	case p.noQueue != nil:
+		p.refuse(c.w, http.StatusInsufficientStorage, "asynchronous calls are not taken: when the provider started, the disk was full")
+		return
 	case p.queue == nil:
 		p.refuse(c.w, http.StatusNotImplemented,
 			"asynchronous calls need a queue, which this provider has not (--queue-calls 0): call /function/NAME, or another node")

@@ -205,6 +205,7 @@ func TestDiskFull(t *testing.T) {
 	p.want(200, "[]", "GET", "/system/secrets", nil)
 	p.want(202, "", "POST", "/system/functions", object{"service": "small", "image": "cat"})
 	p.want(507, "could not be run", "POST", "/function/cat", strings.Repeat("x", spoolInMemory+1))
+	p.want(507, "disk", "POST", "/async-function/cat", "x")
 	p.kill(syscall.SIGKILL)
 
 	entries, err := filepath.Glob(filepath.Join(state, tempPrefix+"*"))
@@ -212,6 +213,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("left behind: %v %v", entries, err)
 	}
 	again := startChild(t, state)
+	again.want(202, "", "POST", "/async-function/cat", "x")
 	text := again.want(200, "", "GET", "/system/functions", nil)
 	if strings.Contains(text, "xxx") || !strings.Contains(text, `"name":"small"`) || len(before) == 0 {
 		t.Errorf("after the restart: %s", text)

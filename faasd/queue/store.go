@@ -2,10 +2,15 @@ package queue
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/dfaas/dfaas/internal/atomicfile"
 )
 
 // batchDelay is how long a call waits for others to be written with it: each writing
@@ -30,23 +35,47 @@ func openStore(path string) (s *store, err error) {
 			err = fmt.Errorf("the queue %s is damaged: %v (move the file away to start without its calls)", path, p)
 		}
 	}()
+	before, err := os.Stat(path)
+	isNew := err != nil || before.Size() == 0
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if err == nil {
+		db.MaxBatchDelay = batchDelay
+		err = prepare(db, path, isNew)
+	}
 	if err != nil {
+		if db != nil {
+			db.Close()
+		}
+		if isNew { // half a file would be none
+			_ = os.Remove(path)
+		}
 		return nil, fmt.Errorf("open the queue %s: %w", path, err)
 	}
-	db.MaxBatchDelay = batchDelay
-	err = db.Update(func(tx *bbolt.Tx) error {
-		if _, err := tx.CreateBucketIfNotExists(bucketRecords); err != nil {
+	return &store{db}, nil
+}
+
+// prepare makes the buckets of a new file. What is there already is not written to:
+// the disk may be full.
+func prepare(db *bbolt.DB, path string, isNew bool) error {
+	if !isNew {
+		return db.View(func(tx *bbolt.Tx) error {
+			if tx.Bucket(bucketRecords) == nil || tx.Bucket(bucketBodies) == nil {
+				return errors.New("it is another program's (move the file away)")
+			}
+			return nil
+		})
+	}
+	err := db.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucket(bucketRecords); err != nil {
 			return err
 		}
-		_, err := tx.CreateBucketIfNotExists(bucketBodies)
+		_, err := tx.CreateBucket(bucketBodies)
 		return err
 	})
 	if err != nil {
-		db.Close()
-		return nil, fmt.Errorf("prepare the queue %s: %w", path, err)
+		return err
 	}
-	return &store{db}, nil
+	return atomicfile.SyncDir(filepath.Dir(path)) // or a power failure would take the file with it
 }
 
 func (s *store) close() error { return s.db.Close() }

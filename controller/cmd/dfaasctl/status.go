@@ -85,6 +85,9 @@ func statusTable(s api.Status) table {
 	t.add("HTTP", s.HTTPAddress)
 	t.add("Peers", fmt.Sprintf("%d alive", s.Peers))
 	t.add("Functions", fmt.Sprintf("%d deployed here", s.Functions))
+	if s.Async {
+		t.add("Async", "asynchronous calls are taken here")
+	}
 	t.add("Table", fmt.Sprintf("version %d", s.TableVersion))
 	for _, warning := range slices.Concat(s.Warnings, addressWarnings(s)) {
 		t.add("Warning", warning)
