@@ -11,12 +11,21 @@ import (
 )
 
 const (
-	// announceGap bounds how often changes are announced.
-	announceGap = 250 * time.Millisecond
-	// With a strategy that follows changes, the gap is gapPerMember for each member,
-	// so that what a node hears does not grow with their number, within least and
-	// most.
-	gapPerMember, leastGap, mostGap = 10 * time.Millisecond, 100 * time.Millisecond, time.Second
+	// announceGap is the least time between two announcements, leastGap with a strategy
+	// that follows changes.
+	announceGap, leastGap = 250 * time.Millisecond, 100 * time.Millisecond
+	// gossipBudget is how many bytes a second a node hears from all members together.
+	// Each sends a part, so that the budget holds however many they are, and saves what
+	// it has not used, for saved announcements at most: changes come in bursts.
+	gossipBudget = 4 << 10
+	saved        = 4
+	// longestBeat is the longest time between two announcements where nothing changes,
+	// unless the period is longer. In a federation so large that they would have to be
+	// rarer, they cost more than the budget.
+	longestBeat = 6 * time.Second
+	// headCost is what an announcement takes on the wire, in bytes, with what gossipsub
+	// puts around it; offerCost, with the name, what each function does.
+	headCost, offerCost = 256, 16
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1
@@ -28,44 +37,79 @@ type announcer struct {
 	chance *rand.PCG
 	period time.Duration
 	gap    time.Duration
-	// changing is that the strategy follows changes, members that of the peers.
+	// changing is that the strategy follows changes, members how many peers there are.
 	changing bool
 	members  int
 	epoch    int64 // Unix ms
 	seq      uint64
 	sent     []strategy.Offer // with the last announcement
 	at       time.Time        // when that was; zero before the first
+	left     float64          // bytes that were left then
 	beat     time.Duration    // time from it to the next that needs no change
 }
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
 func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG) announcer {
-	return announcer{chance: chance, period: period, changing: changing, gap: min(announceGap, period/4), epoch: start.UnixMilli()}
+	a := announcer{chance: chance, period: period, changing: changing, gap: announceGap, epoch: start.UnixMilli()}
+	if changing {
+		a.gap = leastGap
+	}
+	a.gap = min(a.gap, period/4)
+	return a
 }
 
-// due returns when the offers should be announced: as soon as the gap allows if
+// cost is what announcing the offers takes, in bytes.
+func cost(offers []strategy.Offer) float64 {
+	bytes := headCost
+	for i := range offers {
+		bytes += offerCost + len(offers[i].Name)
+	}
+	return float64(bytes)
+}
+
+// rate is how many bytes a second this node may send to each.
+func (a *announcer) rate() float64 { return gossipBudget / float64(max(1, a.members)) }
+
+// interval is the time between two announcements in which nothing changes, at most:
+// the period, or so long that the budget suffices.
+func (a *announcer) interval(offers []strategy.Offer) time.Duration {
+	const early = 0.9 // on average, see next
+	affordable := time.Duration(cost(offers) / a.rate() / early * float64(time.Second))
+	return max(a.period, min(affordable, longestBeat).Round(time.Millisecond))
+}
+
+// budget is how many bytes may be sent at that time. It is never 0 for long: what
+// comes with the beat is sent anyway.
+func (a *announcer) budget(now time.Time, offers []strategy.Offer) float64 {
+	return min(a.left+now.Sub(a.at).Seconds()*a.rate(), saved*cost(offers))
+}
+
+// due returns when the offers should be announced: as soon as gap and budget allow if
 // they differ from those announced last, or if somebody urgently needs to hear
 // of this node, else with the next beat.
 func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) time.Time {
 	if a.at.IsZero() {
 		return now
 	}
+	wait := a.beat
 	if urgent || a.significant(a.sent, offers) {
-		gap := a.gap
-		if a.changing {
-			gap = min(max(leastGap, time.Duration(a.members)*gapPerMember), mostGap, a.period)
-		}
-		return later(now, a.at.Add(gap))
+		missing := max(0, cost(offers)-a.left) / a.rate()
+		wait = min(wait, max(a.gap, time.Duration(missing*float64(time.Second))))
 	}
-	return later(now, a.at.Add(a.beat))
+	return later(now, a.at.Add(wait))
 }
 
 // next returns the announcement to publish now, wall by the machine's clock.
 func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Announcement {
 	a.seq++
+	if a.at.IsZero() {
+		a.left = saved * cost(offers)
+	}
+	a.left = max(0, a.budget(now, offers)-cost(offers))
 	a.sent, a.at = offers, now
 	// Up to a fifth early, never late, and not in step with the others.
-	a.beat = time.Duration(float64(a.period) * (0.8 + 0.2*rand.New(a.chance).Float64()))
+	interval := a.interval(offers)
+	a.beat = time.Duration(float64(interval) * (0.8 + 0.2*rand.New(a.chance).Float64()))
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
 		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
@@ -74,7 +118,7 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Anno
 	}
 	return wire.Announcement{
 		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: wall.UnixMilli(),
-		PeriodMillis: a.period.Milliseconds(), Offers: rounded,
+		PeriodMillis: interval.Milliseconds(), Offers: rounded,
 	}
 }
 
