@@ -14,14 +14,18 @@ const (
 	// announceGap is the least time between two announcements, leastGap with a strategy
 	// that follows changes.
 	announceGap, leastGap = 250 * time.Millisecond, 100 * time.Millisecond
-	// gossipBudget is how many bytes a second a node hears from all members together.
+	// gossipBudget is how many bytes a second a node hears from all members together,
+	// where there are manyMembers or more; where there are fewer, up to twice as much.
 	// Each sends a part, so that the budget holds however many they are, and saves what
 	// it has not used, for saved announcements at most: changes come in bursts.
 	gossipBudget = 4 << 10
-	saved        = 4
-	// longestBeat is the longest time between two announcements where nothing changes,
-	// unless the period is longer. In a federation so large that they would have to be
-	// rarer, they cost more than the budget.
+	manyMembers  = 50
+	saved        = 6
+	// beatShare is the part of the budget that is for announcements when nothing
+	// changes. longestBeat is the longest time between two of them, unless the period
+	// is longer: in a federation so large that they would have to be rarer, they take
+	// more of the budget, or more than that.
+	beatShare   = 0.5
 	longestBeat = 6 * time.Second
 	// headCost is what an announcement takes on the wire, in bytes, with what gossipsub
 	// puts around it; offerCost, with the name, what each function does.
@@ -50,12 +54,11 @@ type announcer struct {
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
 func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG) announcer {
-	a := announcer{chance: chance, period: period, changing: changing, gap: announceGap, epoch: start.UnixMilli()}
+	gap := min(announceGap, period/4)
 	if changing {
-		a.gap = leastGap
+		gap = min(leastGap, period)
 	}
-	a.gap = min(a.gap, period/4)
-	return a
+	return announcer{chance: chance, period: period, changing: changing, gap: gap, epoch: start.UnixMilli()}
 }
 
 // cost is what announcing the offers takes, in bytes.
@@ -68,13 +71,16 @@ func cost(offers []strategy.Offer) float64 {
 }
 
 // rate is how many bytes a second this node may send to each.
-func (a *announcer) rate() float64 { return gossipBudget / float64(max(1, a.members)) }
+func (a *announcer) rate() float64 {
+	members := float64(max(1, a.members))
+	return gossipBudget * min(2, max(1, manyMembers/members)) / members
+}
 
 // interval is the time between two announcements in which nothing changes, at most:
-// the period, or so long that the budget suffices.
+// the period, or so long that its part of the budget suffices.
 func (a *announcer) interval(offers []strategy.Offer) time.Duration {
 	const early = 0.9 // on average, see next
-	affordable := time.Duration(cost(offers) / a.rate() / early * float64(time.Second))
+	affordable := time.Duration(cost(offers) / a.rate() / beatShare / early * float64(time.Second))
 	return max(a.period, min(affordable, longestBeat).Round(time.Millisecond))
 }
 

@@ -2,7 +2,7 @@ package core
 
 import (
 	"maps"
-	"reflect"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,16 +20,15 @@ func (c *Core) apply(now time.Time) {
 // due.
 func (c *Core) applyTable(now time.Time) {
 	offset := c.followClock(now)
-	t := buildTable(tableInput{
+	t, changed := c.maker.next(tableInput{
 		maxPeerTimeout: c.o.MaxPeerTimeout,
 		self:           c.o.Self, peerTLS: c.o.PeerTLS, clockOffset: offset, defaultNamespace: c.o.DefaultNamespace,
 		unknownLocal: !c.gateway.read, plan: c.plan, peers: c.tablePeers(c.clocks.Wall(now).Add(offset)),
 		stranded: c.stranded(), queue: c.queue(), takers: c.takers(), limits: c.o.Limits,
 	})
-	if c.tables.newest != nil && now.Sub(c.tables.at) < refresh && reflect.DeepEqual(*c.tables.newest, t) {
-		return
+	if c.tables.newest == nil || now.Sub(c.tables.at) >= refresh || changed {
+		c.setTable(now, t)
 	}
-	c.setTable(now, &t)
 }
 
 // followClock returns the offset of the federation's time and says when this
@@ -68,12 +67,26 @@ func (c *Core) tablePeers(now time.Time) []tablePeer {
 		if err != nil {
 			c.log(Error, "no token: nothing is forwarded to this peer", Field{"peer", m.ID}, Field{"error", err})
 		}
-		peers = append(peers, tablePeer{id: m.ID, source: sourceOf(m.HTTP.Addr()), token: token, usable: c.usable(m.ID)})
+		peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr()), token: token, usable: c.usable(m.ID)})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.gone)) {
-		peers = append(peers, tablePeer{id: id, source: sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
+		peers = append(peers, tablePeer{id: id, source: c.sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
 	}
 	return peers
+}
+
+// sourceOf is sourceOf, of which what it said is kept: it is asked for every peer at
+// every plan.
+func (c *Core) sourceOf(a netip.Addr) string {
+	source, known := c.sources[a]
+	if !known {
+		if len(c.sources) > 2*c.o.Limits.Peers {
+			clear(c.sources)
+		}
+		source = sourceOf(a)
+		c.sources[a] = source
+	}
+	return source
 }
 
 // applyServers says which servers HAProxy should have.

@@ -32,6 +32,9 @@ func (c *Core) queue() string {
 // takers are the peers that take asynchronous calls, by function. Those of functions
 // that this node's own queue takes are left out.
 func (c *Core) takers() map[string][]string {
+	if !slices.ContainsFunc(c.alive, func(m membership.Member) bool { return m.Async }) {
+		return nil
+	}
 	var trusted, others []*membership.Member
 	for i := range c.alive {
 		switch m := &c.alive[i]; {
@@ -79,8 +82,7 @@ func (c *Core) addTakers(takers map[string][]string, members []*membership.Membe
 func (b *builder) async(peers []string) []string {
 	var list []string
 	for _, id := range peers {
-		if b.usable[id] && b.budget > 0 {
-			b.budget--
+		if b.usable[id] && b.room() {
 			list = append(list, id)
 		}
 	}

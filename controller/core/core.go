@@ -157,6 +157,8 @@ type Core struct {
 	publishErr  error    // of the last announcement
 	unannounced []string // functions that not all members are told of
 	newcomers   bool     // somebody joined who has not heard of this node
+	maker       tableMaker
+	sources     map[netip.Addr]string
 	tables      tables
 	wanted      []Peer // servers, as asked for last
 	clockWrong  time.Duration
@@ -174,7 +176,7 @@ func New(o Options, now time.Time) *Core {
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
 		planner: strategy.NewPlanner(o.Strategy),
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
-		health: make(map[string]*estimate.Health),
+		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
 	return c

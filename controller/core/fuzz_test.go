@@ -46,7 +46,7 @@ func FuzzAnnouncement(f *testing.F) {
 				t.Fatal(err)
 			}
 			in.plan = s.Plan(o)
-			accepted(t, buildTable(in))
+			accepted(t, built(in))
 		}
 	})
 }

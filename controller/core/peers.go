@@ -26,7 +26,7 @@ const (
 type departed struct {
 	server  Peer
 	until   time.Time
-	inbound map[string]float64 // what it was admitted to send
+	inbound *inbound // what it was admitted to send
 }
 
 // leaver is a peer that has said that it stops, within leaveGrace.
@@ -175,17 +175,24 @@ func find(members []membership.Member, id string) (int, bool) {
 	return slices.BinarySearchFunc(members, id, func(m membership.Member, id string) int { return strings.Compare(m.ID, id) })
 }
 
-// inboundOf returns what the table in use admits from the peer.
-func (c *Core) inboundOf(id string) map[string]float64 {
+// inboundOf returns what the table in use admits from the peer, nil for nothing.
+func (c *Core) inboundOf(id string) *inbound {
 	if c.tables.newest == nil {
 		return nil
 	}
-	for i := range c.tables.newest.Peers {
-		if c.tables.newest.Peers[i].ID == id {
-			return c.tables.newest.Peers[i].Inbound
+	rates := make(inbound)
+	for i := range c.tables.newest.Functions {
+		f := &c.tables.newest.Functions[i]
+		for _, a := range f.Admit {
+			if a.Peer == id {
+				rates[f.Name] = a.Rate
+			}
 		}
 	}
-	return nil
+	if len(rates) == 0 {
+		return nil
+	}
+	return &rates
 }
 
 func (c *Core) onHAProxy(now time.Time, e HAProxy) {

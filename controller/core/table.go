@@ -36,8 +36,11 @@ type tablePeer struct {
 	usable bool   // HAProxy has a server for it that is not down
 	// lingering is what it was admitted to send, for a peer that is gone: its
 	// last requests may still be under way.
-	lingering map[string]float64
+	lingering *inbound
 }
+
+// inbound is at which rates a peer is admitted, by function.
+type inbound map[string]float64
 
 // tableInput is all that a table is made from.
 type tableInput struct {
@@ -57,19 +60,120 @@ type tableInput struct {
 	limits   Limits
 }
 
-// buildTable turns a plan into the table for the SPOA, without a version. It is
-// pure. Whatever the plan, the table is one that the SPOA accepts.
-func buildTable(in tableInput) table.Table {
-	t := table.Table{
+// tableMaker makes a node's tables, one after the other. Rows that say what they said in
+// the last table are taken over from it (table.Function.Same); as long as peers are the
+// same, only those are made whose plan has changed.
+type tableMaker struct {
+	last    tableInput
+	table   *table.Table // nil before the first
+	builder *builder     // of that one
+}
+
+// next returns the table made from the input, which is buildTable's, and whether it says
+// anything else than the last one.
+func (m *tableMaker) next(in tableInput) (t *table.Table, changed bool) {
+	before := m.table
+	if t = m.follow(&in); t == nil {
+		var whole table.Table
+		whole, m.builder = buildTable(in)
+		t = &whole
+	}
+	if before != nil {
+		share(before, t)
+		changed = !sameHead(before, t) ||
+			!slices.EqualFunc(before.Functions, t.Functions, func(a, b table.Function) bool { return a.Same(&b) })
+	}
+	m.last, m.table = in, t
+	return t, changed || before == nil
+}
+
+// share has a table take over what is the same from the one before.
+func share(before, t *table.Table) {
+	if slices.Equal(before.Peers, t.Peers) {
+		t.Peers = before.Peers
+	}
+	rows := before.Functions
+	for i := range t.Functions {
+		f := &t.Functions[i]
+		for len(rows) > 0 && rows[0].Name < f.Name {
+			rows = rows[1:]
+		}
+		if len(rows) > 0 && !f.Same(&rows[0]) && f.Equal(&rows[0]) {
+			*f = rows[0]
+		}
+	}
+}
+
+// sameHead reports whether two tables are the same but for their functions.
+func sameHead(a, b *table.Table) bool {
+	return a.NodeID == b.NodeID && a.PeerTLS == b.PeerTLS && a.UnknownLocal == b.UnknownLocal && a.Queue == b.Queue && a.DefaultNamespace == b.DefaultNamespace &&
+		a.ClockOffsetMillis == b.ClockOffsetMillis && slices.Equal(a.Peers, b.Peers)
+}
+
+// follow makes a table after the last one, or returns nil if that takes a whole one:
+// each row has to depend on nothing but its plan, and on peers that are the same.
+func (m *tableMaker) follow(in *tableInput) *table.Table {
+	last := &m.last
+	if m.table == nil || m.builder.left || in.self != last.self || in.defaultNamespace != last.defaultNamespace || in.limits != last.limits ||
+		in.maxPeerTimeout != last.maxPeerTimeout || len(in.stranded) > 0 || len(last.stranded) > 0 ||
+		!slices.EqualFunc(in.peers, last.peers, sameForRows) || len(in.plan.Functions) > in.limits.Functions {
+		return nil
+	}
+	b, t := m.builder, in.head()
+	b.budget = in.limits.Routes
+	t.Peers = tablePeers(in.peers)
+	t.Functions = make([]table.Function, 0, len(in.plan.Functions))
+	before, rows := last.plan.Functions, m.table.Functions
+	for i := range in.plan.Functions {
+		p := &in.plan.Functions[i]
+		for len(before) > 0 && before[0].Name < p.Name {
+			before = before[1:]
+		}
+		for len(rows) > 0 && rows[0].Name < p.Name {
+			rows = rows[1:]
+		}
+		var f table.Function
+		switch {
+		case len(rows) > 0 && rows[0].Name == p.Name && len(before) > 0 && before[0].Same(p):
+			f = rows[0]
+			b.budget -= len(f.Forward) + len(f.Admit)
+		case validName(p.Name, in.defaultNamespace):
+			f = b.function(p)
+			b.addLingering(&f)
+		default:
+			continue
+		}
+		if async := b.async(in.takers[p.Name]); !slices.Equal(async, f.Async) {
+			f.Async = async
+		}
+		t.Functions = append(t.Functions, f)
+	}
+	if b.left || b.budget < 0 {
+		return nil
+	}
+	return &t
+}
+
+// sameForRows reports whether a peer is to the rows of a table what it was before.
+func sameForRows(a, b tablePeer) bool {
+	return a.id == b.id && (a.token == "") == (b.token == "") && a.usable == b.usable && a.lingering == b.lingering
+}
+
+// head is a table without peers and functions.
+func (in *tableInput) head() table.Table {
+	return table.Table{
 		NodeID: in.self, TTLMillis: tableTTL.Milliseconds(), ClockOffsetMillis: clampOffset(in.clockOffset).Milliseconds(),
 		PeerTLS: in.peerTLS, UnknownLocal: in.unknownLocal, Queue: in.queue, DefaultNamespace: in.defaultNamespace,
 	}
-	longest := in.maxPeerTimeout.Milliseconds()
-	if longest <= 0 {
-		longest = limit.MaxTimeoutMillis
-	}
-	b := builder{longest: longest, peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: in.limits, budget: in.limits.Routes}
-	t.Peers = b.addPeers(in.peers)
+}
+
+// buildTable turns a plan into the table for the SPOA, without a version; what it was
+// built with says whether anything was left out for lack of room. It is pure. Whatever
+// the plan, the table is one that the SPOA accepts.
+func buildTable(in tableInput) (t table.Table, b *builder) {
+	b = newBuilder(&in)
+	t = in.head()
+	t.Peers = tablePeers(in.peers[:min(len(in.peers), in.limits.Peers)])
 	plans := functionPlans(in)
 	t.Functions = make([]table.Function, 0, len(plans))
 	for i := range plans {
@@ -77,9 +181,19 @@ func buildTable(in tableInput) table.Table {
 		f.Async = b.async(in.takers[f.Name])
 		t.Functions = append(t.Functions, f)
 	}
-	b.addLingering(in.peers)
 	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
-	return t
+	for i := range t.Functions {
+		b.addLingering(&t.Functions[i])
+	}
+	return t, b
+}
+
+func tablePeers(peers []tablePeer) []table.Peer {
+	out := make([]table.Peer, len(peers))
+	for i, p := range peers {
+		out[i] = table.Peer{ID: p.id, Token: p.token, Source: p.source}
+	}
+	return out
 }
 
 // functionPlans returns the rows to put into the table: those deployed here
@@ -117,21 +231,28 @@ func validName(name, defaultNamespace string) bool {
 
 // builder keeps account of what has gone into a table.
 type builder struct {
-	longest int64 // time limit of a call by a peer's word, ms
-	peers   map[string]*table.Peer
-	usable  map[string]bool
-	limits  Limits
-	budget  int // routes left
+	longest int64           // time limit of a call by a peer's word, ms
+	usable  map[string]bool // peers of the table
+	gone    []tablePeer     // of these, those with something lingering
+	budget  int             // routes left
+	left    bool            // there was no room for something
 }
 
-func (b *builder) addPeers(peers []tablePeer) []table.Peer {
-	out := make([]table.Peer, 0, min(len(peers), b.limits.Peers))
-	for _, p := range peers[:min(len(peers), b.limits.Peers)] {
-		out = append(out, table.Peer{ID: p.id, Source: p.source, Token: p.token})
-		b.peers[p.id] = &out[len(out)-1]
-		b.usable[p.id] = p.usable && p.token != ""
+func newBuilder(in *tableInput) *builder {
+	b := &builder{
+		longest: in.maxPeerTimeout.Milliseconds(), usable: make(map[string]bool, len(in.peers)), budget: in.limits.Routes,
+		left: len(in.peers) > in.limits.Peers || len(in.plan.Functions) > in.limits.Functions,
 	}
-	return out
+	if b.longest <= 0 {
+		b.longest = limit.MaxTimeoutMillis
+	}
+	for _, p := range in.peers[:min(len(in.peers), in.limits.Peers)] {
+		b.usable[p.id] = p.usable && p.token != ""
+		if p.lingering != nil {
+			b.gone = append(b.gone, p)
+		}
+	}
+	return b
 }
 
 // sourceOf is what a peer at that address shares with others: who can have one
@@ -150,16 +271,25 @@ func sourceOf(a netip.Addr) string {
 
 // addLingering notes what is admitted from peers that are gone, as far as there is
 // room after the living.
-func (b *builder) addLingering(peers []tablePeer) {
-	for _, p := range peers {
-		if peer := b.peers[p.id]; peer != nil && peer.Inbound == nil && 0 < len(p.lingering) && len(p.lingering) <= b.budget {
-			b.budget -= len(p.lingering)
-			peer.Inbound = p.lingering
+func (b *builder) addLingering(f *table.Function) {
+	for i := range b.gone {
+		if rate, lingers := (*b.gone[i].lingering)[f.Name]; lingers && b.room() {
+			f.Admit = append(f.Admit, table.Admission{Peer: b.gone[i].id, Rate: rate})
 		}
 	}
 }
 
-// function makes a plan's row and notes what is admitted from whom.
+// room takes a route from the budget, or reports that there is none left.
+func (b *builder) room() bool {
+	if b.budget <= 0 {
+		b.left = true
+		return false
+	}
+	b.budget--
+	return true
+}
+
+// function makes a plan's row.
 func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	f := table.Function{Name: p.Name, Elastic: p.Elastic}
 	if p.Local != nil {
@@ -170,31 +300,30 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	if len(p.Out) > 0 {
 		f.Forward = make([]table.Forward, 0, len(p.Out))
 	}
-	for _, flow := range p.Out {
-		if b.peers[flow.Peer] == nil || b.budget <= 0 {
-			continue
+	for i := range p.Out {
+		if usable, known := b.usable[p.Out[i].Peer]; known && b.room() {
+			f.Forward = append(f.Forward, b.forward(&p.Out[i], usable))
 		}
-		b.budget--
-		f.Forward = append(f.Forward, b.forward(flow))
 	}
-	for _, flow := range p.In {
-		peer, rate := b.peers[flow.Peer], tableRate(flow.Rate)
-		if peer == nil || rate == 0 && !p.Elastic || b.budget <= 0 {
+	if len(p.In) > 0 {
+		f.Admit = make([]table.Admission, 0, len(p.In)+len(b.gone))
+	}
+	for i := range p.In {
+		flow, rate := &p.In[i], tableRate(p.In[i].Rate)
+		if rate == 0 && !p.Elastic {
 			continue
 		}
-		b.budget--
-		if peer.Inbound == nil {
-			peer.Inbound = make(map[string]float64)
+		if _, known := b.usable[flow.Peer]; known && b.room() {
+			f.Admit = append(f.Admit, table.Admission{Peer: flow.Peer, Rate: rate})
 		}
-		peer.Inbound[p.Name] = rate
 	}
 	return f
 }
 
 // forward is a route to a peer; rate 0, which says "full", while HAProxy could
 // not take a request there.
-func (b *builder) forward(flow strategy.Flow) table.Forward {
-	if !b.usable[flow.Peer] {
+func (b *builder) forward(flow *strategy.Flow, usable bool) table.Forward {
+	if !usable {
 		return table.Forward{Peer: flow.Peer}
 	}
 	return table.Forward{

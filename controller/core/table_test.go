@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,19 +41,19 @@ func TestPeersWordOnTime(t *testing.T) {
 		peers:  []tablePeer{{id: peerID(1), token: "t.o.k", usable: true}, {id: peerID(2), token: "t.o.k", usable: true}},
 		limits: Limits{}.orDefaults(),
 	}
-	f := buildTable(in).Functions[0]
+	f := built(in).Functions[0]
 	if f.Local.TimeoutMillis != 3_600_000 || f.Forward[0].TimeoutMillis != 300_000 || f.Forward[1].TimeoutMillis != 1000 {
 		t.Errorf("here %d ms, at peers %d and %d ms", f.Local.TimeoutMillis, f.Forward[0].TimeoutMillis, f.Forward[1].TimeoutMillis)
 	}
 	in.maxPeerTimeout = 0
-	if f := buildTable(in).Functions[0]; f.Forward[0].TimeoutMillis != 3_600_000 {
+	if f := built(in).Functions[0]; f.Forward[0].TimeoutMillis != 3_600_000 {
 		t.Errorf("without a bound %d ms", f.Forward[0].TimeoutMillis)
 	}
 }
 
 func TestBuildTable(t *testing.T) {
 	self, up, down, gone := peerID(0), peerID(1), peerID(2), peerID(3)
-	got := buildTable(tableInput{
+	got := built(tableInput{
 		self: self, defaultNamespace: "openfaas-fn",
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
 			{
@@ -65,7 +67,7 @@ func TestBuildTable(t *testing.T) {
 		}},
 		peers: []tablePeer{
 			{id: up, token: "t.o.k", usable: true}, {id: down, token: "t.o.k"},
-			{id: gone, lingering: map[string]float64{"cat": 4}},
+			{id: gone, lingering: &inbound{"cat": 4}},
 		},
 		stranded: []string{"alone", "cat"},
 		limits:   Limits{}.orDefaults(),
@@ -77,12 +79,12 @@ func TestBuildTable(t *testing.T) {
 			{
 				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
 				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: 5}, {Peer: down}, {Peer: gone}},
+				Admit:   []table.Admission{{Peer: up, Rate: 3}, {Peer: gone, Rate: 4}},
 			},
 			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 		},
 		Peers: []table.Peer{
-			{ID: up, Token: "t.o.k", Inbound: map[string]float64{"cat": 3}}, {ID: down, Token: "t.o.k"},
-			{ID: gone, Inbound: map[string]float64{"cat": 4}},
+			{ID: up, Token: "t.o.k"}, {ID: down, Token: "t.o.k"}, {ID: gone},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -119,9 +121,9 @@ func TestTablesAreAccepted(t *testing.T) {
 			in.plan.Functions = append(in.plan.Functions, p)
 		}
 		in.stranded = []string{"f", "h", "h", "h.fn"}
-		built := buildTable(in)
-		accepted(t, built)
-		accepted(t, finalTable(built, 0))
+		table := built(in)
+		accepted(t, table)
+		accepted(t, finalTable(table, 0))
 	}
 }
 
@@ -140,16 +142,16 @@ func TestTableOfManyFits(t *testing.T) {
 	in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{
 		Name: "zz-here", Local: &strategy.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
 	})
-	built := buildTable(in)
-	for i := range built.Peers {
-		built.Peers[i].Token = "a.b.c"
+	full := built(in)
+	for i := range full.Peers {
+		full.Peers[i].Token = "a.b.c"
 	}
-	accepted(t, built)
-	data, err := json.Marshal(built)
+	accepted(t, full)
+	data, err := json.Marshal(full)
 	if err != nil || len(data) > table.MaxBytes {
 		t.Errorf("%d bytes of at most %d, error %v", len(data), table.MaxBytes, err)
 	}
-	last := built.Functions[len(built.Functions)-1]
+	last := full.Functions[len(full.Functions)-1]
 	if last.Name != "zz-here" || len(last.Forward) != 256 {
 		t.Errorf("the function deployed here gave way to those of peers: %s has %d routes", last.Name, len(last.Forward))
 	}
@@ -159,13 +161,110 @@ func TestTableOfManyFits(t *testing.T) {
 // room that those alive need.
 func TestLivingPeersGoFirst(t *testing.T) {
 	alive, gone := peerID(1), peerID(2)
-	all := []tablePeer{{id: gone, lingering: map[string]float64{"cat": 1, "dog": 1}}, {id: alive, token: "t.o.k", usable: true}}
-	b := builder{peers: make(map[string]*table.Peer), usable: make(map[string]bool), limits: Limits{}.orDefaults(), budget: 2}
-	peers := b.addPeers(all)
-	f := b.function(&strategy.FunctionPlan{Name: "cat", Out: []strategy.Flow{{Peer: alive, Weight: 1, Rate: 1}}})
-	b.addLingering(all)
-	if len(f.Forward) != 1 || peers[0].Inbound != nil {
-		t.Errorf("%d routes to the living, %v from those gone", len(f.Forward), peers[0].Inbound)
+	in := tableInput{
+		self: peerID(0), limits: Limits{Functions: 10, Peers: 10, Routes: 1},
+		peers: []tablePeer{{id: gone, lingering: &inbound{"cat": 1, "dog": 1}}, {id: alive, token: "t.o.k", usable: true}},
+		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
+			{Name: "cat", Local: &strategy.Local{}}, {Name: "dog", Out: []strategy.Flow{{Peer: alive, Weight: 1, Rate: 1}}},
+		}},
+	}
+	if f := built(in).Functions; len(f[1].Forward) != 1 || f[0].Admit != nil {
+		t.Errorf("%d routes to the living, %v from those gone", len(f[1].Forward), f[0].Admit)
+	}
+}
+
+func sameTable(a, b *table.Table) bool {
+	return sameHead(a, b) && slices.EqualFunc(a.Functions, b.Functions, func(a, b table.Function) bool { return a.Equal(&b) })
+}
+
+func built(in tableInput) table.Table { t, _ := buildTable(in); return t }
+
+// TestTablesFollow: whatever changes between two tables, what a tableMaker makes is what
+// is built from nothing, it says so when that is what it was, and rows that it hands on
+// are the same.
+func TestTablesFollow(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		rule, err := strategy.New([]string{"headroom", "recalc", "static"}[seed%3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		planner, o := strategy.NewPlanner(rule), strategy.Observation{Self: peerID(0)}
+		in := tableInput{self: peerID(0), defaultNamespace: "fn", limits: Limits{}.orDefaults()}
+		if seed%5 == 4 {
+			in.limits = Limits{Functions: 4, Peers: 3, Routes: 9}
+		}
+		var m tableMaker
+		var before table.Table
+		handedOn := 0
+		for step := range 80 {
+			if step > 0 {
+				change(r, &o, &in)
+			}
+			in.plan = planner.Plan(o)
+			want := built(in)
+			got, changed := m.next(in)
+			if !sameTable(&want, got) {
+				t.Fatalf("seed %d, step %d (-built +made):\n%s", seed, step, cmp.Diff(want, *got))
+			}
+			if is := step == 0 || !sameTable(&before, got); is != changed {
+				t.Fatalf("seed %d, step %d: changed is %v, want %v", seed, step, changed, is)
+			}
+			for i := range got.Functions {
+				if i < len(before.Functions) && got.Functions[i].Same(&before.Functions[i]) {
+					handedOn++
+				}
+			}
+			before = *got
+		}
+		if handedOn == 0 {
+			t.Errorf("seed %d: all rows were made anew each time", seed)
+		}
+	}
+}
+
+// change changes one thing of what a table is made from.
+func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
+	names := []string{"a", "b", "c", "d", "e.fn", "f.ns"}
+	o.Functions, o.Peers, in.peers = slices.Clone(o.Functions), slices.Clone(o.Peers), slices.Clone(in.peers)
+	i, name := r.IntN(1+len(in.peers)), names[r.IntN(len(names))]
+	switch kind := r.IntN(12); {
+	case kind == 0 || i == len(in.peers) && kind > 6: // somebody comes
+		id := peerID(1 + r.IntN(6))
+		if slices.ContainsFunc(in.peers, func(p tablePeer) bool { return p.id == id }) {
+			return
+		}
+		in.peers = append(in.peers, tablePeer{id: id, token: "t.o.k", usable: true})
+		o.Peers = append(o.Peers, strategy.Peer{ID: id})
+		slices.SortFunc(o.Peers, func(a, b strategy.Peer) int { return strings.Compare(a.ID, b.ID) })
+	case kind <= 5 || i == len(in.peers): // users ask for more or less, or a function comes
+		f := strategy.Function{Name: name, Absent: r.IntN(4) == 0, Capacity: 10, UserRate: float64(r.IntN(30))}
+		at, there := slices.BinarySearchFunc(o.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name, name) })
+		if !there {
+			o.Functions = slices.Insert(o.Functions, at, f)
+		}
+		o.Functions[at] = f
+	case kind == 6:
+		in.peers[i].token = []string{"", "t.o.k", "t.o.q"}[r.IntN(3)]
+	case kind == 7:
+		in.peers[i].usable = !in.peers[i].usable
+	case kind == 8: // goes
+		id := in.peers[i].id
+		o.Peers = slices.DeleteFunc(o.Peers, func(p strategy.Peer) bool { return p.ID == id })
+		if in.peers[i].lingering != nil {
+			in.peers = slices.Delete(in.peers, i, i+1)
+		} else {
+			in.peers[i] = tablePeer{id: id, lingering: &inbound{name: 3}}
+		}
+	case kind == 9:
+		in.stranded = [][]string{nil, {"a", "h"}}[r.IntN(2)]
+	default:
+		id := in.peers[i].id
+		for p := range o.Peers {
+			if o.Peers[p].ID == id {
+				o.Peers[p].Offers = []strategy.Offer{{Name: name, Capacity: 10, UserRate: float64(r.IntN(20))}}
+			}
+		}
 	}
 }
 

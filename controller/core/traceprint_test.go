@@ -3,7 +3,6 @@ package core
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -81,7 +80,7 @@ func (w *world) tableText(t *table.Table) []string {
 	}
 	var peers []string
 	for i := range t.Peers {
-		peers = append(peers, w.peerText(&t.Peers[i]))
+		peers = append(peers, w.peerText(t, &t.Peers[i]))
 	}
 	slices.Sort(peers)
 	return append(text, peers...)
@@ -125,13 +124,17 @@ func (w *world) functionText(f *table.Function) string {
 	return f.Name + ": " + strings.Join(append(ways, to...), ", ")
 }
 
-func (w *world) peerText(p *table.Peer) string {
+func (w *world) peerText(t *table.Table, p *table.Peer) string {
 	text := "peer " + w.name(p.ID)
 	if p.Token == "" {
 		text += ", nothing is sent there"
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Inbound)) {
-		text += ", admitted " + name + " " + rateText(p.Inbound[name])
+	for i := range t.Functions {
+		for _, a := range t.Functions[i].Admit {
+			if a.Peer == p.ID {
+				text += ", admitted " + t.Functions[i].Name + " " + rateText(a.Rate)
+			}
+		}
 	}
 	return text
 }

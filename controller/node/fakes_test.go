@@ -176,6 +176,16 @@ func (s *fakeSPOA) forwards(function, peer string) float64 {
 }
 
 // peer returns the table's row of a peer, nil if there is none.
+// admits is at which rate calls of a function are admitted from the peer.
+func (s *fakeSPOA) admits(function, peer string) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.table == nil {
+		return 0
+	}
+	return testtable.Admitted(s.table, function, peer)
+}
+
 func (s *fakeSPOA) peer(id string) *table.Peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

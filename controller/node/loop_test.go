@@ -71,7 +71,7 @@ func TestAloneServesLocally(t *testing.T) {
 func TestPairForwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pair(t)
-		if p := b.spoa.peer(a.id); p == nil || p.Token != "token.for."+a.id || p.Inbound["cat"] == 0 {
+		if p := b.spoa.peer(a.id); p == nil || p.Token != "token.for."+a.id || b.spoa.admits("cat", a.id) == 0 {
 			t.Errorf("b's table has of a: %+v", p)
 		}
 		if a.haproxy.state(b.id) != haproxy.Up {
@@ -128,7 +128,7 @@ func TestMemberLeaves(t *testing.T) {
 			t.Errorf("peers %+v", got)
 		}
 		within(t, 2*time.Second, "no route to a peer that has left", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
-		if p := a.spoa.peer(b.id); p == nil || p.Token != "" || p.Inbound["cat"] == 0 {
+		if p := a.spoa.peer(b.id); p == nil || p.Token != "" || a.spoa.admits("cat", b.id) == 0 {
 			t.Errorf("its last requests would be refused: %+v", p)
 		}
 		within(t, grace, "b serves everything itself", func() bool {
@@ -333,7 +333,7 @@ func TestDownPeer(t *testing.T) {
 		a, b := pair(t)
 		a.haproxy.set(func(h *fakeHAProxy) { h.servers[0].State = haproxy.Down })
 		within(t, 500*time.Millisecond, "no route to a peer that is down", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
-		if p := a.spoa.peer(b.id); p == nil || p.Inbound["cat"] == 0 {
+		if p := a.spoa.peer(b.id); p == nil || a.spoa.admits("cat", b.id) == 0 {
 			t.Error("a peer that we cannot reach may still send to us")
 		}
 		a.haproxy.set(func(h *fakeHAProxy) { h.servers[0].State = haproxy.Up })

@@ -114,7 +114,7 @@ func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 			offers := b.overlay.last().Offers
 			return len(offers) == 1 && offers[0].Demand > 0 && a.spoa.forwards("cat", b.id) > 39
 		})
-		if p := b.spoa.peer(a.id); p == nil || p.Inbound["cat"] < 39 {
+		if p := b.spoa.peer(a.id); p == nil || b.spoa.admits("cat", a.id) < 39 {
 			t.Errorf("b's table has of a: %+v", p)
 		}
 		b.spoa.ask(liar.id, 25)

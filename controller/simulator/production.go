@@ -46,6 +46,7 @@ type production struct {
 	self   int
 	core   *core.Core
 	router *route.Router
+	valid  table.Valid // the SPOA's table
 	// heard is the latest answer of a peer, of which HAProxy tells the SPOA with its
 	// next question; peer is -1 where there is none to tell.
 	heard answer

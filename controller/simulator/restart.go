@@ -27,8 +27,14 @@ func (p *production) swap(t *table.Table, at time.Time) error {
 	if p.world.without(p.self, spoaPart) {
 		return errDead
 	}
-	valid, err := t.Validate(table.Limits{Peers: maxNodes, Forwards: maxNodes * maxFunctions})
+	valid, err := p.valid, error(nil)
+	if valid.Table == nil {
+		valid, err = t.Validate(table.Limits{Peers: maxNodes, Forwards: maxNodes * maxFunctions})
+	} else {
+		valid, err = t.ValidateAfter(valid)
+	}
 	if err == nil {
+		p.valid = valid
 		p.router.Swap(valid, at)
 	}
 	return err

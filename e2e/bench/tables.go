@@ -54,6 +54,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 		f := table.Function{Name: fmt.Sprintf("function-%d", i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
 		for _, id := range ids {
 			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
+			f.Admit = append(f.Admit, table.Admission{Peer: id, Rate: 10})
 		}
 		t.Functions = append(t.Functions, f)
 	}
@@ -62,11 +63,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer := table.Peer{ID: id, Token: shown, Inbound: make(map[string]float64, functions)}
-		for _, f := range t.Functions {
-			peer.Inbound[f.Name] = 10
-		}
-		t.Peers = append(t.Peers, peer)
+		t.Peers = append(t.Peers, table.Peer{ID: id, Token: shown})
 	}
 	return t, nil
 }

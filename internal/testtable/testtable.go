@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/dfaas/dfaas/spoa/peerid"
@@ -37,19 +38,47 @@ func Valid(tb testing.TB, t *table.Table) table.Valid {
 
 // New returns a table of identity 0 that lives for a minute, with the
 // identities 1 to peers as its peers, and functions f0, f1, ... served here at
-// rate 10 and forwarded to all peers at rate 10 with weight 1.
+// rate 10, forwarded to all peers at rate 10 with weight 1, and admitted from them at
+// rate 10.
 func New(functions, peers int) *table.Table {
 	t := &table.Table{Version: 1, NodeID: ID(0), TTLMillis: 60_000}
 	for p := range peers {
-		t.Peers = append(t.Peers, table.Peer{ID: ID(p + 1), Token: fmt.Sprintf("token-for-%d", p+1), Inbound: map[string]float64{}})
+		t.Peers = append(t.Peers, table.Peer{ID: ID(p + 1), Token: fmt.Sprintf("token-for-%d", p+1)})
 	}
 	for f := range functions {
 		fn := table.Function{Name: fmt.Sprintf("f%d", f), Local: &table.Local{Rate: 10, Share: 1}}
 		for p := range t.Peers {
 			fn.Forward = append(fn.Forward, table.Forward{Peer: t.Peers[p].ID, Weight: 1, Rate: 10})
-			t.Peers[p].Inbound[fn.Name] = 10
+			fn.Admit = append(fn.Admit, table.Admission{Peer: t.Peers[p].ID, Rate: 10})
 		}
 		t.Functions = append(t.Functions, fn)
 	}
 	return t
+}
+
+// Admit sets at which rate a function of the table is admitted from a peer; below -1:
+// not named any more. The table's rows are changed in place.
+func Admit(t *table.Table, function, peer string, rate float64) {
+	for i := range t.Functions {
+		f := &t.Functions[i]
+		if f.Name != function {
+			continue
+		}
+		f.Admit = slices.DeleteFunc(f.Admit, func(a table.Admission) bool { return a.Peer == peer })
+		if rate >= table.Unlimited {
+			f.Admit = append(f.Admit, table.Admission{Peer: peer, Rate: rate})
+		}
+	}
+}
+
+// Admitted is at which rate it is, 0 if it is not named.
+func Admitted(t *table.Table, function, peer string) float64 {
+	for i := range t.Functions {
+		for _, a := range t.Functions[i].Admit {
+			if t.Functions[i].Name == function && a.Peer == peer {
+				return a.Rate
+			}
+		}
+	}
+	return 0
 }

@@ -38,7 +38,7 @@ func scenario() *table.Table {
 		{Name: "limited", Local: &table.Local{Rate: 0, Share: 1}},
 		{Name: "full", Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: 0}}},
 	}
-	peer.Inbound["timed"] = table.Unlimited
+	testtable.Admit(t, "timed", peer.ID, table.Unlimited)
 	return t
 }
 

@@ -33,11 +33,11 @@ func (p *peer) keepAsync(old *peer) {
 }
 
 // takers are the peers that take a function's asynchronous calls.
-func (s *Snapshot) takers(tf *table.Function) []*peer {
-	var takers []*peer
+func (s *Snapshot) takers(tf *table.Function) []int32 {
+	var takers []int32
 	for _, id := range tf.Async {
-		if p := s.peers[id]; p.token != "" {
-			takers = append(takers, p)
+		if p := s.peer(id); p.token != "" {
+			takers = append(takers, p.place)
 		}
 	}
 	return takers
@@ -47,7 +47,7 @@ func (s *Snapshot) takers(tf *table.Function) []*peer {
 // controller that does not know of queues it says nothing: such calls are routed as
 // others are.
 func (s *Snapshot) admitAsync(at int64, from Caller, name string) Decision {
-	f := s.functions[name]
+	f := s.function(name)
 	switch {
 	case s.table.Queue == table.QueueUnknown:
 		return s.admit(at, from, name)
@@ -67,7 +67,7 @@ func (s *Snapshot) asyncFromUser(at int64, f *function) Decision {
 	// Each in turn, but for those that were sent too many already.
 	first := int(f.sequences.turn.next() * float64(len(f.takers)))
 	for i := range f.takers {
-		p := f.takers[(first+i)%len(f.takers)]
+		p := &s.peers[f.takers[(first+i)%len(f.takers)]]
 		if p.asyncSent.take(at) {
 			f.meter.AsyncForwarded.Add(1)
 			return Decision{Action: Peer, Target: p.id, Token: p.token, Status: http.StatusServiceUnavailable}

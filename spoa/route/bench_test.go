@@ -18,10 +18,8 @@ func large(local, forward float64) *table.Table {
 		for j := range tab.Functions[i].Forward {
 			tab.Functions[i].Forward[j].Rate = forward
 		}
-	}
-	for i := range tab.Peers {
-		for name := range tab.Peers[i].Inbound {
-			tab.Peers[i].Inbound[name] = forward
+		for j := range tab.Functions[i].Admit {
+			tab.Functions[i].Admit[j].Rate = forward
 		}
 	}
 	return tab
@@ -47,8 +45,8 @@ func decisions(t testing.TB) map[string]func() Decision {
 	unlimited := compile(t, large(table.Unlimited, table.Unlimited), nil, t0)
 	peer := callFrom(t, 50, "f500", t0)
 	closed := large(table.Unlimited, table.Unlimited)
-	for i := range closed.Peers {
-		closed.Peers[i].Inbound = nil
+	for i := range closed.Functions {
+		closed.Functions[i].Admit = nil
 	}
 	admittedNone := compile(t, closed, nil, t0)
 	contended := compile(t, elastic(100, 1000), nil, t0)

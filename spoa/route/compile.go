@@ -2,7 +2,6 @@ package route
 
 import (
 	"cmp"
-	"crypto/ed25519"
 	"net/http"
 	"runtime"
 	"slices"
@@ -26,9 +25,12 @@ const (
 // Compile makes a snapshot of a table received at now, which continues where prev
 // is; prev is nil for the first one. Counters come from m. Times are compared by the
 // monotonic clock where they have one.
+//
+// Rows that the tables of both share (table.Function.Same) are not compiled again, as
+// long as there are the same peers.
 func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
 	if prev == nil {
-		prev = &Snapshot{epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64))}
+		prev = &Snapshot{table: new(table.Table), epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64))}
 	}
 	s := &Snapshot{
 		table:     t.Table,
@@ -36,8 +38,7 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 		sent:      prev.sent,
 		users:     prev.users,
 		verifier:  prev.verifier,
-		functions: make(map[string]*function, 2*len(t.Functions)),
-		peers:     make(map[string]*peer, len(t.Peers)),
+		functions: make([]*function, len(t.Functions)),
 		meter:     m,
 		received:  now,
 		clock:     now.Round(0).Add(t.ClockOffset()),
@@ -48,18 +49,74 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 	}
 	at := s.sinceEpoch(now)
 	s.expires = at + t.TTL().Nanoseconds()
-	for i := range t.Peers {
-		s.addPeer(&t.Peers[i], t.Keys[i], prev)
-	}
+	samePeers := s.addPeers(&t, prev)
+	sameNames := s.addPlaces(prev)
+	c := compiler{s: s, at: at, places: placesOf(prev, s, samePeers)}
+	missing := false // a function that was there has become one that nobody has
 	for i := range t.Functions {
-		s.addFunction(&t.Functions[i], prev, at)
+		tf := &t.Functions[i]
+		old := prev.row(tf.Name)
+		if samePeers && old != nil && old.row.Same(tf) {
+			old.dryUntil.Store(0) // as for all that come with a table
+			s.functions[i] = old
+			continue
+		}
+		f := c.compile(tf, old)
+		s.functions[i], missing = f, missing || f.refusal == http.StatusNotFound
 		runtime.Gosched() // a large table takes long: requests must not wait for it, not even on one core
 	}
-	for i := range t.Peers {
-		s.addAdmissions(&t.Peers[i], prev, at)
+	if !samePeers || !sameNames || missing || len(prev.missed) > 0 {
+		s.addMissed(prev, at, t.Limits.Functions)
 	}
-	s.addMissed(prev, at, t.Limits.Functions)
 	return s
+}
+
+// addPeers lists the peers, and reports whether they are those of before: the same
+// ones at the same places, to whom there is a token or not as there was.
+func (s *Snapshot) addPeers(t *table.Valid, prev *Snapshot) (same bool) {
+	same = prev.verifier == s.verifier && slices.EqualFunc(t.Peers, prev.peers, func(now table.Peer, before peer) bool {
+		return now.ID == before.id && now.Source == before.source && (now.Token == "") == (before.token == "")
+	})
+	s.peers = make([]peer, len(t.Peers))
+	if same {
+		s.peerPlace = prev.peerPlace
+	} else {
+		s.peerPlace = make(map[string]int32, len(t.Peers))
+	}
+	for i := range t.Peers {
+		id := t.Peers[i].ID
+		p := peer{id: id, place: int32(i), token: t.Peers[i].Token, source: t.Peers[i].Source}
+		old := prev.peer(id)
+		p.keepAsync(old)
+		if old != nil && prev.verifier == s.verifier {
+			p.issuer = old.issuer
+		} else {
+			p.issuer = s.verifier.Issuer(id, t.Keys[i])
+		}
+		if !same {
+			s.peerPlace[id] = p.place
+		}
+		s.peers[i] = p
+	}
+	return same
+}
+
+// addPlaces notes where each function is, and reports whether all are where they were.
+func (s *Snapshot) addPlaces(prev *Snapshot) (same bool) {
+	rows, namespace := s.table.Functions, s.table.DefaultNamespace
+	if prev.places != nil && namespace == prev.table.DefaultNamespace &&
+		slices.EqualFunc(rows, prev.functions, func(now table.Function, before *function) bool { return now.Name == before.name }) {
+		s.places = prev.places
+		return true
+	}
+	s.places = make(map[string]int32, 2*len(rows))
+	for i := range rows {
+		s.places[rows[i].Name] = int32(i)
+		if alias, ok := aliasOf(rows[i].Name, namespace); ok {
+			s.places[alias] = int32(i)
+		}
+	}
+	return false
 }
 
 // addMissed notes the functions that were at peers only, of which one has left, up
@@ -68,7 +125,7 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 	s.missed = make(map[string]int64)
 	note := func(name string, until int64) {
-		if f := s.functions[name]; (f == nil || f.refusal == http.StatusNotFound) && at < until && len(s.missed) < most {
+		if f := s.function(name); (f == nil || f.refusal == http.StatusNotFound) && at < until && len(s.missed) < most {
 			s.missed[name] = until
 		}
 	}
@@ -76,84 +133,112 @@ func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 		note(name, until)
 	}
 	left := func(fw forward) bool {
-		p := s.peers[fw.peer.id]
+		p := s.peer(prev.peers[fw.peer].id)
 		return p == nil || p.token == ""
 	}
-	for name, f := range prev.functions {
-		if !f.local && slices.ContainsFunc(f.forwards, left) {
+	for name, place := range prev.places {
+		if f := prev.functions[place]; !f.local && slices.ContainsFunc(f.forwards, left) {
 			note(name, at+missedFor.Nanoseconds())
 		}
 	}
 }
 
-func (s *Snapshot) addPeer(tp *table.Peer, key ed25519.PublicKey, prev *Snapshot) {
-	p := &peer{id: tp.ID, token: tp.Token}
-	old := prev.peers[tp.ID]
-	p.keepAsync(old)
-	if old != nil && prev.verifier == s.verifier {
-		p.issuer = old.issuer
-	} else {
-		p.issuer = s.verifier.Issuer(tp.ID, key)
-	}
-	s.peers[p.id] = p
+// compiler makes rows of a table ready.
+type compiler struct {
+	s      *Snapshot
+	at     int64   // when the table came, ns since epoch
+	places []int32 // by the place of a peer before: its place now, or -1
+
+	// By place: what the row had before. It is nil between two rows.
+	forward []*forward
+	admit   []*admission
 }
 
-func (s *Snapshot) addFunction(tf *table.Function, prev *Snapshot, at int64) {
-	f := &function{name: tf.Name, elastic: tf.Elastic}
-	old := prev.row(tf.Name)
+// placesOf returns the places that peers of one snapshot have in the next.
+func placesOf(prev, next *Snapshot, same bool) []int32 {
+	places := make([]int32, len(prev.peers))
+	for i := range prev.peers {
+		places[i] = int32(i)
+		if same {
+			continue
+		}
+		places[i] = -1
+		if p := next.peer(prev.peers[i].id); p != nil {
+			places[i] = p.place
+		}
+	}
+	return places
+}
+
+// compile makes a row ready, which continues where old is; old is nil for a function
+// that the snapshot before does not have.
+func (c *compiler) compile(tf *table.Function, old *function) *function {
+	f := &function{row: *tf, name: tf.Name, elastic: tf.Elastic}
 	var user, capacity *bucket
 	if old != nil {
 		f.functionState, f.meter, user, capacity = old.functionState, old.meter, &old.user, &old.capacity
 	} else {
-		f.functionState, f.meter = new(functionState), s.meter.Row(tf.Name)
-		f.start(s.table.NodeID, tf.Name)
+		f.functionState, f.meter = new(functionState), c.s.meter.Row(tf.Name)
+		f.start(c.s.table.NodeID, tf.Name)
 		f.salt = f.sequences.open.n.Load()
 	}
 	if l := tf.Local; l != nil {
 		f.local, f.soft, f.share, f.timeout = true, l.Soft, l.Share, int32(l.TimeoutMillis)
 		f.user = newBucket(l.Rate, &f.usedByUsers)
-		f.user.settle(user, at, f.user.depth())
+		f.user.settle(user, c.at, f.user.depth())
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
-		f.capacity.settle(capacity, at, f.capacity.mostDebt())
+		f.capacity.settle(capacity, c.at, f.capacity.mostDebt())
 		f.reserve = f.capacity.depth() / reservedPart
 		// No more than the bucket holds, or some of the rate would be lost.
 		f.fair = max(0, f.capacity.burst-f.reserve) / fairPart
 		f.userFair = f.user.burst / fairPart
+		f.admits = c.admissions(f, old)
 	}
-	f.forwards = s.forwards(tf, f.meter, old, at)
+	anyOpen := false
+	f.forwards, anyOpen = c.forwards(tf, old, f.meter)
 	for i := range f.forwards {
 		f.weight += f.forwards[i].weight
 		f.forwards[i].upTo = f.weight
 	}
 	f.dryUntil.Store(0)
-	f.takers = s.takers(tf)
-	f.refusal = f.refusalStatus()
-	s.functions[tf.Name] = f
-	if alias, ok := aliasOf(tf.Name, s.table.DefaultNamespace); ok {
-		s.functions[alias] = f
+	f.takers = c.s.takers(tf)
+	// What users get whom neither this node nor a peer serves.
+	switch f.refusal = http.StatusTooManyRequests; {
+	case len(f.forwards) == 0 && !f.local:
+		f.refusal = http.StatusNotFound
+	case len(f.forwards) > 0 && !anyOpen:
+		f.refusal = http.StatusServiceUnavailable
 	}
+	return f
 }
 
-// forwards keeps those that nothing can be sent to for now, with their state.
-func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function, at int64) []forward {
+// forwards keeps those that nothing can be sent to for now, with their state, and
+// reports whether there are others.
+func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row) (forwards []forward, anyOpen bool) {
 	if len(tf.Forward) == 0 {
-		return nil
+		return nil, false
 	}
-	var known map[string]*forward
+	if c.forward == nil {
+		c.forward = make([]*forward, len(c.s.peers))
+	}
 	if old != nil {
-		known = make(map[string]*forward, len(old.forwards))
 		for i := range old.forwards {
-			known[old.forwards[i].peer.id] = &old.forwards[i]
+			if place := c.places[old.forwards[i].peer]; place >= 0 {
+				c.forward[place] = &old.forwards[i]
+			}
 		}
+		defer clear(c.forward)
 	}
-	forwards := make([]forward, 0, len(tf.Forward))
-	for _, tfw := range tf.Forward {
-		fw := forward{weight: tfw.Weight, peer: s.peers[tfw.Peer], spare: tfw.Spare, timeout: int32(tfw.TimeoutMillis)}
+	forwards = make([]forward, 0, len(tf.Forward))
+	for i := range tf.Forward {
+		tfw := &tf.Forward[i]
+		p := c.s.peer(tfw.Peer)
+		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare, timeout: int32(tfw.TimeoutMillis)}
 		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
 			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
 		}
 		var before *bucket
-		if k := known[tfw.Peer]; k != nil {
+		if k := c.forward[p.place]; k != nil {
 			fw.state, fw.count, before = k.state, k.count, &k.bucket
 		} else {
 			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer)
@@ -162,61 +247,58 @@ func (s *Snapshot) forwards(tf *table.Function, counts *meter.Row, old *function
 		if tf.Elastic {
 			fw.bucket.slow(plannedPart)
 		}
-		fw.settle(before, at, fw.depth())
-		if !fw.open() {
+		fw.settle(before, c.at, fw.depth())
+		open := !fw.never() && p.token != ""
+		if !open {
 			fw.weight = 0
 		}
-		if fw.peer.token == "" {
+		if p.token == "" {
 			fw.spare = 0
 		}
+		anyOpen = anyOpen || open
 		forwards = append(forwards, fw)
 	}
 	slices.SortStableFunc(forwards, func(a, b forward) int { return cmp.Compare(b.weight, a.weight) })
-	return forwards
+	return forwards, anyOpen
 }
 
-// open reports whether there is anything that may be sent to the peer.
-func (fw *forward) open() bool { return !fw.never() && fw.peer.token != "" }
-
-// refusalStatus is what users get whom neither this node nor a peer serves.
-func (f *function) refusalStatus() int32 {
-	switch {
-	case len(f.forwards) == 0 && !f.local:
-		return http.StatusNotFound
-	case len(f.forwards) > 0 && !slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.open() }):
-		return http.StatusServiceUnavailable
+// admissions lists from whom calls of a function that is here are admitted.
+func (c *compiler) admissions(f, old *function) []admission {
+	tf := &f.row
+	if len(tf.Admit) == 0 {
+		return nil
 	}
-	return http.StatusTooManyRequests
-}
-
-// addAdmissions needs the functions: only what is deployed here is admitted.
-func (s *Snapshot) addAdmissions(tp *table.Peer, prev *Snapshot, at int64) {
-	p := s.peers[tp.ID]
-	p.admits = make(map[string]*admission, len(tp.Inbound))
-	var known map[string]*admission
-	if old := prev.peers[tp.ID]; old != nil {
-		known = old.admits
+	if c.admit == nil {
+		c.admit = make([]*admission, len(c.s.peers))
 	}
-	for name, rate := range tp.Inbound {
-		f := s.functions[name]
-		if f == nil || !f.local {
-			continue
+	if old != nil {
+		for i := range old.admits {
+			if place := c.places[old.admits[i].peer]; place >= 0 {
+				c.admit[place] = &old.admits[i]
+			}
 		}
-		a := new(admission)
+		defer clear(c.admit)
+	}
+	admits := make([]admission, 0, len(tf.Admit))
+	for i := range tf.Admit {
+		ta := &tf.Admit[i]
+		a := admission{peer: c.s.peer(ta.Peer).place}
 		var before *bucket
-		if k := known[name]; k != nil {
+		if k := c.admit[a.peer]; k != nil {
 			a.state, a.count, before = k.state, k.count, &k.bucket
 		} else {
-			a.state, a.count = new(admissionState), f.meter.In(tp.ID)
+			a.state, a.count = new(admissionState), f.meter.In(ta.Peer)
 		}
 		a.sender = &a.state.sender
-		if tp.Source != "" {
-			a.sender = f.sharedBy(tp.Source, prev.row(name))
+		if source := c.s.peers[a.peer].source; source != "" {
+			a.sender = f.sharedBy(source, old)
 		}
-		a.bucket = newBucket(rate, &a.state.used)
-		a.settle(before, at, a.depth())
-		p.admits[name] = a
+		a.bucket = newBucket(ta.Rate, &a.state.used)
+		a.settle(before, c.at, a.depth())
+		admits = append(admits, a)
 	}
+	slices.SortFunc(admits, func(a, b admission) int { return int(a.peer - b.peer) })
+	return admits
 }
 
 // sharedBy returns the sender that all peers of a source are; before is the

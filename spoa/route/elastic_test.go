@@ -18,8 +18,8 @@ func elastic(peers int, local float64) *table.Table {
 	for i := range f.Forward {
 		f.Forward[i].Rate, f.Forward[i].Spare = 0, 10
 	}
-	for i := range t.Peers {
-		t.Peers[i].Inbound = map[string]float64{"f0": 0}
+	for i := range f.Admit {
+		f.Admit[i].Rate = 0
 	}
 	return t
 }
@@ -39,7 +39,7 @@ func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
 // reserved for peers within their rates is left to them.
 func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 	tab := elastic(2, 100)
-	tab.Peers[1].Inbound = map[string]float64{"f0": 50}
+	testtable.Admit(tab, "f0", testtable.ID(2), 50)
 	s := compile(t, tab, nil, t0)
 	admitted, before := 0, int32(maxRoom)
 	for {
@@ -116,7 +116,7 @@ func TestSenderGoesByAnswers(t *testing.T) {
 		t.Errorf("%d calls sent on the word that there is room for 20, want 1.5 times as many", sent)
 	}
 	now = now.Add(2 * echoTime)
-	if d := call(); d.Action == Peer && d.Target == first.Target && s.functions["f0"].credit.Load() < trial {
+	if d := call(); d.Action == Peer && d.Target == first.Target && s.function("f0").credit.Load() < trial {
 		t.Error("an old word still counts")
 	}
 }
@@ -188,8 +188,8 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 		s.Heard(t0, mark, 1<<30, false)
 		s.Heard(t0, mark, -5, true)
 	}
-	fw := s.functions["f0"].forwards[0].state
-	mark := s.sent.note(s.functions["f0"].functionState, fw, false)
+	fw := s.function("f0").forwards[0].state
+	mark := s.sent.note(s.function("f0").functionState, fw, false)
 	s.Heard(t0, mark, 1<<30, false)
 	if got := fw.room.Load(); got != maxRoom {
 		t.Errorf("a room of %d is believed", got)
@@ -198,9 +198,9 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 	if fw.shut(s.sinceEpoch(t0)) {
 		t.Error("one answer counts twice")
 	}
-	late := s.sent.note(s.functions["f0"].functionState, fw, false)
+	late := s.sent.note(s.function("f0").functionState, fw, false)
 	for range sentCalls {
-		s.sent.note(s.functions["f0"].functionState, fw, false)
+		s.sent.note(s.function("f0").functionState, fw, false)
 	}
 	s.Heard(t0, late, 0, true)
 	if fw.shut(s.sinceEpoch(t0)) {

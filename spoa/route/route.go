@@ -122,7 +122,7 @@ func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reaso
 	case !req.Claimed:
 		return Caller{source: req.Source}, token.OK
 	}
-	p := s.peers[req.Node]
+	p := s.peer(req.Node)
 	switch {
 	case p == nil:
 		return Caller{}, token.UnknownPeer
@@ -135,7 +135,7 @@ func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reaso
 // Peer is the caller of that id, and whether the snapshot knows it. It is for
 // those who need not be convinced, such as a simulator.
 func (s *Snapshot) Peer(id string) (Caller, bool) {
-	p := s.peers[id]
+	p := s.peer(id)
 	return Caller{peer: p}, p != nil
 }
 
@@ -146,7 +146,7 @@ func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
 }
 
 func (s *Snapshot) admit(at int64, from Caller, function string) Decision {
-	f := s.functions[function]
+	f := s.function(function)
 	if from.peer != nil {
 		return s.fromPeer(at, f, from.peer)
 	}
@@ -168,7 +168,7 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
 		f.meter.In(p.id).Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
-	a, count, from := p.admits[f.name], (*meter.In)(nil), &f.others
+	a, count, from := f.admission(p.place), (*meter.In)(nil), &f.others
 	if a != nil {
 		count, from = a.count, a.sender
 	} else {
@@ -258,7 +258,8 @@ func (f *function) serve(at int64) Decision {
 func (s *Snapshot) send(f *function, fw *forward, isTrial bool) Decision {
 	fw.count.Forwarded.Add(1)
 	f.meter.Forwarded.Add(1)
-	d := Decision{Action: Peer, Target: fw.peer.id, Token: fw.peer.token, TimeoutMillis: fw.timeout}
+	p := &s.peers[fw.peer]
+	d := Decision{Action: Peer, Target: p.id, Token: p.token, TimeoutMillis: fw.timeout}
 	if !f.local {
 		d.Status = http.StatusServiceUnavailable
 	}
@@ -303,7 +304,7 @@ func (s *Snapshot) unknown(at int64, name string) Decision {
 // namespace is not known then.
 func (s *Snapshot) otherName(name string) bool {
 	dot := strings.LastIndexByte(name, '.')
-	return dot >= 0 && s.table.DefaultNamespace == "" && s.functions[name[:dot]] != nil
+	return dot >= 0 && s.table.DefaultNamespace == "" && s.function(name[:dot]) != nil
 }
 
 // draw picks a peer by weight among those with rate left and takes from its

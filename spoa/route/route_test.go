@@ -206,7 +206,6 @@ func TestUnknown(t *testing.T) {
 		next := testtable.New(0, 3)
 		next.DefaultNamespace = "main"
 		for i := range next.Peers {
-			next.Peers[i].Inbound = nil
 			if next.Peers[i].ID == peer {
 				next.Peers[i].Token = "" // its last requests may be under way
 			}
@@ -275,7 +274,7 @@ func TestPeers(t *testing.T) {
 	tab := testtable.New(3, 2)
 	tab.Functions[0].Local.TimeoutMillis = 77
 	tab.Functions[1].Local = nil // only at peers
-	delete(tab.Peers[0].Inbound, "f2")
+	testtable.Admit(tab, "f2", testtable.ID(1), -2)
 	s := compile(t, tab, nil, t0)
 	forbidden := func(r token.Reason) Decision { return Decision{Action: Deny, Status: 403, Reason: r} }
 	stranger := callFrom(t, 9, "f0", t0)
@@ -501,10 +500,8 @@ func newModel(tab *table.Table) *model {
 		for _, fw := range f.Forward {
 			m.out[[2]string{f.Name, fw.Peer}] = newTokens(fw.Rate)
 		}
-	}
-	for _, p := range tab.Peers {
-		for name, rate := range p.Inbound {
-			m.in[[2]string{name, p.ID}] = newTokens(rate)
+		for _, a := range f.Admit {
+			m.in[[2]string{f.Name, a.Peer}] = newTokens(a.Rate)
 		}
 	}
 	return m
@@ -606,7 +603,7 @@ func randomTable(r *rand.Rand) *table.Table {
 				f.Forward = append(f.Forward, table.Forward{Peer: tab.Peers[i].ID, Weight: float64(r.IntN(4)), Rate: rate()})
 			}
 			if r.IntN(3) > 0 {
-				tab.Peers[i].Inbound[f.Name] = rate()
+				f.Admit = append(f.Admit, table.Admission{Peer: tab.Peers[i].ID, Rate: rate()})
 			}
 		}
 		tab.Functions = append(tab.Functions, f)

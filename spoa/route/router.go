@@ -57,7 +57,7 @@ func (r *Router) Swap(t table.Valid, now time.Time) {
 	s := Compile(t, r.current.Load(), r.meter, now)
 	r.current.Store(s)
 	if r.meter.Size() > 2*(t.Limits.Functions+t.Limits.Forwards) {
-		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peers[id] != nil })
+		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peer(id) != nil })
 	}
 }
 

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,12 +22,17 @@ type Snapshot struct {
 	// the federation then.
 	received, clock time.Time
 
-	sent      *sent
-	users     *users
-	verifier  *token.Verifier
-	functions map[string]*function // by every name that a path may have it under
-	peers     map[string]*peer
-	meter     *meter.Meter
+	sent     *sent
+	users    *users
+	verifier *token.Verifier
+	meter    *meter.Meter
+	// functions are the rows of the table. Those that are the same in the next table are
+	// shared with the next snapshot, and so are the places of functions and peers as long
+	// as there are the same ones.
+	functions []*function
+	places    map[string]int32 // of functions, by every name that a path may have it under
+	peers     []peer
+	peerPlace map[string]int32 // by id
 
 	// missed are functions that are gone together with the last peer that had
 	// them, and until when (ns since epoch) it may come back with them.
@@ -37,6 +43,7 @@ type Snapshot struct {
 
 // function is one row.
 type function struct {
+	row   table.Function // that it was compiled from
 	name  string
 	meter *meter.Row
 
@@ -50,9 +57,10 @@ type function struct {
 
 	// forwards are all peers that have it, those of the greatest weight first.
 	forwards []forward
-	takers   []*peer // whose queues take its asynchronous calls, see async.go
-	weight   float64 // sum over all
-	refusal  int32   // status for users whom nobody serves
+	takers   []int32     // whose queues take its asynchronous calls, see async.go
+	weight   float64     // sum over all
+	refusal  int32       // status for users whom nobody serves
+	admits   []admission // by place of the peer
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
 	// what is beyond their rates; fair how much more, at most, who has had more than
 	// the others; userFair the same of the users' bucket.
@@ -84,7 +92,7 @@ type forward struct {
 	weight  float64 // 0 also for those that nothing can be sent to
 	spare   float64 // requests/s; 0 where nothing is tried beyond the rate
 	timeout int32   // of calls that are sent there
-	peer    *peer
+	peer    int32   // place
 	state   *forwardState
 	count   *meter.Out
 }
@@ -98,9 +106,10 @@ type forwardState struct {
 // peer is another node.
 type peer struct {
 	id     string
+	place  int32
 	token  string // to show it
+	source string // see table.Peer
 	issuer *token.Issuer
-	admits map[string]*admission // what it may send, by function
 
 	async                    *asyncState
 	asyncSent, asyncAdmitted bucket // asynchronous calls to it, and from it
@@ -109,6 +118,7 @@ type peer struct {
 // admission is a peer's inbound rate of one function.
 type admission struct {
 	bucket
+	peer   int32 // place
 	state  *admissionState
 	count  *meter.In
 	sender *sender // its own, or that of its source
@@ -126,13 +136,38 @@ func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nan
 // table came, whatever becomes of this machine's clock.
 func (s *Snapshot) inFederation(now time.Time) time.Time { return s.clock.Add(now.Sub(s.received)) }
 
+// function returns the function that a path has under that name, or nil.
+func (s *Snapshot) function(name string) *function {
+	if place, known := s.places[name]; known {
+		return s.functions[place]
+	}
+	return nil
+}
+
+// peer returns the peer of that id, or nil.
+func (s *Snapshot) peer(id string) *peer {
+	if place, known := s.peerPlace[id]; known {
+		return &s.peers[place]
+	}
+	return nil
+}
+
 // row returns the function that the table has under that name, not one that has
 // it as an alias.
 func (s *Snapshot) row(name string) *function {
-	if f := s.functions[name]; f != nil && f.name == name {
+	if f := s.function(name); f != nil && f.name == name {
 		return f
 	}
 	return nil
+}
+
+// admission is that of a peer, nil if it is not named.
+func (f *function) admission(peer int32) *admission {
+	i, named := slices.BinarySearchFunc(f.admits, peer, func(a admission, peer int32) int { return int(a.peer - peer) })
+	if !named {
+		return nil
+	}
+	return &f.admits[i]
 }
 
 // aliasOf returns the other name of a function of the default namespace.

@@ -51,12 +51,8 @@ func functionRows(counted []meter.Function, t *table.Table) rows {
 		for _, fw := range t.Functions[i].Forward {
 			f.borrowed += rate(fw.Rate)
 		}
-	}
-	for i := range t.Peers {
-		for name, admitted := range t.Peers[i].Inbound {
-			if f := all[name]; f != nil {
-				f.lent += rate(admitted)
-			}
+		for _, a := range t.Functions[i].Admit {
+			f.lent += rate(a.Rate)
 		}
 	}
 	return all

@@ -16,14 +16,17 @@ func Decode(data []byte) (t Valid, unknown string, err error) {
 	if len(data) > MaxBytes {
 		return Valid{}, "", fmt.Errorf("table of %d bytes: at most %d are accepted", len(data), MaxBytes)
 	}
-	document := new(Table)
-	if unknown, err = strictjson.Lenient(data, document); err != nil {
+	var d document
+	if unknown, err = strictjson.Lenient(data, &d); err != nil {
 		return Valid{}, "", fmt.Errorf("decode table: %w", err)
 	}
 	if unknown != "" && protocol.Previous {
 		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", unknown)
 	}
-	if t, err = document.Validate(Limits{}); err != nil {
+	if t, err = d.table().Validate(Limits{}); err == nil {
+		err = d.validateInbound(t.Limits)
+	}
+	if err != nil {
 		return Valid{}, "", err
 	}
 	return t, unknown, nil

@@ -10,15 +10,13 @@ import (
 // Encode writes the table for a SPOA whose newest version is the one given, 0 for
 // one that does not say. What that version cannot express is left out.
 func Encode(t *Table, version int) ([]byte, error) {
-	var document any
+	d := t.document()
+	d.Speaks, d.Needs = Newest(), Oldest
+	var form any = &d
 	if min(version, Newest()) < 2 {
-		document = firstForm(t)
-	} else {
-		versioned := *t
-		versioned.Speaks, versioned.Needs = Newest(), Oldest
-		document = &versioned
+		form = firstForm(&d)
 	}
-	data, err := json.Marshal(document)
+	data, err := json.Marshal(form)
 	if err != nil {
 		return nil, fmt.Errorf("encode table: %w", err)
 	}
@@ -65,7 +63,7 @@ type firstPeer struct {
 	Inbound map[string]float64 `json:"inbound,omitempty"`
 }
 
-func firstForm(t *Table) first {
+func firstForm(t *document) first {
 	f := first{
 		Version: t.Version, NodeID: t.NodeID, TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS, UnknownLocal: t.UnknownLocal,
 		DefaultNamespace: t.DefaultNamespace, ClockOffsetMillis: t.ClockOffsetMillis,
@@ -93,7 +91,7 @@ func firstFunctionOf(t *Function) firstFunction {
 	return f
 }
 
-func firstPeerOf(t *Peer) firstPeer {
+func firstPeerOf(t *documentPeer) firstPeer {
 	p := firstPeer{ID: t.ID, Token: t.Token}
 	for name, rate := range t.Inbound {
 		if !funcname.ValidFirst(name) {

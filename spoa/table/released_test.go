@@ -94,7 +94,9 @@ func TestTableForReleased(t *testing.T) {
 	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func.x"
 	tab.Queue, tab.Functions[2].Async = table.QueueNone, []string{testtable.ID(1)}
 	for i := range tab.Peers {
-		tab.Peers[i].Inbound = map[string]float64{"MyFunc": 1, "f2": 2}
+		for f, rate := range []float64{1, 1, 2} {
+			tab.Functions[f].Admit[i].Rate = rate
+		}
 	}
 	checkVersion(t, tab, 0)
 	data, err := table.Encode(tab, 1)

@@ -7,6 +7,7 @@ package table
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/internal/funcname"
@@ -33,7 +34,7 @@ const (
 type Limits struct {
 	Functions int // default MaxFunctions
 	Peers     int // default MaxPeers
-	Forwards  int // over all functions, and inbound rates over all peers; default MaxForwards
+	Forwards  int // over all functions, and admissions as many; default MaxForwards
 }
 
 // Defaults of Limits.
@@ -84,8 +85,8 @@ type Table struct {
 	// jumps makes a token invalid.
 	ClockOffsetMillis int64 `json:"clock_offset_ms,omitempty"`
 
-	Functions []Function `json:"functions"`
-	Peers     []Peer     `json:"peers"`
+	Functions []Function
+	Peers     []Peer
 }
 
 // Function is one function's row.
@@ -107,6 +108,35 @@ type Function struct {
 	// in any order and each once. They are asked only if this node has no queue, and
 	// need not be in Forward.
 	Async []string `json:"async,omitempty"`
+	// Admit lists from whom calls are admitted, each peer at most once. Who is not
+	// named is admitted at rate 0; with Elastic, those that are named share the room.
+	// In the document it is turned round: each peer has its rates by function.
+	Admit []Admission `json:"-"`
+}
+
+// Same reports whether both are one row, handed on from one table to the next. It is
+// quick, and may be false for rows that are equal.
+func (f *Function) Same(other *Function) bool {
+	return f.Name == other.Name && f.Local == other.Local && f.Elastic == other.Elastic &&
+		sameSlice(f.Forward, other.Forward) && sameSlice(f.Admit, other.Admit) && sameSlice(f.Async, other.Async)
+}
+
+// Equal reports whether both say the same.
+func (f *Function) Equal(other *Function) bool {
+	return f.Name == other.Name && f.Elastic == other.Elastic &&
+		(f.Local == nil) == (other.Local == nil) && (f.Local == nil || *f.Local == *other.Local) &&
+		slices.Equal(f.Forward, other.Forward) && slices.Equal(f.Admit, other.Admit) && slices.Equal(f.Async, other.Async)
+}
+
+// sameSlice reports whether both are the same part of the same array, or both empty.
+func sameSlice[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// Admission is at which rate calls of a function are admitted from a peer.
+type Admission struct {
+	Peer string  // peer id, one of Table.Peers
+	Rate float64 // requests/s, >= 0, or Unlimited
 }
 
 // Values of Table.Queue.
@@ -158,21 +188,16 @@ type Forward struct {
 	TimeoutMillis int64 `json:"timeout_ms,omitempty"`
 }
 
-// Peer is another node of the federation: whose requests are admitted, and
-// what to show it when sending ours.
+// Peer is another node of the federation, and what to show it when sending it ours.
 type Peer struct {
-	ID string `json:"id"` // libp2p peer id (Ed25519, base58: 12D3KooW...)
+	ID string // libp2p peer id (Ed25519, base58: 12D3KooW...)
 	// Token is presented to the peer as DFaaS-Token; minted for this peer only.
 	// Empty: nothing may be forwarded to it.
-	Token string `json:"token,omitempty"`
+	Token string
 	// Source stands for where the peer is, such as its network: with Function.Elastic,
 	// peers of one Source share the room beyond their rates as if they were one. Empty:
 	// it is one by itself. At most MaxSourceLen bytes.
-	Source string `json:"source,omitempty"`
-	// Inbound is the rate of requests/s admitted from the peer by function
-	// name, >= 0 or Unlimited. A function not named here is admitted at rate 0; with
-	// Function.Elastic, those that are named share its room.
-	Inbound map[string]float64 `json:"inbound,omitempty"`
+	Source string
 }
 
 // ClockOffset returns what to add to this machine's clock.

@@ -77,23 +77,23 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 	id := testtable.ID
 	type tab = table.Table
 	for want, change := range map[string]func(*tab){
-		"version":                                           func(t *tab) { t.Version = 0 },
-		"node_id":                                           func(t *tab) { t.NodeID = "node-1" },
-		"ttl_ms: 86400001":                                  func(t *tab) { t.TTLMillis = 86_400_001 },
-		"clock_offset_ms: 3153600000001":                    func(t *tab) { t.ClockOffsetMillis = table.MaxClockOffset.Milliseconds() + 1 },
-		"clock_offset_ms: -9223372036854775808":             func(t *tab) { t.ClockOffsetMillis = math.MinInt64 },
-		"default_namespace":                                 func(t *tab) { t.DefaultNamespace = "a.b" },
-		"functions: 4097":                                   func(t *tab) { t.Functions = make([]table.Function, 4097) },
-		"peers: 513":                                        func(t *tab) { t.Peers = make([]table.Peer, 513) },
-		"peer number 2: id":                                 func(t *tab) { t.Peers[1].ID = "12D3KooW" },
-		id(1) + ": id: listed":                              func(t *tab) { t.Peers[1].ID = id(1) },
-		id(0) + ": id: is this":                             func(t *tab) { t.Peers[1].ID = id(0) },
-		id(2) + ": token: 1025":                             func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
-		id(2) + ": token: has":                              func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
-		id(2) + ": source: 65":                              func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
-		id(1) + `: inbound: "F!`:                            func(t *tab) { t.Peers[0].Inbound["F!"] = 1 },
-		id(1) + ": inbound: f0":                             func(t *tab) { t.Peers[0].Inbound["f0"] = math.Inf(1) },
-		id(1) + ": inbound: f9":                             func(t *tab) { t.DefaultNamespace, t.Peers[0].Inbound["f9.main"] = "main", 1 },
+		"version":                               func(t *tab) { t.Version = 0 },
+		"node_id":                               func(t *tab) { t.NodeID = "node-1" },
+		"ttl_ms: 86400001":                      func(t *tab) { t.TTLMillis = 86_400_001 },
+		"clock_offset_ms: 3153600000001":        func(t *tab) { t.ClockOffsetMillis = table.MaxClockOffset.Milliseconds() + 1 },
+		"clock_offset_ms: -9223372036854775808": func(t *tab) { t.ClockOffsetMillis = math.MinInt64 },
+		"default_namespace":                     func(t *tab) { t.DefaultNamespace = "a.b" },
+		"functions: 4097":                       func(t *tab) { t.Functions = make([]table.Function, 4097) },
+		"peers: 513":                            func(t *tab) { t.Peers = make([]table.Peer, 513) },
+		"peer number 2: id":                     func(t *tab) { t.Peers[1].ID = "12D3KooW" },
+		id(1) + ": id: listed":                  func(t *tab) { t.Peers[1].ID = id(1) },
+		id(0) + ": id: is this":                 func(t *tab) { t.Peers[1].ID = id(0) },
+		id(2) + ": token: 1025":                 func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
+		id(2) + ": token: has":                  func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
+		id(2) + ": source: 65":                  func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
+		"function f0: admit: peer":              func(t *tab) { t.Functions[0].Admit[1].Peer = id(3) },
+		"function f0: admit: " + id(1) + ": peer: listed":   func(t *tab) { t.Functions[0].Admit[1].Peer = id(1) },
+		"function f0: admit: " + id(1) + ": rate: +Inf":     func(t *tab) { t.Functions[0].Admit[0].Rate = math.Inf(1) },
 		"function number 2: name":                           func(t *tab) { t.Functions[1].Name = "f/../1" },
 		"function f0: name: listed":                         func(t *tab) { t.Functions[1].Name = "f0" },
 		"function f1.main: name: functions of":              func(t *tab) { t.DefaultNamespace, t.Functions[1].Name = "main", "f1.main" },
@@ -140,13 +140,16 @@ func TestTooManyEntries(t *testing.T) {
 	if err := validate(tab); err != nil {
 		t.Errorf("512 * 512 forwards: %v", err)
 	}
-	for i := range tab.Peers {
-		for f := range 513 {
-			tab.Peers[i].Inbound[fmt.Sprintf("f%d", f)] = 1
+	for f := range 513 {
+		if f == len(tab.Functions) {
+			tab.Functions = append(tab.Functions, table.Function{Name: fmt.Sprintf("f%d", f)})
+		}
+		for i := range tab.Peers {
+			tab.Functions[f].Admit = append(tab.Functions[f].Admit, table.Admission{Peer: tab.Peers[i].ID, Rate: 1})
 		}
 	}
-	if err := validate(tab); err == nil || !strings.Contains(err.Error(), "inbound: over 262144") {
-		t.Errorf("error %v for 513 * 512 inbound rates", err)
+	if err := validate(tab); err == nil || !strings.Contains(err.Error(), "function f512: admit: over 262144") {
+		t.Errorf("error %v for 513 * 512 admissions", err)
 	}
 	if v, err := tab.Validate(table.Limits{Functions: 513, Forwards: 513 * 512}); err != nil || v.Limits.Peers != table.MaxPeers {
 		t.Errorf("with limits for it: %+v, %v", v.Limits, err)
@@ -158,7 +161,7 @@ func TestTooManyEntries(t *testing.T) {
 func TestNewerTable(t *testing.T) {
 	tab := testtable.New(2, 1)
 	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func"
-	tab.Peers[0].Inbound = map[string]float64{"MyFunc": 1, "my_func": 2}
+	tab.Functions[0].Admit[0].Rate, tab.Functions[1].Admit[0].Rate = 1, 2
 	doc := strings.Replace(string(encode(t, tab)), `"version":1`, `"speaks":9,"needs":2,"version":1,"color":{"Red":[1,{}]}`, 1)
 	doc = strings.Replace(doc, `"local":{`, `"local":{"later":null,`, 1)
 	got, unknown, err := table.Decode([]byte(doc))

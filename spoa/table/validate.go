@@ -18,20 +18,34 @@ type Valid struct {
 	Limits Limits // that it is within
 	// Keys are what the ids of Peers contain, in their order.
 	Keys []ed25519.PublicKey
+
+	ids map[string]bool // of Peers
 }
 
 // Validate returns the table as a valid one, or the first thing that is wrong with
 // it, naming the function or peer and the field.
 func (t *Table) Validate(limits Limits) (Valid, error) {
-	v := Valid{Table: t, Limits: limits.orDefaults(), Keys: make([]ed25519.PublicKey, len(t.Peers))}
+	return t.ValidateAfter(Valid{Limits: limits.orDefaults()})
+}
+
+// ValidateAfter is Validate with the limits of a table that was found valid before.
+// Rows that both share are not looked at again.
+func (t *Table) ValidateAfter(before Valid) (Valid, error) {
+	if before.Table == nil {
+		before.Table = new(Table)
+	}
+	v := Valid{Table: t, Limits: before.Limits}
 	if err := v.validateHead(); err != nil {
 		return Valid{}, fmt.Errorf("table: %w", err)
 	}
-	peers, err := v.validatePeers()
-	if err != nil {
+	if len(t.Peers) > 0 && sameSlice(t.Peers, before.Peers) && t.NodeID == before.NodeID && t.DefaultNamespace == before.DefaultNamespace {
+		v.Keys, v.ids = before.Keys, before.ids
+	} else if err := v.validatePeers(); err != nil {
 		return Valid{}, err
+	} else {
+		before.Functions = nil // their peers may be other ones
 	}
-	if err := v.validateFunctions(peers); err != nil {
+	if err := v.validateFunctions(before.Functions); err != nil {
 		return Valid{}, err
 	}
 	return v, nil
@@ -63,35 +77,31 @@ func (t *Valid) validateHead() error {
 	return nil
 }
 
-// validatePeers returns the ids of all peers and keeps their keys.
-func (t *Valid) validatePeers() (map[string]bool, error) {
-	peers := make(map[string]bool, len(t.Peers))
-	inbound := 0
+// validatePeers keeps the ids of all peers, and the keys in them.
+func (t *Valid) validatePeers() error {
+	t.Keys, t.ids = make([]ed25519.PublicKey, len(t.Peers)), make(map[string]bool, len(t.Peers))
 	for i := range t.Peers {
 		p := &t.Peers[i]
 		key, err := peerid.Parse(p.ID)
 		if err != nil {
-			return nil, fmt.Errorf("peer number %d: id: %w", i+1, err)
+			return fmt.Errorf("peer number %d: id: %w", i+1, err)
 		}
 		t.Keys[i] = key
-		if peers[p.ID] {
-			return nil, fmt.Errorf("peer %s: id: listed twice", p.ID)
+		if t.ids[p.ID] {
+			return fmt.Errorf("peer %s: id: listed twice", p.ID)
 		}
 		if p.ID == t.NodeID {
-			return nil, fmt.Errorf("peer %s: id: is this node itself", p.ID)
+			return fmt.Errorf("peer %s: id: is this node itself", p.ID)
 		}
-		peers[p.ID] = true
-		if err := p.validate(t.DefaultNamespace); err != nil {
-			return nil, fmt.Errorf("peer %s: %w", p.ID, err)
-		}
-		if inbound += len(p.Inbound); inbound > t.Limits.Forwards {
-			return nil, fmt.Errorf("peer %s: inbound: over %d entries in the table", p.ID, t.Limits.Forwards)
+		t.ids[p.ID] = true
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("peer %s: %w", p.ID, err)
 		}
 	}
-	return peers, nil
+	return nil
 }
 
-func (p *Peer) validate(defaultNamespace string) error {
+func (p *Peer) validate() error {
 	if len(p.Token) > MaxTokenLen {
 		return fmt.Errorf("token: %d bytes long, at most %d are accepted", len(p.Token), MaxTokenLen)
 	}
@@ -101,41 +111,55 @@ func (p *Peer) validate(defaultNamespace string) error {
 	if len(p.Source) > MaxSourceLen {
 		return fmt.Errorf("source: %d bytes long, at most %d are accepted", len(p.Source), MaxSourceLen)
 	}
-	for name, rate := range p.Inbound {
-		if err := funcname.Check(name); err != nil {
-			return fmt.Errorf("inbound: %w", err)
+	return nil
+}
+
+// validateFunctions takes as valid what is in the same place in a list that is.
+func (t *Valid) validateFunctions(before []Function) error {
+	names, forwards, admissions := t.names(before), 0, 0
+	for i := range t.Functions {
+		f := &t.Functions[i]
+		if i >= len(before) || !f.Same(&before[i]) {
+			if err := t.validateFunction(i, names); err != nil {
+				return err
+			}
 		}
-		if inNamespace(name, defaultNamespace) {
-			return fmt.Errorf("inbound: %s: functions of the default namespace are named without it", name)
+		if forwards += len(f.Forward); forwards > t.Limits.Forwards {
+			return fmt.Errorf("function %s: forward: over %d entries in the table", f.Name, t.Limits.Forwards)
 		}
-		if err := checkLimit(rate); err != nil {
-			return fmt.Errorf("inbound: %s: %w", name, err)
+		if admissions += len(f.Admit); admissions > t.Limits.Forwards {
+			return fmt.Errorf("function %s: admit: over %d entries in the table", f.Name, t.Limits.Forwards)
 		}
 	}
 	return nil
 }
 
-func (t *Valid) validateFunctions(peers map[string]bool) error {
-	names := make(map[string]bool, len(t.Functions))
-	forwards := 0
+// names tells how often each function is listed, or nothing if all have the names that
+// they have in a list which is valid.
+func (t *Valid) names(before []Function) map[string]int {
+	if slices.EqualFunc(t.Functions, before, func(a, b Function) bool { return a.Name == b.Name }) {
+		return nil
+	}
+	names := make(map[string]int, len(t.Functions))
 	for i := range t.Functions {
-		f := &t.Functions[i]
-		if err := funcname.Check(f.Name); err != nil {
-			return fmt.Errorf("function number %d: name: %w", i+1, err)
-		}
-		if inNamespace(f.Name, t.DefaultNamespace) {
-			return fmt.Errorf("function %s: name: functions of the default namespace are named without it", f.Name)
-		}
-		if names[f.Name] {
-			return fmt.Errorf("function %s: name: listed twice", f.Name)
-		}
-		names[f.Name] = true
-		if err := f.validate(peers); err != nil {
-			return fmt.Errorf("function %s: %w", f.Name, err)
-		}
-		if forwards += len(f.Forward); forwards > t.Limits.Forwards {
-			return fmt.Errorf("function %s: forward: over %d entries in the table", f.Name, t.Limits.Forwards)
-		}
+		names[t.Functions[i].Name]++
+	}
+	return names
+}
+
+func (t *Valid) validateFunction(i int, names map[string]int) error {
+	f := &t.Functions[i]
+	if err := funcname.Check(f.Name); err != nil {
+		return fmt.Errorf("function number %d: name: %w", i+1, err)
+	}
+	if inNamespace(f.Name, t.DefaultNamespace) {
+		return fmt.Errorf("function %s: name: functions of the default namespace are named without it", f.Name)
+	}
+	if names[f.Name] > 1 {
+		return fmt.Errorf("function %s: name: listed twice", f.Name)
+	}
+	if err := f.validate(t.ids); err != nil {
+		return fmt.Errorf("function %s: %w", f.Name, err)
 	}
 	return nil
 }
@@ -148,6 +172,9 @@ func (f *Function) validate(peers map[string]bool) error {
 	}
 	if err := f.validateAsync(peers); err != nil {
 		return fmt.Errorf("async: %w", err)
+	}
+	if err := f.validateAdmit(peers); err != nil {
+		return fmt.Errorf("admit: %w", err)
 	}
 	listed := make(map[string]bool, len(f.Forward))
 	for i := range f.Forward {
@@ -185,6 +212,24 @@ func (f *Function) validateAsync(peers map[string]bool) error {
 		}
 		if slices.Contains(f.Async[:i], id) {
 			return fmt.Errorf("%s: listed twice", id)
+		}
+	}
+	return nil
+}
+
+func (f *Function) validateAdmit(peers map[string]bool) error {
+	listed := make(map[string]bool, len(f.Admit))
+	for i := range f.Admit {
+		a := &f.Admit[i]
+		if !peers[a.Peer] {
+			return fmt.Errorf("peer: %.80q is not one of the table's peers", a.Peer)
+		}
+		if listed[a.Peer] {
+			return fmt.Errorf("%s: peer: listed twice", a.Peer)
+		}
+		listed[a.Peer] = true
+		if err := checkLimit(a.Rate); err != nil {
+			return fmt.Errorf("%s: rate: %w", a.Peer, err)
 		}
 	}
 	return nil
