@@ -1,7 +1,9 @@
 package core
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,5 +80,44 @@ func TestAnnouncer(t *testing.T) {
 	}
 	if last.Offers[0].UserRate != 50 {
 		t.Errorf("user rate %v is not rounded", last.Offers[0].UserRate)
+	}
+}
+
+// TestAnnouncementsKeepToTheBudget: whatever changes, and however often, all members
+// together send a node what the budget is, and what was saved, and nobody is silent for
+// longer than promised.
+func TestAnnouncementsKeepToTheBudget(t *testing.T) {
+	for _, size := range []struct{ members, functions int }{{1, 1}, {9, 1}, {9, 10}, {24, 10}, {49, 10}, {60, 1}} {
+		r := rand.New(rand.NewPCG(1, 4))
+		a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2))
+		a.members = size.members
+		offers := make([]strategy.Offer, size.functions)
+		for f := range offers {
+			offers[f] = strategy.Offer{Name: fmt.Sprintf("f%d", f), Capacity: 100}
+		}
+		const lasting = 10 * time.Minute
+		now, sent, promised := time.UnixMilli(1), 0.0, time.Duration(0)
+		start := now
+		for now.Sub(start) < lasting {
+			if r.IntN(3) > 0 { // else it stays as it is
+				offers = slices.Clone(offers)
+				offers[r.IntN(len(offers))].UserRate = float64(r.IntN(200))
+			}
+			if due := a.due(now, offers, r.IntN(50) == 0); !now.Before(due) {
+				if silent := now.Sub(a.at); !a.at.IsZero() && silent > promised+leastGap/2 {
+					t.Fatalf("%+v: silent for %v, %v were promised", size, silent, promised)
+				}
+				promised = time.Duration(a.next(now, now, offers).PeriodMillis) * time.Millisecond
+				sent += cost(offers)
+			}
+			now = now.Add(leastGap / 2)
+		}
+		heard, budget := sent/lasting.Seconds()*float64(size.members), 2.0*gossipBudget
+		if size.members >= manyMembers-1 {
+			budget = 1.05 * gossipBudget
+		}
+		if budget += saved * cost(offers) * float64(size.members) / lasting.Seconds(); heard > budget {
+			t.Errorf("%+v: %.0f bytes/s, the budget is %.0f", size, heard, budget)
+		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/route"
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // epoch is the wall clock at virtual time 0.

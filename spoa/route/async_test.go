@@ -102,8 +102,8 @@ func TestAsyncIsNoDemand(t *testing.T) {
 // admitted of synchronous calls; who keeps to what is sent is never refused.
 func TestAsyncOfPeers(t *testing.T) {
 	tab := asyncTable(table.QueueHere)
-	for i := range tab.Peers {
-		tab.Peers[i].Inbound = nil
+	for i := range tab.Functions {
+		tab.Functions[i].Admit = nil
 	}
 	s := compile(t, tab, nil, t0)
 	if d := s.Route(t0, async(Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1), Token: "x.y.z"})); d.Status != http.StatusForbidden {
