@@ -85,14 +85,16 @@ bench: setup build ## benchmarks; writes docs/performance.md
 	$(GO) build $(COMPILE) -o bin/ ./e2e/cmd/dfaas-bench
 	bin/dfaas-bench --out docs/performance.md
 
-# Interrupted, it goes on where it was. PAPER=quick takes minutes, and makes the page in out/paper/quick instead of docs.
+# It knows by its own digest whether what it did earlier is still worth something, so nothing goes into it that changes with the docs.
+# PAPER=quick takes a minute and makes the page in out/paper/quick; PAPER=as-is makes it of what there is after an interruption.
 PAPER ?= full
+dfaas-paper = $(GO) build -trimpath -buildvcs=false -o bin/ ./e2e/cmd/dfaas-paper
 paper: ## simulate the grid of federations; writes the tables and figures of docs/strategies.md
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./e2e/cmd/dfaas-paper
-	bin/dfaas-paper $(if $(filter quick,$(PAPER)),--quick) --out "$(OUT)/paper"
+	$(dfaas-paper)
+	bin/dfaas-paper $(if $(filter-out full,$(PAPER)),--$(PAPER)) --out "$(OUT)/paper"
 
 paper-emulator: setup build ## seven cells of that grid with real processes (5 minutes); writes docs/strategies.md
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./e2e/cmd/dfaas-paper
+	$(dfaas-paper)
 	bin/dfaas-paper --emulator --out "$(OUT)/paper"
 
 FUZZTIME ?= 30s

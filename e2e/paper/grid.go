@@ -123,7 +123,7 @@ func (g Grid) Cells() []Cell {
 // strategies are those that are simulated in a cell, the judged one first.
 func (g Grid) strategies(c Cell) []string {
 	all := append([]string{Judged}, g.Others...)
-	if c.Nodes <= fewNodes || c.Delay == shownDelay && c.Loss == 0 {
+	if c.Nodes <= fewNodes {
 		all = append(all, g.Small...)
 	}
 	if c.shown() {
@@ -151,11 +151,12 @@ type run struct {
 	Seconds  int    `json:"seconds"`
 }
 
-// runs lists all simulations, cell by cell.
+// runs lists all simulations: of all cells once, then once more, so that those that
+// have been done when somebody looks are of the whole grid.
 func (g Grid) runs() []run {
 	var out []run
-	for _, c := range g.Cells() {
-		for repeat := range g.Repeats {
+	for repeat := range g.Repeats {
+		for _, c := range g.Cells() {
 			for _, s := range g.strategies(c) {
 				out = append(out, run{c, s, repeat + 1, int(g.lasting(c) / time.Second)})
 			}

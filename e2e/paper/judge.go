@@ -65,6 +65,23 @@ func tabulate(results []result) table {
 	return t
 }
 
+// repeats says how often the cells were simulated.
+func (t table) repeats() string {
+	least, most := 1<<30, 0
+	for _, means := range t {
+		for _, m := range means {
+			least, most = min(least, m.Repeats), max(most, m.Repeats)
+		}
+	}
+	switch {
+	case most == 1:
+		return "one run"
+	case least < most:
+		return fmt.Sprintf("%d to %d runs", least, most)
+	}
+	return fmt.Sprintf("%d runs", most)
+}
+
 func (t table) of(c Cell, strategy string) (mean, bool) {
 	i := slices.IndexFunc(t[c], func(m mean) bool { return m.Strategy == strategy })
 	if i < 0 {

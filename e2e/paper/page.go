@@ -68,8 +68,8 @@ func figureOf(p Pattern) string {
 // worth is the block with the tables of the cells that the page shows.
 func (g Grid) worth(t table) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Ten nodes of 10 to 50 requests/s, delay 50 ms, Poisson arrivals, very uneven demand, %d repeats of %s: served, as a fraction of what\n"+
-		"the oracle serves of the same arrivals, and in brackets what was forwarded in vain, in percent of all calls.\n", g.Repeats, g.Lasting)
+	fmt.Fprintf(&b, "Ten nodes of 10 to 50 requests/s, delay 50 ms, Poisson arrivals, very uneven demand, %s of %s: served, as a fraction of what\n"+
+		"the oracle serves of the same arrivals, and in brackets what was forwarded in vain, in percent of all calls.\n", t.repeats(), g.Lasting)
 	for _, p := range patterns() {
 		fmt.Fprintf(&b, "\n![goodput against load, demand %s](figures/%s.svg)\n\n", p, figureOf(p))
 		head := []string{string(p)}
@@ -90,9 +90,10 @@ func (g Grid) worth(t table) string {
 }
 
 // aimsBlock is the block with the verdict on the whole grid.
-func (g Grid) aimsBlock(verdicts []verdict) string {
+func (g Grid) aimsBlock(t table, verdicts []verdict) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d cells, %d repeats of %s each. In how many each aim of `%s` is met:\n\n", len(verdicts), g.Repeats, g.Lasting, Judged)
+	fmt.Fprintf(&b, "%d cells, %s of %s each, %s with 50 nodes. In how many each aim of `%s` is met:\n\n", len(verdicts), t.repeats(), g.Lasting,
+		g.lasting(Cell{Nodes: fewNodes + 1}), Judged)
 	head := []string{"nodes", "delay", "loss"}
 	for a := range aims {
 		head = append(head, a.String())

@@ -20,6 +20,7 @@ type Options struct {
 	Out       string // directory for the results of runs, which a paper is resumed from
 	Docs      string // directory with the page and its figures
 	Scenarios string // directory of the emulator's scenarios
+	AsIs      bool   // make the page of the results that are there
 	Version   string // of the program: results of another one are not used
 	Stdout    io.Writer
 	Progress  io.Writer
@@ -41,6 +42,12 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("directory for the figures: %w", err)
 	}
 	runs := o.Grid.runs()
+	if o.AsIs {
+		var err error
+		if runs, err = done(o.Out, o.Version, runs); err != nil {
+			return err
+		}
+	}
 	bar := newBar(o.Progress)
 	results, err := simulateAll(ctx, o.Out, o.Version, runs, bar.show)
 	bar.end()
@@ -48,7 +55,8 @@ func Run(ctx context.Context, o Options) error {
 	verdicts := judge(o.Grid.Cells(), t)
 	printVerdicts(o.Stdout, verdicts)
 	if err != nil {
-		return fmt.Errorf("after %d of %d runs, which are kept in %s: %w", len(results), len(runs), o.Out, err)
+		fmt.Fprintf(o.Progress, "%d of %d runs are done and kept in %s\n", len(results), len(runs), o.Out)
+		return fmt.Errorf("simulating the grid: %w", err)
 	}
 	tests, err := originalsBlock(ctx, o.Scenarios)
 	if err != nil {
@@ -62,7 +70,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	return writeBlocks(filepath.Join(o.Docs, pageFile), map[string]string{
-		"worth": o.Grid.worth(t), "aims": o.Grid.aimsBlock(verdicts), "originals": tests,
+		"worth": o.Grid.worth(t), "aims": o.Grid.aimsBlock(t, verdicts), "originals": tests,
 	})
 }
 

@@ -114,6 +114,12 @@ func TestResume(t *testing.T) {
 	}
 	_, _ = io.WriteString(file, `{"nodes": 3, "cut o`)
 	_ = file.Close()
+	if kept, err := done(dir, "v1", g.runs()); err != nil || len(kept) != len(some) {
+		t.Errorf("%d runs are done, %v", len(kept), err)
+	}
+	if _, err := done(dir, "v3", g.runs()); err == nil {
+		t.Error("results of another version are taken")
+	}
 	for version, fresh := range map[string]int{"v1": len(runs) - len(some), "v2": len(runs)} {
 		done := 0
 		all, err := simulateAll(t.Context(), dir, version, runs, func(int, int, run) { done++ })

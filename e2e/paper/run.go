@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,6 +92,22 @@ feed:
 		return results, context.Cause(ctx)
 	}
 	return results, nil
+}
+
+// done are those of the runs that the directory has; it is an error if there are none.
+func done(dir, version string, runs []run) ([]run, error) {
+	have, err := readRuns(filepath.Join(dir, runsFile), version)
+	if err != nil {
+		return nil, err
+	}
+	runs = slices.DeleteFunc(runs, func(r run) bool {
+		_, is := have[r]
+		return !is
+	})
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("%s has no results of this version of the program, %s", dir, version)
+	}
+	return runs, nil
 }
 
 func simulateOne(ctx context.Context, r run) (result, error) {
