@@ -30,7 +30,7 @@ const (
 // is on the disk.
 func (p *server) invokeAsync(w http.ResponseWriter, r *http.Request) {
 	c := &call{r: r, begun: time.Now()}
-	c.w = &recorder{ResponseWriter: w}
+	c.w = &recorder{ResponseWriter: w, begun: c.begun}
 	c.identify()
 	switch {
 	case p.noQueue != nil:
@@ -206,6 +206,7 @@ func (e executor) Execute(ctx context.Context, c *queue.Call, body []byte) queue
 		e.p.registry.logger.Error().Err(err).Str("function", c.Function).Msg("an asynchronous call cannot be executed")
 		return queue.Result{Status: http.StatusInternalServerError, Busy: true}
 	}
+	removeOrigin(w.header)
 	result := queue.Result{Status: w.status, Header: queue.Header(w.header), Body: w.body.Bytes()}
 	result.Busy = w.header.Get(headerInternal) != "" && (w.status == http.StatusTooManyRequests || w.status >= 500)
 	switch { // what there is of the answer would look like all of it

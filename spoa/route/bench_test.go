@@ -55,7 +55,23 @@ func decisions(t testing.TB) map[string]func() Decision {
 		callers[i], _ = contended.Peer(testtable.ID(i + 1))
 	}
 	turn := 0
+	queues := large(0, 0)
+	queues.Queue = table.QueueNone
+	for i := range queues.Functions {
+		for j := range table.MaxAsync {
+			queues.Functions[i].Async = append(queues.Functions[i].Async, queues.Peers[j].ID)
+		}
+	}
+	asyncAt := compile(t, queues, nil, t0)
 	return map[string]func() Decision{
+		"asyncForward": func() Decision {
+			now = now.Add(time.Millisecond)
+			return asyncAt.Route(now, Request{Path: "/async-function/f500/some/path"})
+		},
+		"asyncExhausted": func() Decision {
+			now = now.Add(10 * time.Nanosecond)
+			return asyncAt.Route(now, Request{Path: "/async-function/f501/some/path"})
+		},
 		"peersContend": func() Decision {
 			now, turn = now.Add(10*time.Microsecond), turn+1
 			return contended.Admit(now, callers[turn%100], "f0")
