@@ -42,7 +42,7 @@ const mostFields = 90
 // here, whoever would serve it, and none is that a peer then refuses.
 func testNumber(t *testing.T, a, b *node) {
 	before, _ := a.server(t, idB)
-	statuses := make(map[int]int)
+	statuses, claimed := make(map[int]int), make(map[int]int)
 	for n := mostFields - 6; n <= 102; n++ {
 		fill := "Host: h\r\nConnection: close\r\nContent-Length: 0\r\nX-Forwarded-For: 192.0.2.1\r\n"
 		for i := strings.Count(fill, "\n"); i < n; i++ {
@@ -53,6 +53,7 @@ func testNumber(t *testing.T, a, b *node) {
 		}
 		here := get(a.Addr, "")
 		statuses[here]++
+		claimed[get(a.Addr, "DFaaS-Node-ID: "+idB+"\r\nDFaaS-Token: "+tokenOf(idB)+"\r\n")]++
 		for _, target := range []string{"", idB, idC} {
 			headers := "Test-Timeout: 3600000\r\n"
 			if target != "" {
@@ -66,6 +67,10 @@ func testNumber(t *testing.T, a, b *node) {
 	// HAProxy itself takes Connection away, and what it does not take is its 400.
 	if statuses[200] != 8 || statuses[431] != 10 || statuses[400] != 1 {
 		t.Errorf("statuses %v", statuses)
+	}
+	// A peer's call is longer by what forwarding adds, and bounded as well.
+	if claimed[200] != 14 || claimed[431] != 2 || claimed[400] != 3 {
+		t.Errorf("statuses of peers' calls %v", claimed)
 	}
 	if now, _ := a.server(t, idB); now.Lost != before.Lost {
 		t.Errorf("%d requests were counted as lost", now.Lost-before.Lost)
