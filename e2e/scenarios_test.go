@@ -41,7 +41,7 @@ func TestScenarios(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := scenario.Parse(path, text)
+		s, err := scenario.Parse(path, text, scenario.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"container/heap"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -249,18 +250,28 @@ func (m *many) report(n *manyNode) *meter.Report {
 	return r
 }
 
-// TestThousandCores steps a thousand connected nodes with ten functions each
-// through a minute. Every twenty seconds the users of a twentieth of them ask for
-// something else.
-func TestThousandCores(t *testing.T) {
-	const nodes, degree = 1000, 8
+// How large TestManyCores is: by default, as large as a test that everybody runs may
+// be. Others by hand:
+//
+//	go test ./controller/core -run ManyCores -v -span 60s
+//	go test ./controller/core -run ManyCores -v -cores 5000 -functions 2 -span 20s
+var (
+	cores     = flag.Int("cores", 1000, "cores of TestManyCores")
+	functions = flag.Int("functions", 10, "functions of each")
+	span      = flag.Duration("span", 12*time.Second, "virtual time of TestManyCores")
+)
+
+// TestManyCores steps a thousand connected nodes with ten functions each through
+// twelve seconds. Three times, the users of a twentieth of them ask for something else.
+func TestManyCores(t *testing.T) {
+	const degree, changes = 8, 3
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	before := processor(t)
-	m := newMany(t, nodes, degree, 10)
-	for range 3 {
-		m.run(20 * time.Second)
-		for range nodes / 20 {
-			n := m.nodes[m.chance.IntN(nodes)]
+	m := newMany(t, *cores, degree, *functions)
+	for range changes {
+		m.run(*span / changes)
+		for range *cores / 20 {
+			n := m.nodes[m.chance.IntN(*cores)]
 			for f := range n.rates {
 				n.rates[f] = float64(2 * m.chance.IntN(30))
 			}
@@ -273,7 +284,7 @@ func TestThousandCores(t *testing.T) {
 		if len(v.Alive) != m.heardBy(i) {
 			t.Fatalf("node %d knows %d peers of %d", i, len(v.Alive), m.heardBy(i))
 		}
-		if len(v.Plan.Functions) != 10 || v.TableVersion == 0 {
+		if len(v.Plan.Functions) != *functions || v.TableVersion == 0 {
 			t.Fatalf("node %d plans for %d functions, table %d", i, len(v.Plan.Functions), v.TableVersion)
 		}
 	}

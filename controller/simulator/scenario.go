@@ -28,6 +28,9 @@ const (
 	LocalDelay = 500 * time.Microsecond
 )
 
+// ScenarioLimits returns the limits of scenarios that can be simulated.
+func ScenarioLimits() scenario.Limits { return scenario.Limits{Nodes: maxNodes, Loads: maxNodes} }
+
 // FromScenario completes a configuration with what a scenario of the emulator's
 // says: nodes, loads and faults, seed and times. What it cannot model is noted.
 func FromScenario(s *scenario.Scenario, c Config) (Config, []Note) {

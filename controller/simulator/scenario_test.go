@@ -20,7 +20,7 @@ func fromFile(t *testing.T, path string) (*scenario.Scenario, Config, []Note) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := scenario.Parse(path, text)
+	s, err := scenario.Parse(path, text, scenario.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ load:
 faults:
   - {at: 5s, do: stop, node: a, part: spoa}
   - {at: 6s, do: reload, node: a, part: haproxy}
-`))
+`), scenario.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

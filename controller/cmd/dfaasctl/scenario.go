@@ -31,7 +31,7 @@ func (s *simulation) readScenario(f *pflag.FlagSet, path string) error {
 	if err != nil {
 		return cli.Usage(err)
 	}
-	if s.scenario, err = scenario.Parse(path, text); err != nil {
+	if s.scenario, err = scenario.Parse(path, text, simulator.ScenarioLimits()); err != nil {
 		return cli.Usage(err)
 	}
 	if len(s.scenario.Loads) == 0 {

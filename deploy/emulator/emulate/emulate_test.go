@@ -37,7 +37,7 @@ faults:
 // world returns a world, a scenario for it and a directory for the results.
 func world(t *testing.T, text string) (*World, *scenario.Scenario, string) {
 	t.Helper()
-	s, err := scenario.Parse("small.yaml", []byte(text))
+	s, err := scenario.Parse("small.yaml", []byte(text), scenario.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

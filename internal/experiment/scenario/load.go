@@ -20,7 +20,7 @@ func (r *reader) load(n *yaml.Node) []Load {
 	r.Mapping(n, "a load", yamlfile.Fields{
 		"target": func(n *yaml.Node) { l.Target = r.Text(n, "target") },
 		"targets": func(n *yaml.Node) {
-			r.List(n, "targets", MaxNodes, func(n *yaml.Node) { targets = append(targets, r.Text(n, "targets")) })
+			r.List(n, "targets", r.limits.Nodes, func(n *yaml.Node) { targets = append(targets, r.Text(n, "targets")) })
 		},
 		"function": func(n *yaml.Node) { l.Function = r.Text(n, "function") },
 		"rate":     func(n *yaml.Node) { l.Rate = r.Number(n, "rate", 0.01, MaxRate) },

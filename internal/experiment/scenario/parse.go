@@ -28,10 +28,10 @@ func ReadFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// Parse reads a scenario strictly. An error is of type Problems: each has the
-// name of the file, the line and the reason.
-func Parse(file string, data []byte) (*Scenario, error) {
-	r := &reader{Reader: yamlfile.New(file), directory: filepath.Dir(file)}
+// Parse reads a scenario within the limits, strictly. An error is of type Problems:
+// each has the name of the file, the line and the reason.
+func Parse(file string, data []byte, limits Limits) (*Scenario, error) {
+	r := &reader{Reader: yamlfile.New(file), limits: limits.orDefaults(), directory: filepath.Dir(file)}
 	document := r.Document(data, MaxFile)
 	if document == nil {
 		if r.Err() == nil {
@@ -80,10 +80,10 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, limit.MaxRate) },
 		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
 		"nodes": func(n *yaml.Node) {
-			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
+			r.List(n, "nodes", r.limits.Nodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},
 		"load": func(n *yaml.Node) {
-			r.List(n, "load", MaxLoads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)...) })
+			r.List(n, "load", r.limits.Loads, func(n *yaml.Node) { s.Loads = append(s.Loads, r.load(n)...) })
 		},
 		"faults": func(n *yaml.Node) {
 			r.List(n, "faults", MaxFaults, func(n *yaml.Node) { s.Faults = append(s.Faults, r.fault(n)) })
@@ -208,7 +208,7 @@ func (r *reader) fault(n *yaml.Node) Fault {
 		"part":     func(n *yaml.Node) { f.Part = refused(r, n, "part", ParsePart) },
 		"duration": func(n *yaml.Node) { f.Duration = r.Duration(n, "duration", time.Millisecond, MaxLasting) },
 		"nodes": func(n *yaml.Node) {
-			r.List(n, "nodes", MaxNodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.Text(n, "nodes")) })
+			r.List(n, "nodes", r.limits.Nodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.Text(n, "nodes")) })
 		},
 	}, "at", "do")
 	switch {
@@ -256,7 +256,7 @@ func refused[T any](r *reader, n *yaml.Node, what string, parse func(string) (T,
 func (r *reader) expectation(n *yaml.Node) Expectation {
 	e := Expectation{Line: n.Line}
 	r.Mapping(n, "an expectation", yamlfile.Fields{
-		"load":    func(n *yaml.Node) { e.Load = int(r.Whole(n, "load", 1, MaxLoads)) },
+		"load":    func(n *yaml.Node) { e.Load = int(r.Whole(n, "load", 1, float64(r.limits.Loads))) },
 		"from":    func(n *yaml.Node) { e.From = r.Duration(n, "from", 0, MaxLasting) },
 		"to":      func(n *yaml.Node) { e.To = r.Duration(n, "to", time.Second, MaxLasting) },
 		"status":  func(n *yaml.Node) { e.Status = r.intervals(n, "status", status.MatchString) },

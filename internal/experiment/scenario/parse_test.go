@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			},
 		},
 	}
-	got, err := Parse("x.yaml", []byte(example))
+	got, err := parse("x.yaml", []byte(example))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ name: x
 nodes: [{name: a, functions: [{name: f, process: cat}]}, {name: b}, {name: c}]
 load: [{target: a, function: f, rate: 1, duration: 60s}]
 `
-	s, err := Parse("x.yaml", []byte(start+`
+	s, err := parse("x.yaml", []byte(start+`
 faults:
   - {at: 5s, do: partition, nodes: [a, b], duration: 10s}
   - {at: 20s, do: partition, node: c}
@@ -127,11 +128,11 @@ faults:
 		t.Errorf("namespaces %t, timeline (-want +got):\n%s", s.Namespaces, diff)
 	}
 	for text, namespaces := range map[string]bool{"": false, "network: loopback": false, "network: namespaces": true} {
-		if s, err := Parse("x.yaml", []byte(start+text)); err != nil || s.Namespaces != namespaces {
+		if s, err := parse("x.yaml", []byte(start+text)); err != nil || s.Namespaces != namespaces {
 			t.Errorf("%q: %+v, %v", text, s, err)
 		}
 	}
-	_, err = Parse("x.yaml", []byte(start+"network: loopback\nfaults: [{at: 1s, do: heal}]"))
+	_, err = parse("x.yaml", []byte(start+"network: loopback\nfaults: [{at: 1s, do: heal}]"))
 	if err == nil || !strings.Contains(err.Error(), "nodes on the loopback interface cannot be parted") {
 		t.Errorf("partition on the loopback interface: %v", err)
 	}
@@ -229,7 +230,7 @@ func TestParseRefuses(t *testing.T) {
 			if file == example {
 				t.Fatalf("the example has no %q", test.old)
 			}
-			_, err := Parse("x.yaml", []byte(file))
+			_, err := parse("x.yaml", []byte(file))
 			var problems Problems
 			if !errors.As(err, &problems) {
 				t.Fatalf("got %v, not problems", err)
@@ -242,7 +243,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseNamesAllProblemsInTheOrderOfLines(t *testing.T) {
-	_, err := Parse("x.yaml", []byte("name: x\nperiod: 1\nnodes:\n- {nam: y}\nwarmup: z\n"))
+	_, err := parse("x.yaml", []byte("name: x\nperiod: 1\nnodes:\n- {nam: y}\nwarmup: z\n"))
 	var problems Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("got %v", err)
@@ -259,7 +260,7 @@ func TestParseNamesAllProblemsInTheOrderOfLines(t *testing.T) {
 // TestShapes: each load has the shape that its file says, and one that moves is a
 // load for each of its targets.
 func TestShapes(t *testing.T) {
-	s, err := Parse("testdata/shapes.yaml", []byte(`name: x
+	s, err := parse("testdata/shapes.yaml", []byte(`name: x
 seed: 9
 nodes:
   - {name: a, functions: [{name: f, process: cat}]}
@@ -306,7 +307,7 @@ load:
 }
 
 func TestParseFollowsAliases(t *testing.T) {
-	s, err := Parse("x.yaml", []byte(`name: x
+	s, err := parse("x.yaml", []byte(`name: x
 nodes:
   - {name: a, functions: &f [{name: funca, process: cat}]}
   - {name: b, functions: *f}
@@ -320,7 +321,7 @@ nodes:
 }
 
 func TestParseRefusesHugeFiles(t *testing.T) {
-	_, err := Parse("x.yaml", []byte(example+strings.Repeat("#", MaxFile)))
+	_, err := parse("x.yaml", []byte(example+strings.Repeat("#", MaxFile)))
 	if err == nil || !strings.Contains(err.Error(), "x.yaml:1: the file is larger") {
 		t.Errorf("got %v", err)
 	}
@@ -342,7 +343,7 @@ func TestShippedScenarios(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Parse(file, text)
+		s, err := parse(file, text)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -356,6 +357,22 @@ func TestShippedScenarios(t *testing.T) {
 		if len(s.Expect) == 0 {
 			t.Errorf("%s expects nothing", file)
 		}
+	}
+}
+
+// parse is Parse within the default limits.
+func parse(file string, data []byte) (*Scenario, error) { return Parse(file, data, Limits{}) }
+
+func TestLimits(t *testing.T) {
+	text := "name: x\nnodes:\n"
+	for i := range 33 {
+		text += fmt.Sprintf("  - {name: node-%d}\n", i)
+	}
+	if _, err := parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "32") {
+		t.Errorf("33 nodes by default: %v", err)
+	}
+	if s, err := Parse("x.yaml", []byte(text), Limits{Nodes: 33}); err != nil || len(s.Nodes) != 33 {
+		t.Errorf("33 nodes of 33: %v", err)
 	}
 }
 
@@ -373,7 +390,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := Parse("x.yaml", data)
+		s, err := parse("x.yaml", data)
 		if err != nil {
 			var problems Problems
 			if !errors.As(err, &problems) || len(problems) == 0 || problems[0].Line < 1 {
@@ -386,7 +403,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if len(s.Nodes) == 0 || len(s.Nodes) > MaxNodes || s.Period <= 0 {
+		if len(s.Nodes) == 0 || len(s.Nodes) > 32 || s.Period <= 0 {
 			t.Fatalf("accepted %+v", s)
 		}
 		for _, fault := range s.Timeline() {

@@ -14,6 +14,7 @@ import (
 // reader reads a scenario.
 type reader struct {
 	yamlfile.Reader
+	limits    Limits
 	directory string // of the file
 	network   string // what the file says of it
 }
@@ -41,7 +42,7 @@ func bound(text string, mayBeOpen bool, v *float64) error {
 		return nil
 	}
 	parsed, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(parsed) || parsed < 0 || parsed > MaxRate*MaxLoads {
+	if err != nil || math.IsNaN(parsed) || parsed < 0 || parsed > mostRate {
 		return fmt.Errorf("not a rate: %q", text)
 	}
 	*v = parsed

@@ -54,8 +54,8 @@ func (r *reader) loads(s *Scenario, nodes map[string]bool) {
 			deployed[f.Name] = true
 		}
 	}
-	if len(s.Loads) > MaxLoads {
-		r.Refuse(s.Loads[MaxLoads].Line, "load: %d are too many, at most %d; one that moves counts for each of its targets", len(s.Loads), MaxLoads)
+	if len(s.Loads) > r.limits.Loads {
+		r.Refuse(s.Loads[r.limits.Loads].Line, "load: %d are too many, at most %d; one that moves counts for each of its targets", len(s.Loads), r.limits.Loads)
 	}
 	for _, l := range s.Loads {
 		if !nodes[l.Target] {

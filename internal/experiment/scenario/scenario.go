@@ -5,6 +5,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -16,14 +17,24 @@ import (
 // Bounds of a scenario. A file outside them is refused.
 const (
 	MaxFile      = 1 << 20 // bytes
-	MaxNodes     = 32
-	MaxFunctions = 64 // per node
-	MaxLoads     = 64
+	MaxFunctions = 64      // per node
 	MaxFaults    = 256
 	MaxExpect    = 256
 	MaxRate      = shape.MaxRate // requests per second of one load
 	MaxLasting   = 24 * time.Hour
 )
+
+// Limits bound how large a scenario may be. 0 means the default, which is for
+// real processes on one machine.
+type Limits struct {
+	Nodes int // default 32
+	Loads int // default 64
+}
+
+func (l Limits) orDefaults() Limits { return Limits{cmp.Or(l.Nodes, 32), cmp.Or(l.Loads, 64)} }
+
+// mostRate is more than all loads together can be, requests/s.
+const mostRate = 1e12
 
 // Values of what a scenario leaves out.
 const (
@@ -287,7 +298,7 @@ func (r Range) String() string {
 	switch {
 	case r.Min == r.Max:
 		return yamlfile.Number(r.Min)
-	case r.Max > MaxRate*MaxLoads:
+	case r.Max > mostRate:
 		return yamlfile.Number(r.Min) + ".."
 	default:
 		return yamlfile.Number(r.Min) + ".." + yamlfile.Number(r.Max)

@@ -111,7 +111,7 @@ func readScenario(path string) (*scenario.Scenario, []byte, error) {
 	if err != nil {
 		return nil, nil, cli.Usage(err)
 	}
-	s, err := scenario.Parse(path, text)
+	s, err := scenario.Parse(path, text, scenario.Limits{})
 	return s, text, cli.Usage(err)
 }
 
