@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +25,13 @@ func TestNoReplica(t *testing.T) {
 	c := start(t, federation.Options{Nodes: nodes(cat, cat)})
 	scale := func(n *federation.Node, replicas uint64) {
 		t.Helper()
-		if err := gateway(t, n).Scale(t.Context(), "cat", replicas); err != nil {
+		response, err := http.Post(n.Gateway+"/system/scale-function/cat", "application/json", strings.NewReader(fmt.Sprintf(`{"replicas":%d}`, replicas)))
+		if err != nil {
 			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusAccepted {
+			t.Fatalf("scaling to %d: %s", replicas, response.Status)
 		}
 	}
 	awaitServed(t, c.one, "/function/cat", c.one)

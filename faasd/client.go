@@ -277,13 +277,6 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 		types.DeleteFunctionRequest{FunctionName: function, Namespace: namespace})
 }
 
-// Scale sets a function's number of replicas; name as in Function.Name.
-func (c *Client) Scale(ctx context.Context, name string, replicas uint64) error {
-	function, namespace := SplitName(name, DefaultNamespace)
-	return c.change(ctx, "scale", function, namespace, http.MethodPost, "/system/scale-function/"+url.PathEscape(function),
-		types.ScaleServiceRequest{ServiceName: function, Replicas: replicas, Namespace: namespace})
-}
-
 // change makes one call that alters something. Its error names the function.
 func (c *Client) change(ctx context.Context, verb, function, namespace, method, path string, body any) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)

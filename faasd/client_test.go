@@ -184,7 +184,6 @@ func TestChanges(t *testing.T) {
 	for _, err := range []error{
 		c.Deploy(ctx, types.FunctionDeployment{Service: "a", Image: "cat"}),
 		c.Update(ctx, types.FunctionDeployment{Service: "a", Image: "cat", Namespace: "dev"}),
-		c.Scale(ctx, "a.dev", 2),
 		c.Remove(ctx, "a"),
 	} {
 		if err != nil {
@@ -194,7 +193,6 @@ func TestChanges(t *testing.T) {
 	want := []string{
 		`POST /system/functions?namespace=openfaas-fn {"service":"a","image":"cat"}`,
 		`PUT /system/functions?namespace=dev {"service":"a","image":"cat","namespace":"dev"}`,
-		`POST /system/scale-function/a?namespace=dev {"serviceName":"a","replicas":2,"namespace":"dev"}`,
 		`DELETE /system/functions?namespace=openfaas-fn {"functionName":"a","namespace":"openfaas-fn"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

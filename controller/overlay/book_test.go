@@ -181,6 +181,7 @@ func hostile(t *testing.T, give ...ma.Multiaddr) host.Host {
 // away, again and again. Neither the node that it was connected to nor those that
 // hear of it over the DHT dial there.
 func TestIdentifyAimsNobody(t *testing.T) {
+	t.Parallel()
 	const third = "192.0.2.99"
 	if !inNamespace(t, "192.0.2.1", third) {
 		return

@@ -104,6 +104,7 @@ func TestMDNS(t *testing.T) {
 // TestForgedNeighbours: somebody on the local network, without the federation key,
 // answers for ever new peers at the addresses of others, and at its own.
 func TestForgedNeighbours(t *testing.T) {
+	t.Parallel()
 	const attacker, victim = "192.0.2.66", "192.0.2.99"
 	if !inNamespace(t, "192.0.2.1", attacker, victim) {
 		return

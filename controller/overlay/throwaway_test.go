@@ -18,6 +18,7 @@ import (
 // address of its own at which nobody is. Once they are gone, they cost the node, which
 // has another member, next to nothing.
 func TestThrowAwayIdentities(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const inside = "DFAAS_TEST_NODE"
 	if os.Getenv(inside) != "" {
 		n := runEach(t, 1, func(_ int, c *Config) { c.DHT = true })[0]

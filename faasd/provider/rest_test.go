@@ -472,9 +472,10 @@ func TestClientWatchesProvider(t *testing.T) {
 	}
 	see("cat 10 1, cat.dev 0 1")
 	cat.Labels = &map[string]string{"dfaas.maxrate": "20"}
-	if err := errors.Join(client.Update(ctx, cat), client.Scale(ctx, "cat.dev", 0)); err != nil {
+	if err := client.Update(ctx, cat); err != nil {
 		t.Fatal(err)
 	}
+	p.want(202, "", "POST", "/system/scale-function/cat?namespace=dev", object{"replicas": 0})
 	see("cat 20 1, cat.dev 0 0")
 	if err := client.Remove(ctx, "cat.dev"); err != nil {
 		t.Fatal(err)
