@@ -28,7 +28,7 @@ func readScenario(path string) (*scenario.Scenario, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := scenario.Parse(path, text)
+	s, err := scenario.Parse(path, text, scenario.Limits{})
 	return s, text, err
 }
 

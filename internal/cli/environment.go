@@ -21,26 +21,17 @@ func (s System) Getenv(name string) string {
 	return value
 }
 
-// FromVariable makes a flag take its value from the variable when it is not on
-// the command line, and says so in its help text. There must be such a flag.
-func FromVariable(flags *pflag.FlagSet, flag, variable string) {
-	f := flags.Lookup(flag)
-	bind(f, variable)
-	f.Usage += " (env " + variable + ")"
-}
-
-// FromVariables does so for all flags there are, by the prefix and the flag's
-// name: --log-level has PREFIX_LOG_LEVEL. It leaves it to the program's help
-// text to say so, once for all.
+// FromVariables makes all flags that there are take their values from variables
+// when they are not on the command line. A variable's name is the prefix and the
+// flag's: --log-level has PREFIX_LOG_LEVEL. The program's help text says so, once
+// for all.
 func FromVariables(flags *pflag.FlagSet, prefix string) {
-	flags.VisitAll(func(f *pflag.Flag) { bind(f, prefix+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))) })
-}
-
-func bind(f *pflag.Flag, variable string) {
-	if f.Annotations == nil {
-		f.Annotations = make(map[string][]string)
-	}
-	f.Annotations[annotation] = []string{variable}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Annotations == nil {
+			f.Annotations = make(map[string][]string)
+		}
+		f.Annotations[annotation] = []string{prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))}
+	})
 }
 
 // fromEnvironment sets the flags that are not on the command line.

@@ -3,8 +3,6 @@
 package machine
 
 import (
-	"fmt"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -30,20 +28,6 @@ func ReadCPU() (CPU, error) {
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// OwnCPU returns the CPU time of this program and of all processes that it has
-// started and seen the end of, with what these have started in turn.
-func OwnCPU() (time.Duration, error) {
-	var own time.Duration
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(who, &u); err != nil {
-			return 0, fmt.Errorf("getrusage: %w", err)
-		}
-		own += time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	return own, nil
-}
 
 // ProcessCPU returns the CPU time, user and system, that a process has used.
 func ProcessCPU(pid int) (time.Duration, error) {

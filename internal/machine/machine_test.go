@@ -13,18 +13,10 @@ func TestCountersGrow(t *testing.T) {
 	if err != nil || before.Total < before.Busy || before.Busy == 0 {
 		t.Fatalf("the machine: %v, %v", before, err)
 	}
-	own, err := OwnCPU()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := exec.Command("sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").Run(); err != nil {
 		t.Fatal(err)
 	}
 	const busy = 20 * time.Millisecond
-	after, err := OwnCPU()
-	if err != nil || after-own < busy {
-		t.Errorf("a busy child took %v, %v", after-own, err)
-	}
 	now, err := ReadCPU()
 	if err != nil || now.Busy-before.Busy < busy {
 		t.Errorf("with it, the machine was busy for %v, %v", now.Busy-before.Busy, err)
@@ -49,10 +41,14 @@ func TestOwnProcess(t *testing.T) {
 		t.Errorf("%d open files after one more than %d, %v", more, files, err)
 	}
 	f.Close()
-	ours, err := ProcessCPU(pid)
-	own, ownErr := OwnCPU()
-	if err != nil || ownErr != nil || ours > own+20*time.Millisecond {
-		t.Errorf("CPU time %v of %v, %v, %v", ours, own, err, ownErr)
+	began, err := ProcessCPU(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for used := began; used == began; { // until some is counted, in ticks
+		if used, err = ProcessCPU(pid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if CPUModel() == "" {
 		t.Error("no CPU")
