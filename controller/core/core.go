@@ -14,6 +14,7 @@
 package core
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -129,6 +130,7 @@ type Core struct {
 	measured bool          // what users ask for is known, or cannot be
 	earlier  []string      // peers in the table of an earlier run
 	rates    *estimate.Rates
+	demands  map[string]demand // by function, as they were planned for
 	clocks   *estimate.Clocks
 	trust    *estimate.Trust
 
@@ -176,7 +178,7 @@ func New(o Options, now time.Time) *Core {
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
 		planner: strategy.NewPlanner(o.Strategy),
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
-		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string),
+		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string), demands: make(map[string]demand),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
 	return c
@@ -297,6 +299,7 @@ func (c *Core) endPeriod(now time.Time) {
 	c.closeBy = time.Time{}
 	c.periodAt = later(c.periodAt.Add(c.o.Period), now.Add(c.o.Period/2))
 	seconds := c.rates.EndPeriod()
+	maps.DeleteFunc(c.demands, func(name string, _ demand) bool { return c.rates.Smooth()[name] == 0 })
 	c.expect(now)
 	c.trust.JudgeUse(c.rates.Last(), seconds)
 	c.trust.JudgeAnswers(now, c.answers, c.ofGateway)

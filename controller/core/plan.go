@@ -102,7 +102,7 @@ func (c *Core) functions() []strategy.Function {
 			asked++
 		}
 		functions[i] = strategy.Function{
-			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: round(rate), TimeoutMillis: f.TimeoutMillis,
+			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name, rate, f.Capacity), TimeoutMillis: f.TimeoutMillis,
 			Backup: c.standings[f.Name] != "",
 		}
 	}
@@ -111,12 +111,39 @@ func (c *Core) functions() []strategy.Function {
 	}
 	for name, rate := range demand {
 		if _, here := slices.BinarySearchFunc(local, name, func(f Function, name string) int { return strings.Compare(f.Name, name) }); !here {
-			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: round(rate)})
+			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: c.noticed(name, rate, 0)})
 		}
 	}
 	slices.SortFunc(functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
 	return functions
 }
+
+// noticed is the rate to plan for and to announce where users ask for this: what it was
+// in the last plan, as long as it is not noticeably other, nor above a capacity that it
+// was not above, nor known much better by now. What is only noise would else have every
+// function planned anew at every plan, here and wherever it is announced.
+func (c *Core) noticed(name string, rate, capacity float64) float64 {
+	rate = round(rate)
+	if !c.followsChanges() || rate == 0 {
+		return rate
+	}
+	before, known := c.demands[name]
+	span := c.rates.Span(name)
+	if known && !differs(before.rate, rate, capacity) && (before.rate > capacity) == (rate > capacity) &&
+		(before.span >= wellKnown || span < min(betterKnown*before.span, wellKnown)) {
+		return before.rate
+	}
+	c.demands[name] = demand{rate, span}
+	return rate
+}
+
+// demand is a rate of users that was planned for, requests/s, and how well it was known
+// (estimate.Rates.Span).
+type demand struct{ rate, span float64 }
+
+// A rate that is hardly another is planned for when it is the mean over betterKnown times
+// as long, and a last time when it is that over wellKnown of the longest.
+const betterKnown, wellKnown = 2.5, 0.9
 
 // demand is what the strategy wants to know of what users ask for, requests/s by
 // function; not to be changed. A node that starts goes by what it has seen so far.

@@ -96,6 +96,15 @@ func (r *Rates) Total() float64 {
 // It is the estimator's own and changes with the next sample.
 func (r *Rates) Smooth() map[string]float64 { return r.smooth }
 
+// Span is over how much of the longest time that there is Smooth is the mean, 0 to 1, of a
+// function that users ask for; 0 without windows.
+func (r *Rates) Span(name string) float64 {
+	if w := r.windows[name]; w != nil {
+		return min(1, w.sum().seconds/windowSpan.Seconds())
+	}
+	return 0
+}
+
 // Last is what was measured over the last whole period, by function; those that
 // nobody asked for are left out. What was returned once is never changed.
 func (r *Rates) Last() map[string]FunctionRates { return r.last }

@@ -80,25 +80,32 @@ func (s *Snapshot) addPeers(t *table.Valid, prev *Snapshot) (same bool) {
 	s.peers = make([]peer, len(t.Peers))
 	if same {
 		s.peerPlace = prev.peerPlace
-	} else {
-		s.peerPlace = make(map[string]int32, len(t.Peers))
+		for i := range t.Peers {
+			p := &s.peers[i]
+			*p = prev.peers[i]
+			p.token = t.Peers[i].Token
+		}
+		return true
+	}
+	s.peerPlace = make(map[string]int32, len(t.Peers))
+	there := make(map[string]int, len(t.Peers)) // peers by source
+	for i := range t.Peers {
+		there[t.Peers[i].Source]++
 	}
 	for i := range t.Peers {
-		id := t.Peers[i].ID
-		p := peer{id: id, place: int32(i), token: t.Peers[i].Token, source: t.Peers[i].Source}
-		old := prev.peer(id)
+		tp := &t.Peers[i]
+		p := peer{id: tp.ID, place: int32(i), token: tp.Token, source: tp.Source, shares: tp.Source != "" && there[tp.Source] > 1}
+		old := prev.peer(tp.ID)
 		p.keepAsync(old)
 		if old != nil && prev.verifier == s.verifier {
 			p.issuer = old.issuer
 		} else {
-			p.issuer = s.verifier.Issuer(id, t.Keys[i])
+			p.issuer = s.verifier.Issuer(tp.ID, t.Keys[i])
 		}
-		if !same {
-			s.peerPlace[id] = p.place
-		}
+		s.peerPlace[tp.ID] = p.place
 		s.peers[i] = p
 	}
-	return same
+	return false
 }
 
 // addPlaces notes where each function is, and reports whether all are where they were.
@@ -258,9 +265,13 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 		anyOpen = anyOpen || open
 		forwards = append(forwards, fw)
 	}
-	slices.SortStableFunc(forwards, func(a, b forward) int { return cmp.Compare(b.weight, a.weight) })
+	if !slices.IsSortedFunc(forwards, byWeight) {
+		slices.SortStableFunc(forwards, byWeight)
+	}
 	return forwards, anyOpen
 }
+
+func byWeight(a, b forward) int { return cmp.Compare(b.weight, a.weight) }
 
 // admissions lists from whom calls of a function that is here are admitted.
 func (c *compiler) admissions(f, old *function) []admission {
@@ -290,8 +301,8 @@ func (c *compiler) admissions(f, old *function) []admission {
 			a.state, a.count = new(admissionState), f.meter.In(ta.Peer)
 		}
 		a.sender = &a.state.sender
-		if source := c.s.peers[a.peer].source; source != "" {
-			a.sender = f.sharedBy(source, old)
+		if p := &c.s.peers[a.peer]; p.shares {
+			a.sender = f.sharedBy(p.source, old)
 		}
 		a.bucket = newBucket(ta.Rate, &a.state.used)
 		a.settle(before, c.at, a.depth())

@@ -109,6 +109,7 @@ type peer struct {
 	place  int32
 	token  string // to show it
 	source string // see table.Peer
+	shares bool   // it, with other peers
 	issuer *token.Issuer
 
 	async                    *asyncState

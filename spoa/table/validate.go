@@ -176,7 +176,7 @@ func (f *Function) validate(peers map[string]bool) error {
 	if err := f.validateAdmit(peers); err != nil {
 		return fmt.Errorf("admit: %w", err)
 	}
-	listed := make(map[string]bool, len(f.Forward))
+	listed := listed(f.Forward, func(fw *Forward) string { return fw.Peer })
 	for i := range f.Forward {
 		fw := &f.Forward[i]
 		if !peers[fw.Peer] {
@@ -185,7 +185,9 @@ func (f *Function) validate(peers map[string]bool) error {
 		if listed[fw.Peer] {
 			return fmt.Errorf("forward: %s: peer: listed twice", fw.Peer)
 		}
-		listed[fw.Peer] = true
+		if listed != nil {
+			listed[fw.Peer] = true
+		}
 		if !(fw.Weight >= 0 && fw.Weight <= MaxWeight) {
 			return fmt.Errorf("forward: %s: weight: %v is not within 0 and %v", fw.Peer, fw.Weight, float64(MaxWeight))
 		}
@@ -217,8 +219,19 @@ func (f *Function) validateAsync(peers map[string]bool) error {
 	return nil
 }
 
+// listed is where to note who is listed: nil for a list whose order shows that nobody is
+// there twice.
+func listed[T any](list []T, peer func(*T) string) map[string]bool {
+	for i := 1; i < len(list); i++ {
+		if peer(&list[i-1]) >= peer(&list[i]) {
+			return make(map[string]bool, len(list))
+		}
+	}
+	return nil
+}
+
 func (f *Function) validateAdmit(peers map[string]bool) error {
-	listed := make(map[string]bool, len(f.Admit))
+	listed := listed(f.Admit, func(a *Admission) string { return a.Peer })
 	for i := range f.Admit {
 		a := &f.Admit[i]
 		if !peers[a.Peer] {
@@ -227,7 +240,9 @@ func (f *Function) validateAdmit(peers map[string]bool) error {
 		if listed[a.Peer] {
 			return fmt.Errorf("%s: peer: listed twice", a.Peer)
 		}
-		listed[a.Peer] = true
+		if listed != nil {
+			listed[a.Peer] = true
+		}
 		if err := checkLimit(a.Rate); err != nil {
 			return fmt.Errorf("%s: rate: %w", a.Peer, err)
 		}
