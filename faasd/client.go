@@ -163,7 +163,7 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("gateway address %s: use http://HOST:PORT", quoteShort(text))
 	}
 	if u.User != nil {
-		return nil, errors.New("gateway address: user and password belong into their own options, not into the URL")
+		return nil, errors.New("gateway address: user and password have options of their own and do not belong in the URL")
 	}
 	u.Path, u.RawQuery, u.Fragment = strings.TrimRight(u.Path, "/"), "", ""
 	return u, nil

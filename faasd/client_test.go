@@ -227,7 +227,7 @@ func TestNewRefuses(t *testing.T) {
 	for want, o := range map[string]Options{
 		"http://HOST:PORT":  {URL: ""},
 		"use http":          {URL: "ftp://x"},
-		"their own options": {URL: "http://admin:secret@localhost"},
+		"options of their own": {URL: "http://admin:secret@localhost"},
 		"both":              {URL: "localhost", User: "admin"},
 		"or neither":        {URL: "localhost", PasswordFile: "/dev/null"},
 		"password":          {URL: "localhost", User: "admin", PasswordFile: "/does/not/exist"},

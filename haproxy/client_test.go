@@ -265,7 +265,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-func TestErrorsNameTheMend(t *testing.T) {
+func TestErrorsNameTheFix(t *testing.T) {
 	t.Parallel()
 	h := haproxytest.Start(t, haproxytest.Options{})
 	user := filepath.Join(h.Dir, "user.sock")

@@ -501,7 +501,7 @@ func TestManyPeers(t *testing.T) {
 	})
 }
 
-func TestTLSErrorsNameTheMend(t *testing.T) {
+func TestTLSErrorsNameTheFix(t *testing.T) {
 	t.Parallel()
 	one, two := newPeer(t, 1), newPeer(t, 2)
 	plain := startNode(t, haproxytest.Installed, one.id)

@@ -90,7 +90,7 @@ func (s *Settings) parseTrust(f *faults) {
 	closed := c.FederationKey != "" || len(c.AllowPeers) > 0
 	switch {
 	case !closed && !c.OpenFederation:
-		f.add("federation_key", "", "nobody said who may join: give the file of a shared key (dfaasctl keygen makes one), "+
+		f.add("federation_key", "", "it is not set who may join: give the file of a shared key (dfaasctl keygen makes one), "+
 			"or list members in allow_peers, or set open_federation: true to let in anybody")
 	case closed && c.OpenFederation:
 		f.add("open_federation", true, "contradicts federation_key and allow_peers: remove one side")
@@ -291,7 +291,7 @@ func badGateway(s string) string {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "neither http nor https"
 	case u.User != nil:
-		return "credentials do not belong into the URL (use gateway_user and gateway_password_file)"
+		return "credentials do not belong in the URL (use gateway_user and gateway_password_file)"
 	case u.RawQuery != "" || u.Fragment != "":
 		return "a query or fragment does not belong here"
 	}

@@ -52,7 +52,7 @@ for unit in $units; do
 done
 # A controller without peers warns once that anybody may join; that it runs is no warning.
 journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q open_federation || fail "a warning has another priority"
-journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q 'dfaas-controller runs' && fail "no warning, but its priority"
+journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q 'dfaas-controller is running' && fail "no warning, but its priority"
 journalctl --no-pager -u dfaas-controller -o cat | grep -q '"time"' && fail "the journal has a second time"
 # The provider's unit lets it confine functions.
 journalctl --no-pager -u dfaas-provider -o cat | grep 'not confined' && fail "functions are not confined"

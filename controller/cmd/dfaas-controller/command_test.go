@@ -61,7 +61,7 @@ func TestCommandLine(t *testing.T) {
 		{"unknown command", env, []string{"start"}, cli.ExitUsage, `unknown command "start"`},
 		{"bad value", env, []string{"--check", "--period=1"}, cli.ExitUsage, `--period: "1" is not a duration`},
 		{"bad file", env, []string{"--config", broken}, cli.ExitUsage, "broken.yaml:2: peroid: no such option: did you mean"},
-		{"nobody may join", env, []string{"--check", "--open-federation=false"}, cli.ExitUsage, "nobody said who may join"},
+		{"nobody may join", env, []string{"--check", "--open-federation=false"}, cli.ExitUsage, "it is not set who may join"},
 		{
 			"bootstrap not allowed", env, []string{
 				"--check", "--open-federation=false", "--allow-peers", "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",

@@ -126,7 +126,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	})
 	serve(func(ctx context.Context) error { return api.Serve(ctx, admin, n, metrics, log) })
 	log.Info().Str("version", cli.Version(version)).Stringer("node_id", id).Str("node_name", name).Stringer("http", conf.HTTPAddress).Strs("addresses", network.Addrs()).
-		Str("federation", conf.Federation).Str("strategy", conf.Config.Strategy).Msg("dfaas-controller runs")
+		Str("federation", conf.Federation).Str("strategy", conf.Config.Strategy).Msg("dfaas-controller is running")
 	n.Run(ctx)
 	log.Info().Msg("dfaas-controller has left the federation")
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -28,7 +28,7 @@ func newCommand(system System) *cobra.Command {
 		Short: "Look at and control the DFaaS node of this machine",
 		Long: `dfaasctl talks to the dfaas-controller of this machine over its admin socket.
 
-The exit code is 0 when it was done, 1 when it failed, 2 when it was called the wrong way.`,
+Exit codes: 0 done, 1 failed, 2 called the wrong way.`,
 		Example: `  dfaasctl status            is this node well?
   dfaasctl peers -w          who is in the federation, refreshed every second
   dfaasctl routes figlet     where calls of figlet go
@@ -81,7 +81,7 @@ func refuseUnused(c *cobra.Command) {
 	c.PreRunE = func(c *cobra.Command, args []string) error {
 		for _, flag := range []string{flagSocket, flagConfig, flagOutput} {
 			if _, used := c.Annotations[flag]; !used && c.Flags().Changed(flag) {
-				return cli.Usage(fmt.Errorf("--%s means nothing to this command", flag))
+				return cli.Usage(fmt.Errorf("this command does not take --%s", flag))
 			}
 		}
 		if check == nil {

@@ -144,7 +144,7 @@ func (a *app) gateways(d *deployment) (gateways []rollout.Gateway, closeAll func
 	if len(d.gateways) == 0 {
 		conf, err := a.configuration()
 		if err != nil {
-			return nil, nil, fmt.Errorf("which gateway, the configuration does not say: %w", withSudo(err))
+			return nil, nil, fmt.Errorf("no gateway to use: the configuration cannot be read: %w", withSudo(err))
 		}
 		d.gateways = []string{conf.Gateway}
 		user, passwordFile = cmp.Or(user, conf.GatewayUser), cmp.Or(passwordFile, conf.GatewayPasswordFile)

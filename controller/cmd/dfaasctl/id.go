@@ -26,8 +26,8 @@ func (a *app) idCommand() *cobra.Command {
 		Long: `Print this node's peer id. It is read from the identity file, so nothing needs to run; usually only the
 controller's user and root may read that file.
 
-Which file that is, --identity says, else DFAAS_IDENTITY, else the controller's configuration. The controller makes it at
-its first start. With --create this command does, so that the id is known before.`,
+The file is named by --identity, DFAAS_IDENTITY or the controller's configuration. The controller makes it at its first
+start. With --create this command does, so that the id is known before.`,
 		Example: `  sudo dfaasctl id
   dfaasctl id --config ./controller.yaml
   id=$(sudo dfaasctl id --create) && echo DFAAS_NODE_ID=$id | sudo tee -a /etc/default/haproxy`,
@@ -36,7 +36,7 @@ its first start. With --create this command does, so that the id is known before
 			if path == "" {
 				c, err := a.configuration()
 				if err != nil {
-					return fmt.Errorf("which identity, the configuration does not say: %w", withSudo(err))
+					return fmt.Errorf("no identity file to read: the configuration cannot be read: %w", withSudo(err))
 				}
 				path = c.Identity
 			}

@@ -18,8 +18,8 @@ func (a *app) joinCommand() *cobra.Command {
 		Long: `Connect to a member of the federation, given as a multiaddr with its peer id. "dfaasctl status" prints
 that on the other node, under Addresses. The other members are found through this one.
 
-If the connection is lost, the node tries for an hour to restore it, until its controller restarts;
-list the address under bootstrap in its configuration to keep it.`,
+If the connection is lost, the node tries for an hour to restore it. To keep it, and to have it
+after a restart, list the address under bootstrap in the controller's configuration.`,
 		Example: `  dfaasctl join /ip4/192.0.2.7/tcp/31600/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -56,14 +56,14 @@ federation_key in every controller's configuration.`,
 // keyFile is where the key goes.
 func (a *app) keyFile(args []string, named bool) (string, error) {
 	if len(args) == 1 && named {
-		return "", cli.Usage(errors.New("--config means nothing with FILE"))
+		return "", cli.Usage(errors.New("--config has no effect with FILE: leave it out"))
 	}
 	if len(args) == 1 {
 		return args[0], nil
 	}
 	c, err := a.configuration()
 	if err != nil {
-		return "", fmt.Errorf("which file, the configuration does not say: %w", withSudo(err))
+		return "", fmt.Errorf("no file to write: the configuration cannot be read: %w", withSudo(err))
 	}
 	return cmp.Or(c.FederationKey, defaultFederationKey), nil
 }

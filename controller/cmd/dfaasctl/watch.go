@@ -27,7 +27,7 @@ func (w *watch) addFlags(c *cobra.Command) {
 		case w.interval < minInterval:
 			return cli.Usage(fmt.Errorf("--interval %s is shorter than %s", w.interval, minInterval))
 		case c.Flags().Changed("interval") && !w.on:
-			return cli.Usage(errors.New("--interval means nothing without --watch"))
+			return cli.Usage(errors.New("--interval has no effect without --watch"))
 		}
 		return nil
 	}

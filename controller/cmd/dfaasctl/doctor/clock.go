@@ -44,7 +44,7 @@ func judgeSync(f *Facts) Verdict {
 	case f.Clock.err != nil:
 		return warn("timedatectl shows whether it is synchronised; in a container, on the host", "not checked: %s", oneLine(f.Clock.err))
 	case !f.Clock.synchronised:
-		return warn(hint, "nobody synchronises it")
+		return warn(hint, "not synchronised")
 	default:
 		return ok("synchronised")
 	}

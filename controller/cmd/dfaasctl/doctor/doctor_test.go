@@ -240,12 +240,12 @@ func TestVerdicts(t *testing.T) {
 		{"gateway", Fail, "nobody listens", "start it", func(f *Facts) { f.Gateway.err = fmt.Errorf("x: %w", syscall.ECONNREFUSED) }},
 		{"gateway", Fail, "does not answer in time", "firewall", func(f *Facts) { f.Gateway.err = context.DeadlineExceeded }},
 		{"gateway", Fail, "127.0.0.1 does not resolve: no such host", "/etc/hosts", func(f *Facts) { f.Gateway.err = noHost }},
-		{"gateway", Fail, "runs, and wants a user", "set gateway_user", func(f *Facts) { f.Gateway.err = status(401) }},
-		{"gateway", Fail, "runs, but refuses user admin with the password of /p", "correct gateway_user", func(f *Facts) {
+		{"gateway", Fail, "is running, and requires a user", "set gateway_user", func(f *Facts) { f.Gateway.err = status(401) }},
+		{"gateway", Fail, "is running, but refuses user admin with the password of /p", "correct gateway_user", func(f *Facts) {
 			f.Gateway.err, f.Config.GatewayUser, f.Config.GatewayPasswordFile = status(401), "admin", "/p"
 		}},
 		{"gateway", Fail, "is no OpenFaaS gateway", "gateway must be", func(f *Facts) { f.Gateway.err = status(404) }},
-		{"gateway", Fail, "runs, and is not well", "log", func(f *Facts) { f.Gateway.err = status(500) }},
+		{"gateway", Fail, "is running, but not healthy", "log", func(f *Facts) { f.Gateway.err = status(500) }},
 		{"gateway", Fail, "is no OpenFaaS gateway", "gateway must be", func(f *Facts) { f.Gateway.err = fmt.Errorf("x: %w", &json.SyntaxError{}) }},
 		{"gateway", Fail, "no such file", "gateway_password_file", func(f *Facts) {
 			f.Gateway.err = &fs.PathError{Op: "open", Path: "/p", Err: syscall.ENOENT}
@@ -284,7 +284,7 @@ func TestVerdicts(t *testing.T) {
 			f.Controller.functions = []api.Function{{Name: "ok"}, {Name: "my_func", Warning: "not announced to all members"}}
 		}},
 
-		{"clock", Warn, "nobody synchronises it", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},
+		{"clock", Warn, "not synchronised", "timedatectl", func(f *Facts) { f.Clock.synchronised = false }},
 		{"clock", Warn, "broken", "timedatectl", func(f *Facts) { f.Clock.err = broken }},
 		{"clocks of peers", Warn, peerB + " -11 s", "set the clocks right", func(f *Facts) { f.Controller.peers[1].ClockSkewMillis = -10_501 }},
 		{"clocks of peers", Warn, "all peers differ", "this node's clock", func(f *Facts) {

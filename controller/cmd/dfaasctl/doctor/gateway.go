@@ -71,14 +71,14 @@ func judgeGatewayError(f *Facts) Verdict {
 			"%s", oneLine(err))
 	case refused && c.GatewayUser == "":
 		return fail("set gateway_user and gateway_password_file; faasd's password is in /var/lib/faasd/secrets/basic-auth-password (docs/configuration.md)",
-			"%s runs, and wants a user and a password", c.Gateway)
+			"%s is running, and requires a user and a password", c.Gateway)
 	case refused:
 		return fail("correct gateway_user, or copy the gateway's password to gateway_password_file anew; then restart dfaas-controller",
-			"%s runs, but refuses user %s with the password of %s", c.Gateway, c.GatewayUser, c.GatewayPasswordFile)
+			"%s is running, but refuses user %s with the password of %s", c.Gateway, c.GatewayUser, c.GatewayPasswordFile)
 	case answered && status.Code == http.StatusNotFound:
-		return fail(address, "%s runs, but is no OpenFaaS gateway: %s", c.Gateway, oneLine(err))
+		return fail(address, "%s is running, but is no OpenFaaS gateway: %s", c.Gateway, oneLine(err))
 	case answered:
-		return fail("its log says why", "%s runs, and is not well: %s", c.Gateway, oneLine(err))
+		return fail("its log says why", "%s is running, but not healthy: %s", c.Gateway, oneLine(err))
 	case isLookUp(err):
 		return fail("correct gateway, name the IP address instead, or add the name to /etc/hosts",
 			"%s does not resolve: %s", hostOf(c.GatewayURL()), lookUpReason(err))
