@@ -44,9 +44,9 @@ func follow(estimate float64, n uint64, seconds, constant float64) (next float64
 // FunctionRates are the rates of one function in requests/s: means over the
 // last whole period.
 type FunctionRates struct {
-	User, Refused float64
-	In, Out       map[string]float64 // by peer id
-	Asked         map[string]float64 // by peer id: In, and what was refused
+	User, Here, Refused float64
+	In, Out             map[string]float64 // by peer id
+	Asked               map[string]float64 // by peer id: In, and what was refused
 }
 
 // Served is the rate of requests served for peers, requests/s.
@@ -188,7 +188,7 @@ func (r *Rates) EndPeriod() (seconds float64) {
 			continue
 		}
 		r.last[name] = FunctionRates{
-			User: float64(c.User) / seconds, Refused: float64(c.Refused) / seconds,
+			User: float64(c.User) / seconds, Here: float64(c.Here) / seconds, Refused: float64(c.Refused) / seconds,
 			In: perSecond(c.In, seconds), Out: perSecond(c.Out, seconds), Asked: perSecond(c.Asked, seconds),
 		}
 	}
@@ -197,11 +197,13 @@ func (r *Rates) EndPeriod() (seconds float64) {
 	return seconds
 }
 
-func (c Counts) idle() bool { return c.User == 0 && len(c.Asked) == 0 && len(c.Out) == 0 }
+func (c Counts) idle() bool {
+	return c.User == 0 && c.Here == 0 && c.Refused == 0 && len(c.Asked) == 0 && len(c.Out) == 0
+}
 
 func (c Counts) plus(d Counts) Counts {
 	return Counts{
-		User: c.User + d.User, Refused: c.Refused + d.Refused,
+		User: c.User + d.User, Here: c.Here + d.Here, Refused: c.Refused + d.Refused,
 		In: plusEach(c.In, d.In), Asked: plusEach(c.Asked, d.Asked), Out: plusEach(c.Out, d.Out),
 	}
 }

@@ -9,6 +9,7 @@ import (
 // Counts is what happened to the requests of one function during a sample.
 type Counts struct {
 	User    uint64            // demand of this node's users, whatever became of it
+	Here    uint64            // of these, served here, or sent to the gateway
 	Refused uint64            // of these, answered 429 or 503
 	In      map[string]uint64 // served for peers, by peer id
 	Asked   map[string]uint64 // asked for by peers, served or not
@@ -44,12 +45,13 @@ func Difference(before, now *meter.Report) (Sample, bool) {
 	for i := range now.Functions {
 		f := &now.Functions[i]
 		e := earlier.find(f.Name)
-		if e.User == f.User && sameMap(e.In, f.In) && sameMap(e.Out, f.Out) {
+		if e.User == f.User && e.Back() == f.Back() && sameMap(e.In, f.In) && sameMap(e.Out, f.Out) {
 			continue
 		}
 		c := Counts{
 			User:    grown(e.User.Total(), f.User.Total()),
-			Refused: grown(e.User.Limited+e.User.Full, f.User.Limited+f.User.Full),
+			Here:    grown(e.User.Local+e.Back().Local, f.User.Local+f.Back().Local),
+			Refused: grown(e.Refused(), f.Refused()),
 		}
 		if !sameMap(e.In, f.In) {
 			c.In = grownEach(e.In, f.In, func(p meter.Peer) uint64 { return p.Local })

@@ -18,12 +18,12 @@ func TestDifference(t *testing.T) {
 		In: map[string]meter.Peer{"a": {Local: 7, Limited: 3}}, Out: map[string]uint64{"a": 10},
 	})
 	grown := meter.Function{
-		Name: "f", User: meter.User{Local: 150, Forwarded: 30, Limited: 8, Full: 2},
+		Name: "f", User: meter.User{Local: 150, Forwarded: 30, Limited: 8, Full: 2}, Returned: &meter.User{Local: 6, Forwarded: 3, Limited: 1, Full: 1},
 		In: map[string]meter.Peer{"a": {Local: 9, Limited: 30}, "b": {Local: 4}}, Out: map[string]uint64{"a": 10, "b": 20},
 	}
-	inF := Counts{User: 74, Refused: 4, In: map[string]uint64{"a": 2, "b": 4}, Asked: map[string]uint64{"a": 29, "b": 4}, Out: map[string]uint64{"b": 20}}
+	inF := Counts{User: 74, Here: 56, Refused: 6, In: map[string]uint64{"a": 2, "b": 4}, Asked: map[string]uint64{"a": 29, "b": 4}, Out: map[string]uint64{"b": 20}}
 	whole := Counts{
-		User: 190, Refused: 10, In: map[string]uint64{"a": 9, "b": 4}, Asked: map[string]uint64{"a": 39, "b": 4},
+		User: 190, Here: 156, Refused: 12, In: map[string]uint64{"a": 9, "b": 4}, Asked: map[string]uint64{"a": 39, "b": 4},
 		Out: map[string]uint64{"a": 10, "b": 20},
 	}
 	for _, tc := range []struct {

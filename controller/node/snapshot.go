@@ -236,9 +236,8 @@ func (s *snapshot) routes(p strategy.FunctionPlan) []api.Route {
 	last := s.Rates[p.Name]
 	var out []api.Route
 	if p.Local != nil {
-		here := last.User - last.Sent() - last.Refused
 		out = append(out, api.Route{
-			Function: p.Name, Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: max(0, here),
+			Function: p.Name, Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: last.Here,
 		})
 	}
 	for _, f := range p.Out {

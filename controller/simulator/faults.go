@@ -238,10 +238,13 @@ func (w *world) check() {
 	}
 }
 
-// fall has a call that was to go to a peer served by its own node's gateway, as
-// HAProxy does when the peer cannot be reached.
+// fall has a call whose peer cannot be reached decided on anew, or else served by its
+// own node's gateway, as HAProxy does.
 func (w *world) fall(id int32) {
 	c := &w.calls[id]
+	if w.again(id) {
+		return
+	}
 	if w.capacity[c.node][c.fn] == 0 {
 		c.refused, c.status = true, statusUnavailable
 		w.done(id)

@@ -134,7 +134,10 @@ func (p *production) user(now time.Duration, fn int) decision {
 		s.Heard(epoch.Add(now), p.heard.mark, int32(p.heard.room), !p.heard.served)
 		p.heard.peer = -1
 	}
-	d := s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn])
+	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn], route.Call{}))
+}
+
+func (p *production) decisionOf(d route.Decision) decision {
 	switch d.Action {
 	case route.Local:
 		return decision{verdict: serve}
@@ -142,6 +145,19 @@ func (p *production) user(now time.Duration, fn int) decision {
 		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark}
 	}
 	return decision{status: int16(d.Status)}
+}
+
+// again is asked by HAProxy about calls with a mark only.
+func (p *production) again(now time.Duration, fn, question int, mark int32) (decision, bool) {
+	s := p.router.Fresh(epoch.Add(now))
+	if s == nil || mark == 0 {
+		return decision{}, false
+	}
+	if question > route.MaxQuestions {
+		p.heard = answer{mark: mark}
+		return decision{}, false
+	}
+	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn], route.Call{Question: question, Mark: mark})), true
 }
 
 func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
@@ -153,7 +169,7 @@ func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
 	if !known {
 		return false, untold
 	}
-	d := s.Admit(epoch.Add(now), caller, p.world.names[fn])
+	d := s.Admit(epoch.Add(now), caller, p.world.names[fn], route.Call{})
 	room := untold
 	if d.TellRoom {
 		room = int(d.Room)
@@ -162,7 +178,7 @@ func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
 }
 
 func (p *production) answered(_ time.Duration, a answer) {
-	if a.room != untold {
+	if a.room != untold && a.served {
 		p.heard = a
 	}
 }

@@ -33,7 +33,7 @@ func simulate(t testing.TB, change func(*Config)) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Sent == 0 || r.Served+r.Refused != r.Sent || r.Avoidable > r.Refused || r.InVain > r.Refused || r.Oracle > r.Sent {
+	if r.Sent == 0 || r.Served+r.Refused != r.Sent || r.Avoidable > r.Refused || r.InVain > r.Forwarded || r.Oracle > r.Sent {
 		t.Fatalf("the numbers do not add up: %+v", r.Counts)
 	}
 	return r

@@ -55,12 +55,19 @@ type node interface {
 	wake(now time.Duration)
 }
 
+// asker is a node that decides anew on a call that a peer has refused, or that did
+// not get there; not on each, as it says.
+type asker interface {
+	again(now time.Duration, fn, question int, mark int32) (decision, bool)
+}
+
 // call is a user's call under way.
 type call struct {
 	arrived time.Duration
 	node    int32 // whose user made it
 	fn      int32
 	peer    int32 // that it was forwarded to, -1 for none
+	asked   int32 // questions about it to its own node
 	mark    int32
 	room    int32
 	refused bool
@@ -383,17 +390,22 @@ func (w *world) newCall() int32 {
 // decide asks the call's own node what to do with it.
 func (w *world) decide(id int32) {
 	c := &w.calls[id]
-	var d decision
+	c.asked = 1
 	switch {
 	case w.without(int(c.node), haproxyPart):
 		c.refused, c.status = true, statusNone
 		w.done(id)
-		return
 	case w.without(int(c.node), spoaPart):
-		d.verdict = serve // HAProxy asks nobody
+		w.follow(id, decision{verdict: serve}) // HAProxy asks nobody
 	default:
-		d = w.nodes[c.node].user(w.now, int(c.fn))
+		w.follow(id, w.nodes[c.node].user(w.now, int(c.fn)))
 	}
+}
+
+// follow does what the call's own node has decided.
+func (w *world) follow(id int32, d decision) {
+	c := &w.calls[id]
+	c.peer, c.refused = -1, false
 	switch d.verdict {
 	case serve:
 		w.begin(id, int(c.node))
@@ -476,7 +488,25 @@ func (w *world) answered(id int32) {
 	c := &w.calls[id]
 	c.lost = c.lost || w.cut(int(c.node), int(c.peer))
 	w.nodes[c.node].answered(w.now, answer{peer: int(c.peer), fn: int(c.fn), served: !c.refused, mark: c.mark, room: int(c.room)})
-	w.done(id)
+	if !c.refused || c.lost || !w.again(id) {
+		w.done(id)
+	}
+}
+
+// again has a call that comes back from a peer decided on anew, if its own node does
+// that, and reports whether it does.
+func (w *world) again(id int32) bool {
+	c := &w.calls[id]
+	node, ok := w.nodes[c.node].(asker)
+	if !ok || w.without(int(c.node), haproxyPart) || w.without(int(c.node), spoaPart) {
+		return false
+	}
+	c.asked++
+	d, ok := node.again(w.now, int(c.fn), int(c.asked), c.mark)
+	if ok {
+		w.follow(id, d)
+	}
+	return ok
 }
 
 // done is the end of a call.

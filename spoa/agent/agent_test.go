@@ -35,6 +35,7 @@ func scenario() *table.Table {
 		{Name: "there", Forward: to},
 		{Name: "slow-there", Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 		{Name: "surplus", Local: &table.Local{Rate: 0, Share: 1, TimeoutMillis: 250}, Forward: to},
+		{Name: "both", Local: &table.Local{Rate: table.Unlimited, Share: 1}, Forward: to},
 		{Name: "limited", Local: &table.Local{Rate: 0, Share: 1}},
 		{Name: "full", Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: 0}}},
 	}
@@ -101,6 +102,54 @@ func TestSources(t *testing.T) {
 	}
 	if network := source("2001:db8::1"); network == 0 || network != source("2001:db8::2:1") || network == source("2001:db8:0:1::1") {
 		t.Error("networks are not told apart")
+	}
+}
+
+// TestReturnedCalls: a call that comes back is decided anew, and a gateway that is
+// down is known of with each question.
+func TestReturnedCalls(t *testing.T) {
+	key, peer := testtable.Identity(1)
+	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := scenario()
+	for i := range tab.Functions {
+		tab.Functions[i].Elastic = true
+	}
+	_, router, socket := start(t, tab)
+	conn := dial(t, socket)
+	greet(t, conn)
+	path := arg{"path", "/function/surplus"}
+	for i, test := range []struct {
+		name   string
+		args   []arg
+		action any
+	}{
+		{"first", []arg{path}, "peer"},
+		{"unknown mark", []arg{path, {"again", "2-77"}}, "peer"},
+		{"nonsense", []arg{path, {"again", "9-1"}}, "peer"},
+		{"refused", []arg{path, {"again", "2-1"}}, "deny"},
+		{"gateway up", []arg{{"path", "/function/here"}, {"gateway", true}}, "local"},
+		{"gateway down, no peer", []arg{{"path", "/function/here"}, {"gateway", false}}, "local"},
+		{"gateway down", []arg{{"path", "/function/both"}, {"gateway", false}}, "peer"},
+		{"not taken", []arg{{"path", "/function/both"}, {"gateway", true}, {"again", "2-gateway"}}, "peer"},
+		{"a peer's call", []arg{{"path", "/function/timed"}, {"node", peer}, {"token", good}, {"gateway", false}}, "deny"},
+		{"a function that nobody has", []arg{{"path", "/function/her"}, {"again", "2-gateway"}}, nil},
+	} {
+		send(t, conn, notify(uint64(i), messageRoute, test.args...))
+		got, err := readAck(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.vars["action"] != test.action {
+			t.Errorf("%s: %v, want %v", test.name, got.vars, test.action)
+		}
+	}
+	// Nonsense is a first question; what is not remembered comes back all the same.
+	m := router.Totals()
+	if m.User != (meter.User{Local: 2, Forwarded: 3}) || m.Returned != (meter.User{Forwarded: 2, Limited: 1}) {
+		t.Errorf("counted %+v, returned %+v", m.User, m.Returned)
 	}
 }
 

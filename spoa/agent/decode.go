@@ -56,20 +56,22 @@ func (c *cursor) text() (string, error) {
 // value is the value of an argument. The zero value is null.
 type value struct {
 	kind   byte   // one of typeddata's
+	is     bool   // a boolean that is true
 	text   string // of a string
 	number int64  // of a number
 	addr   netip.Addr
 }
 
-func (v *value) isText() bool { return v.kind == typeddata.TypeString }
-func (v *value) isNull() bool { return v.kind == typeddata.TypeNull }
+func (v *value) isText() bool  { return v.kind == typeddata.TypeString }
+func (v *value) isNull() bool  { return v.kind == typeddata.TypeNull }
+func (v *value) isFalse() bool { return v.kind == typeddata.TypeBoolean && !v.is }
 
 func (c *cursor) value() (v value, err error) {
 	kind, err := c.octet()
 	if err != nil {
 		return v, err
 	}
-	v.kind = kind & 0x0f // the rest are flags: the value of a boolean
+	v.kind, v.is = kind&0x0f, kind&0x10 != 0 // the rest are flags: the value of a boolean
 	switch v.kind {
 	case typeddata.TypeNull, typeddata.TypeBoolean:
 	case typeddata.TypeInt32, typeddata.TypeUInt32, typeddata.TypeInt64, typeddata.TypeUInt64:

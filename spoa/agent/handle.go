@@ -24,7 +24,9 @@ const (
 
 	argNodes, argTokens = "nodes", "tokens" // how many there are of these headers
 
-	argHeard = "heard" // of the latest answer of a peer, see heard.go; absent: null
+	argHeard   = "heard"   // of the latest answer of a peer, see heard.go; absent: null
+	argGateway = "gateway" // whether this node's takes calls; absent: it does
+	argAgain   = "again"   // of a call that comes back, see again.go; absent: null
 
 	varAction  = "action" // unset: nobody knows, serve it here
 	varTarget  = "target"
@@ -123,6 +125,10 @@ func (q *question) set(name string, v *value) {
 		q.src = v.addr
 	case argSource:
 		q.source = v.addr
+	case argGateway:
+		q.GatewayDown = v.isFalse()
+	case argAgain:
+		q.Question, q.Mark = parseAgain(v.text)
 	}
 }
 

@@ -29,12 +29,18 @@ type Meter struct {
 	forgotten Totals // what was counted by rows that are no more
 }
 
+// Outcomes counts decisions on user requests.
+type Outcomes struct{ Local, Forwarded, Limited, Full atomic.Uint64 }
+
 // Row holds the counters of one function.
 type Row struct {
 	meter *Meter
 	name  string
-	// Of user requests, by outcome.
-	Local, Forwarded, Limited, Full atomic.Uint64
+	// Outcomes are those of first decisions, each request once.
+	Outcomes
+	// Returned are those of the decisions on requests that came back from where they
+	// were sent.
+	Returned Outcomes
 	// Of asynchronous calls, which are not among the others: of users, by outcome,
 	// those that came from peers, and all that were refused.
 	AsyncLocal, AsyncForwarded, AsyncPeers, AsyncRefused atomic.Uint64
@@ -179,6 +185,7 @@ func (m *Meter) Forget(keepFunction func(name string) bool, keepPeer func(id str
 // Totals are counts over all functions, monotonic since the start.
 type Totals struct {
 	User     User
+	Returned User // of requests that User has counted
 	Peer     Peer
 	Async    Async
 	NotFound uint64
@@ -187,11 +194,8 @@ type Totals struct {
 }
 
 func (t *Totals) addRow(r *Row) {
-	u := r.user()
-	t.User.Local += u.Local
-	t.User.Forwarded += u.Forwarded
-	t.User.Limited += u.Limited
-	t.User.Full += u.Full
+	t.User = t.User.plus(r.Outcomes.read())
+	t.Returned = t.Returned.plus(r.Returned.read())
 	a := r.async()
 	t.Async.Local += a.Local
 	t.Async.Forwarded += a.Forwarded
@@ -230,11 +234,10 @@ func (r *Row) async() Async {
 	}
 }
 
-func (r *Row) user() User {
-	return User{
-		Local:     r.Local.Load(),
-		Forwarded: r.Forwarded.Load(),
-		Limited:   r.Limited.Load(),
-		Full:      r.Full.Load(),
-	}
+func (o *Outcomes) read() User {
+	return User{Local: o.Local.Load(), Forwarded: o.Forwarded.Load(), Limited: o.Limited.Load(), Full: o.Full.Load()}
+}
+
+func (u User) plus(v User) User {
+	return User{u.Local + v.Local, u.Forwarded + v.Forwarded, u.Limited + v.Limited, u.Full + v.Full}
 }

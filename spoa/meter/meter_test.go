@@ -19,6 +19,8 @@ func TestReport(t *testing.T) {
 	a.Forwarded.Add(2)
 	a.Limited.Add(1)
 	a.Full.Add(4)
+	a.Returned.Local.Add(1)
+	a.Returned.Limited.Add(1)
 	a.Out("p1").Forwarded.Add(2)
 	a.Out("p2")
 	b.In("p1").Local.Add(5)
@@ -33,7 +35,7 @@ func TestReport(t *testing.T) {
 		NowMillis:    1_800_000_001_500,
 		UptimeMicros: 1_500_000,
 		Functions: []Function{
-			{Name: "a", User: User{Local: 3, Forwarded: 2, Limited: 1, Full: 4}, Out: map[string]uint64{"p1": 2}},
+			{Name: "a", User: User{Local: 3, Forwarded: 2, Limited: 1, Full: 4}, Returned: &User{Local: 1, Limited: 1}, Out: map[string]uint64{"p1": 2}},
 			{Name: "b", In: map[string]Peer{"p1": {Local: 5, Limited: 6}}},
 		},
 		Denied:   map[string]uint64{"expired": 2},
@@ -43,12 +45,15 @@ func TestReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report differs (-want +got):\n%s", diff)
 	}
-	if a.user().Total() != 10 {
-		t.Errorf("total %d, want 10", a.user().Total())
+	if a.Outcomes.read().Total() != 10 {
+		t.Errorf("total %d, want 10", a.Outcomes.read().Total())
 	}
 	totals := m.Totals()
 	if diff := cmp.Diff(User{Local: 3, Forwarded: 2, Limited: 1, Full: 4}, totals.User); diff != "" {
 		t.Errorf("totals differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(User{Local: 1, Limited: 1}, totals.Returned); diff != "" {
+		t.Errorf("totals of what returned differ (-want +got):\n%s", diff)
 	}
 	if totals.Peer != (Peer{5, 6}) || totals.NotFound != 1 || totals.Open != 1 || totals.Denied[token.Expired] != 2 {
 		t.Errorf("totals %+v", totals)

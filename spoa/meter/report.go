@@ -36,9 +36,14 @@ type Report struct {
 type Function struct {
 	Name string `json:"name"`
 	User User   `json:"user"`
+	// Returned counts what became of user requests that came back from where they were
+	// sent: a peer has refused them, or was lost, or the gateway did not take them. User
+	// has counted each of them before, as forwarded or local. Nil: none ever came back.
+	Returned *User `json:"returned,omitempty"`
 	// In counts requests that peers forwarded to this node, by peer id.
 	In map[string]Peer `json:"in,omitempty"`
-	// Out counts user requests that this node forwarded, by peer id.
+	// Out counts user requests that this node forwarded, by peer id; one that came back
+	// may count for several.
 	Out map[string]uint64 `json:"out,omitempty"`
 	// Async counts asynchronous calls, which are not among the others; nil: none.
 	Async *Async `json:"async,omitempty"`
@@ -53,8 +58,22 @@ type Async struct {
 	Refused   uint64 `json:"refused"`   // of both: no queue, or too many
 }
 
-// User counts the requests of this node's own users, by outcome.
-// All of them together are the demand: Local + Forwarded + Limited + Full.
+// Back is Returned, all 0 if none ever came back.
+func (f *Function) Back() User {
+	if f.Returned == nil {
+		return User{}
+	}
+	return *f.Returned
+}
+
+// Refused is how many user requests were answered with 429 or 503.
+func (f *Function) Refused() uint64 {
+	back := f.Back()
+	return f.User.Limited + f.User.Full + back.Limited + back.Full
+}
+
+// User counts the requests of this node's own users, by outcome. All of the first
+// decisions together are the demand: Local + Forwarded + Limited + Full.
 type User struct {
 	Local     uint64 `json:"local"`
 	Forwarded uint64 `json:"forwarded"`
@@ -128,7 +147,10 @@ func (r *Row) report() Function {
 			}
 		}
 	}
-	f := Function{Name: r.name, User: r.user(), In: before.in, Out: before.out}
+	f := Function{Name: r.name, User: r.Outcomes.read(), In: before.in, Out: before.out}
+	if back := r.Returned.read(); back != (User{}) {
+		f.Returned = &back
+	}
 	if a := r.async(); a != (Async{}) {
 		f.Async = &a
 	}

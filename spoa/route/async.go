@@ -46,21 +46,22 @@ func (s *Snapshot) takers(tf *table.Function) []int32 {
 // admitAsync decides what becomes of an asynchronous call. Of a table by a
 // controller that does not know of queues it says nothing: such calls are routed as
 // others are.
-func (s *Snapshot) admitAsync(at int64, from Caller, name string) Decision {
+func (s *Snapshot) admitAsync(at int64, from Caller, name string, c *Call) Decision {
 	f := s.function(name)
 	switch {
 	case s.table.Queue == table.QueueUnknown:
-		return s.admit(at, from, name)
+		return s.admit(at, from, name, c)
 	case from.peer != nil:
-		return s.asyncFromPeer(at, f, from.peer)
+		return s.asyncFromPeer(at, f, from.peer, c)
 	case f == nil || f.refusal == http.StatusNotFound && len(f.takers) == 0:
-		return s.unknown(at, name)
+		return s.unknown(at, name, c)
 	}
-	return s.asyncFromUser(at, f)
+	return s.asyncFromUser(at, f, c)
 }
 
-func (s *Snapshot) asyncFromUser(at int64, f *function) Decision {
-	if f.local && s.table.Queue == table.QueueHere {
+func (s *Snapshot) asyncFromUser(at int64, f *function, c *Call) Decision {
+	here, gone := f.local && s.table.Queue == table.QueueHere, c.GatewayDown || c.notTaken()
+	if here && !gone {
 		f.meter.AsyncLocal.Add(1)
 		return Decision{}
 	}
@@ -73,6 +74,10 @@ func (s *Snapshot) asyncFromUser(at int64, f *function) Decision {
 			return Decision{Action: Peer, Target: p.id, Token: p.token, Status: http.StatusServiceUnavailable}
 		}
 	}
+	if here { // nobody else has it: its gateway may be back
+		f.meter.AsyncLocal.Add(1)
+		return Decision{}
+	}
 	f.meter.AsyncRefused.Add(1)
 	if len(f.takers) > 0 {
 		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
@@ -83,7 +88,7 @@ func (s *Snapshot) asyncFromUser(at int64, f *function) Decision {
 	return Decision{Action: Deny, Status: http.StatusNotImplemented}
 }
 
-func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer) Decision {
+func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer, c *Call) Decision {
 	switch {
 	case (f == nil || !f.local) && s.table.UnknownLocal:
 		s.meter.Open()
@@ -91,7 +96,7 @@ func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer) Decision {
 	case f == nil:
 		s.meter.NotFound()
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
-	case !f.local || s.table.Queue != table.QueueHere:
+	case !f.local || s.table.Queue != table.QueueHere || c.GatewayDown:
 		// The peer has yet to hear of it.
 		f.meter.AsyncRefused.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}

@@ -74,11 +74,11 @@ func decisions(t testing.TB) map[string]func() Decision {
 		},
 		"peersContend": func() Decision {
 			now, turn = now.Add(10*time.Microsecond), turn+1
-			return contended.Admit(now, callers[turn%100], "f0")
+			return contended.Admit(now, callers[turn%100], "f0", Call{})
 		},
 		"usersContend": func() Decision {
 			now, turn = now.Add(10*time.Microsecond), turn+1
-			return contended.Admit(now, Caller{source: uint64(turn%100 + 1)}, "f0")
+			return contended.Admit(now, Caller{source: uint64(turn%100 + 1)}, "f0", Call{})
 		},
 		"local":           user(unlimited),
 		"localLimited":    user(compile(t, large(limit.MaxRate, 0), nil, t0)),

@@ -80,9 +80,12 @@ func (t *trials) lose() {
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
-// its answers, or else one to try.
-func (f *function) reach(at int64) (best *forward, isTrial bool) {
-	f.earn(perCall)
+// its answers, or else one to try. A call that has returned has earned before; one
+// that cannot be served here at all is tried without credit.
+func (f *function) reach(at int64, returned, free bool) (best *forward, isTrial bool) {
+	if !returned {
+		f.earn(perCall)
+	}
 	if at < f.roomUntil.Load() {
 		most := 1.0
 		for i := range f.forwards {
@@ -98,7 +101,7 @@ func (f *function) reach(at int64) (best *forward, isTrial bool) {
 			return best, false
 		}
 	}
-	if f.credit.Load() < trial {
+	if f.credit.Load() < trial && !free {
 		return nil, false
 	}
 	most := 0.0
@@ -190,6 +193,10 @@ func (s *sent) note(f *functionState, fw *forwardState, isTrial bool) int32 {
 // known, be it for its age, is ignored. It may be called at any time from any
 // goroutine.
 func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
+	s.heard(s.sinceEpoch(now), mark, room, refused)
+}
+
+func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	c := &s.sent.calls[uint32(mark)%sentCalls]
 	if mark <= 0 || c.mark.Load() != uint32(mark) {
 		return
@@ -198,7 +205,6 @@ func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
 	if !c.mark.CompareAndSwap(uint32(mark), 0) {
 		return
 	}
-	at := s.sinceEpoch(now)
 	switch {
 	case refused && !isTrial:
 		f.lose()

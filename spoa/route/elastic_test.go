@@ -31,7 +31,7 @@ func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
 	if !ok {
 		t.Fatalf("peer %d is not known", peer)
 	}
-	return s.Admit(now, c, "f0")
+	return s.Admit(now, c, "f0", Call{})
 }
 
 // TestReceiverAdmitsWhileItHasRoom: a peer without any rate is admitted as long as
@@ -70,7 +70,7 @@ func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 	if d := from(t, s, t0, 2); d.Action != Deny {
 		t.Error("more than the capacity was admitted")
 	}
-	if d := s.Admit(t0, Caller{}, "f0"); d.Action != Local {
+	if d := s.Admit(t0, Caller{}, "f0", Call{}); d.Action != Local {
 		t.Error("peers took what belongs to users")
 	}
 }
@@ -95,7 +95,7 @@ func TestSendersShareTheRoom(t *testing.T) {
 func TestSenderGoesByAnswers(t *testing.T) {
 	s := compile(t, elastic(3, 0), nil, t0)
 	now := t0.Add(time.Second)
-	call := func() Decision { return s.Admit(now, Caller{}, "f0") }
+	call := func() Decision { return s.Admit(now, Caller{}, "f0", Call{}) }
 	var first Decision
 	for i := 0; first.Action != Peer; i++ {
 		if first = call(); i > 2*trial/perCall {
@@ -130,13 +130,13 @@ func TestSenderLeavesAlone(t *testing.T) {
 	now := t0
 	var pauses []time.Duration
 	for range 4 {
-		d := s.Admit(now, Caller{}, "f0")
+		d := s.Admit(now, Caller{}, "f0", Call{})
 		if d.Action != Peer {
 			t.Fatalf("not sent at %v: %+v", now.Sub(t0), d)
 		}
 		s.Heard(now, d.Mark, 0, true)
 		begun := now
-		for s.Admit(now, Caller{}, "f0").Action != Peer {
+		for s.Admit(now, Caller{}, "f0", Call{}).Action != Peer {
 			if now = now.Add(time.Millisecond); now.Sub(begun) > 3*maxShut {
 				t.Fatal("left alone for ever")
 			}
@@ -155,7 +155,7 @@ func TestVainIsBounded(t *testing.T) {
 	now, tried, calls := t0, 0, 20_000
 	for range calls {
 		now = now.Add(5 * time.Millisecond)
-		if d := s.Admit(now, Caller{}, "f0"); d.Action == Peer {
+		if d := s.Admit(now, Caller{}, "f0", Call{}); d.Action == Peer {
 			tried++
 			s.Heard(now, d.Mark, 0, true)
 		}
@@ -172,7 +172,7 @@ func TestTrialsWithoutAnswers(t *testing.T) {
 	now, tried, calls := t0, 0, 10_000
 	for range calls {
 		now = now.Add(5 * time.Millisecond)
-		if s.Admit(now, Caller{}, "f0").Action == Peer {
+		if s.Admit(now, Caller{}, "f0", Call{}).Action == Peer {
 			tried++
 		}
 	}

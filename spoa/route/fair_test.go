@@ -22,7 +22,7 @@ func contend(s *Snapshot, perSecond ...int) []float64 {
 		now := t0.Add(time.Duration(ms) * time.Millisecond)
 		for _, i := range r.Perm(len(perSecond)) {
 			for calls := r.Float64() * 2 * float64(perSecond[i]) / 1000; r.Float64() < calls; calls-- {
-				if s.Admit(now, callers[i], "f0").Action == Local && ms >= warm*1000 {
+				if s.Admit(now, callers[i], "f0", Call{}).Action == Local && ms >= warm*1000 {
 					served[i] += 1 / float64(seconds)
 				}
 			}

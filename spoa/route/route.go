@@ -37,7 +37,29 @@ type Request struct {
 	// Source is a number that stands for the address that it came from; 0 if that is
 	// not known.
 	Source uint64
+	Call
 }
+
+// Call is what is known of a call besides who makes it and of which function. The
+// zero value is a call that has just arrived.
+type Call struct {
+	// GatewayDown is true while the gateway of this node takes no calls.
+	GatewayDown bool
+	// Question is which one about this call it is: 2 or 3 if a user's call comes back
+	// from where it was sent. A third one is the last.
+	Question int
+	// Mark is that of the decision by which the call was sent to a peer, which has
+	// refused it, or is lost. 0: it comes back from the gateway.
+	Mark int32
+}
+
+// MaxQuestions is how often is asked about one call.
+const MaxQuestions = 3
+
+func (c *Call) returned() bool { return c.Question > 1 }
+
+// notTaken is that the call was to be served here, and the gateway did not take it.
+func (c *Call) notTaken() bool { return c.returned() && c.Mark == 0 }
 
 // Action is what to do with a request.
 type Action uint8
@@ -64,8 +86,8 @@ func (a Action) String() string {
 type Decision struct {
 	Action Action
 	// Status is what to answer: with Deny now (403, 404, 429, 501 or 503); with Peer,
-	// if not 0, in case the peer is lost, for this node cannot serve it; with
-	// Local, if not 0, in case the gateway does not have the function.
+	// if not 0, in case the peer does not serve it and nobody decides anew, for this
+	// node cannot serve it; with Local, if not 0, in case the gateway does not have the function.
 	Status int32
 	// Open is true when no table says what to do, and so with Local only: whoever
 	// asks is let through, and nothing that the request claims was checked.
@@ -101,9 +123,9 @@ func (s *Snapshot) Route(now time.Time, req Request) Decision {
 		return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
 	}
 	if async {
-		return s.admitAsync(s.sinceEpoch(now), from, name)
+		return s.admitAsync(s.sinceEpoch(now), from, name, &req.Call)
 	}
-	return s.Admit(now, from, name)
+	return s.Admit(now, from, name, req.Call)
 }
 
 // Caller is who asks: a peer of one snapshot, or a user of this node. The zero value
@@ -140,21 +162,25 @@ func (s *Snapshot) Peer(id string) (Caller, bool) {
 }
 
 // Admit decides what becomes of a call of a function by a caller of this snapshot,
-// which must not be past its time to live.
-func (s *Snapshot) Admit(now time.Time, from Caller, function string) Decision {
-	return s.admit(s.sinceEpoch(now), from, function)
+// which must not be past its time to live. That a call comes back from a peer says
+// that the peer has refused it: Heard is not to be told.
+func (s *Snapshot) Admit(now time.Time, from Caller, function string, c Call) Decision {
+	return s.admit(s.sinceEpoch(now), from, function, &c)
 }
 
-func (s *Snapshot) admit(at int64, from Caller, function string) Decision {
+func (s *Snapshot) admit(at int64, from Caller, function string, c *Call) Decision {
 	f := s.function(function)
 	if from.peer != nil {
-		return s.fromPeer(at, f, from.peer)
+		return s.fromPeer(at, f, from.peer, c.GatewayDown)
 	}
-	return s.fromUser(at, from.source, function, f)
+	if c.Mark != 0 {
+		s.heard(at, c.Mark, 0, true)
+	}
+	return s.fromUser(at, from.source, function, f, c)
 }
 
 // fromPeer never forwards: a request makes one hop at most.
-func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
+func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool) Decision {
 	if (f == nil || !f.local) && s.table.UnknownLocal {
 		s.meter.Open()
 		return Decision{}
@@ -163,7 +189,7 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer) Decision {
 		s.meter.NotFound()
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
-	if !f.local {
+	if !f.local || gatewayDown {
 		// The peer has yet to hear that it is not here any more. Others have it.
 		f.meter.In(p.id).Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
@@ -210,26 +236,38 @@ func (f *function) admit(at int64, a *admission, from *sender) bool {
 	return true
 }
 
-func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function) Decision {
+// fromUser decides where a user's request goes: to this node, to a peer that has
+// rate left or, by what it has told, room, or nowhere. While the gateway is down,
+// peers come first.
+func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c *Call) Decision {
 	if f == nil || f.refusal == http.StatusNotFound {
-		return s.unknown(at, name)
+		return s.unknown(at, name, c)
 	}
-	hereFirst := f.local && (f.share >= 1 || f.sequences.share.next() < f.share)
+	gone := c.GatewayDown || c.notTaken()
+	hereFirst := f.local && !gone && (c.returned() || f.share >= 1 || f.sequences.share.next() < f.share)
 	if hereFirst && s.takeForUser(at, source, f) {
-		return f.serve(at)
+		return f.serve(at, c)
 	}
 	if fw := f.draw(at); fw != nil {
-		return s.send(f, fw, false)
+		return s.send(f, fw, c, false)
 	}
 	if f.elastic {
-		if fw, isTrial := f.reach(at); fw != nil {
-			return s.send(f, fw, isTrial)
+		if fw, isTrial := f.reach(at, c.returned(), gone); fw != nil {
+			return s.send(f, fw, c, isTrial)
 		}
 	}
-	if f.local && (!hereFirst && s.takeForUser(at, source, f) || f.soft) {
-		return f.serve(at)
+	if f.local && (c.notTaken() || !hereFirst && s.takeForUser(at, source, f) || f.soft) {
+		return f.serve(at, c)
 	}
-	return f.refuse()
+	return f.refuse(c)
+}
+
+// outcomes is where the decision on the call is counted.
+func (f *function) outcomes(c *Call) *meter.Outcomes {
+	if c.returned() {
+		return &f.meter.Returned
+	}
+	return &f.meter.Outcomes
 }
 
 // takeForUser takes what a user's call needs to be served here, or reports false.
@@ -249,19 +287,22 @@ func (s *Snapshot) takeForUser(at int64, source uint64, f *function) bool {
 
 // serve lets a user's request be served here. It counts against what is left
 // for peers.
-func (f *function) serve(at int64) Decision {
+func (f *function) serve(at int64, c *Call) Decision {
 	f.capacity.debit(at)
-	f.meter.Local.Add(1)
+	f.outcomes(c).Local.Add(1)
 	return Decision{TimeoutMillis: f.timeout}
 }
 
-func (s *Snapshot) send(f *function, fw *forward, isTrial bool) Decision {
+func (s *Snapshot) send(f *function, fw *forward, c *Call, isTrial bool) Decision {
 	fw.count.Forwarded.Add(1)
-	f.meter.Forwarded.Add(1)
+	f.outcomes(c).Forwarded.Add(1)
 	p := &s.peers[fw.peer]
 	d := Decision{Action: Peer, Target: p.id, Token: p.token, TimeoutMillis: fw.timeout}
-	if !f.local {
+	switch {
+	case !f.local:
 		d.Status = http.StatusServiceUnavailable
+	case c.Question >= MaxQuestions && !f.soft:
+		d.Status = f.refusal
 	}
 	if f.elastic {
 		d.Mark = s.sent.note(f.functionState, fw.state, isTrial)
@@ -269,18 +310,21 @@ func (s *Snapshot) send(f *function, fw *forward, isTrial bool) Decision {
 	return d
 }
 
-func (f *function) refuse() Decision {
+func (f *function) refuse(c *Call) Decision {
 	if f.refusal == http.StatusServiceUnavailable {
-		f.meter.Full.Add(1)
+		f.outcomes(c).Full.Add(1)
 	} else {
-		f.meter.Limited.Add(1)
+		f.outcomes(c).Limited.Add(1)
 	}
 	return Decision{Action: Deny, Status: f.refusal}
 }
 
 // unknown is the answer for functions that nobody has, as far as this node knows.
 // The gateway is asked: it may have been deployed there just now.
-func (s *Snapshot) unknown(at int64, name string) Decision {
+func (s *Snapshot) unknown(at int64, name string, c *Call) Decision {
+	if c.returned() { // it has been counted
+		return Decision{Open: true}
+	}
 	if s.table.UnknownLocal {
 		s.meter.Open()
 		return Decision{}

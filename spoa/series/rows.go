@@ -13,6 +13,7 @@ type row struct {
 	name      string
 	current   bool // the table has it
 	user      meter.User
+	returned  meter.User // what became of those of them that came back
 	in        meter.Peer // of all peers, or of this one
 	forwarded uint64     // to this peer
 
@@ -36,7 +37,7 @@ func functionRows(counted []meter.Function, t *table.Table) rows {
 	all := make(rows, max(len(counted), len(t.Functions)))
 	for i := range counted {
 		f := all.of(counted[i].Name)
-		f.user = counted[i].User
+		f.user, f.returned = counted[i].User, counted[i].Back()
 		for _, p := range counted[i].In {
 			f.in.Local += p.Local
 			f.in.Limited += p.Limited

@@ -34,14 +34,15 @@ func New(prefix string) *Series {
 	}
 	return &Series{
 		decisions: describe("function_decisions_total",
-			"Calls of a function, by who called and what became of them. All of source user together are the demand; limited is 429, full 503.",
+			"Calls of a function, by who called and what was decided. All of source user together are the demand, limited is 429, full 503; "+
+				"source returned are those of them that came back from where they were sent, and what was decided then.",
 			"function", "source", "outcome"),
 		capacity: describe("function_capacity_requests_per_second", "What this node can serve of a function that it has.", "function"),
 		lent: describe("function_lent_requests_per_second",
 			"Room that is kept for peers: the sum of what the table admits from each.", "function"),
 		borrowed: describe("function_borrowed_requests_per_second",
 			"Room that peers keep for this node: the sum of what the table sends to each.", "function"),
-		forwarded: describe("peer_forwarded_total", "Calls of this node's users sent to a peer.", "peer"),
+		forwarded: describe("peer_forwarded_total", "Calls of this node's users sent to a peer; one that a peer has refused may be sent to another.", "peer"),
 		admitted:  describe("peer_admitted_total", "Calls that came from a peer and were served here.", "peer"),
 		refused:   describe("peer_refused_total", "Calls that came from a peer and were refused here, over what it is admitted (429).", "peer"),
 		functionsLeft: describe("function_series_omitted",
@@ -90,6 +91,10 @@ func (s *Series) collectFunction(ch chan<- prometheus.Metric, f *row) {
 	decided("user", "forwarded", f.user.Forwarded)
 	decided("user", "limited", f.user.Limited)
 	decided("user", "full", f.user.Full)
+	decided("returned", "local", f.returned.Local)
+	decided("returned", "forwarded", f.returned.Forwarded)
+	decided("returned", "limited", f.returned.Limited)
+	decided("returned", "full", f.returned.Full)
 	decided("peer", "local", f.in.Local)
 	decided("peer", "limited", f.in.Limited)
 	if f.here {

@@ -52,7 +52,7 @@ func TestSeries(t *testing.T) {
 		table.Function{Name: "away", Forward: []table.Forward{{Peer: p1, Rate: 3}, {Peer: p2, Rate: table.Unlimited}}},
 		table.Function{Name: "free", Local: &table.Local{Rate: table.Unlimited, Share: 1}})
 	s := &state{Series: series.New("x_"), table: tab, counted: []meter.Function{
-		{Name: "f0", User: meter.User{Local: 1, Forwarded: 2, Limited: 3, Full: 4}, Out: map[string]uint64{p1: 2},
+		{Name: "f0", User: meter.User{Local: 1, Forwarded: 2, Limited: 3, Full: 4}, Returned: &meter.User{Forwarded: 1}, Out: map[string]uint64{p1: 2},
 			In: map[string]meter.Peer{p1: {Local: 5, Limited: 6}, p2: {Local: 7}}},
 		{Name: "gone", User: meter.User{Local: 8}, In: map[string]meter.Peer{p2: {Limited: 9}}},
 	}}
@@ -62,6 +62,7 @@ x_function_borrowed_requests_per_second{function="f0"} 20
 x_function_borrowed_requests_per_second{function="free"} 0
 x_function_capacity_requests_per_second{function="f0"} 10
 x_function_capacity_requests_per_second{function="free"} +Inf
+x_function_decisions_total{function="f0",outcome="forwarded",source="returned"} 1
 x_function_decisions_total{function="f0",outcome="forwarded",source="user"} 2
 x_function_decisions_total{function="f0",outcome="full",source="user"} 4
 x_function_decisions_total{function="f0",outcome="limited",source="peer"} 6
@@ -112,7 +113,7 @@ func TestBounded(t *testing.T) {
 	s := &state{counted: counted, table: tab}
 	got := collect(t, s)
 	want := map[string]int{
-		"x_function_decisions_total": 6 * series.MaxFunctions, "x_function_capacity_requests_per_second": 3,
+		"x_function_decisions_total": 10 * series.MaxFunctions, "x_function_capacity_requests_per_second": 3,
 		"x_function_lent_requests_per_second": 3, "x_function_borrowed_requests_per_second": series.MaxFunctions,
 		"x_peer_forwarded_total": series.MaxPeers, "x_peer_admitted_total": series.MaxPeers, "x_peer_refused_total": series.MaxPeers,
 		"x_function_series_omitted": 1, "x_peer_series_omitted": 1,
@@ -139,7 +140,7 @@ func TestBounded(t *testing.T) {
 // Before the first table there is what was counted, and nothing else.
 func TestWithoutTable(t *testing.T) {
 	s := &state{counted: []meter.Function{{Name: "f", User: meter.User{Local: 1}}}}
-	want := map[string]int{"x_function_decisions_total": 6, "x_function_series_omitted": 1, "x_peer_series_omitted": 1}
+	want := map[string]int{"x_function_decisions_total": 10, "x_function_series_omitted": 1, "x_peer_series_omitted": 1}
 	if diff := cmp.Diff(want, collect(t, s)); diff != "" {
 		t.Errorf("samples (-want +got):\n%s", diff)
 	}
