@@ -395,7 +395,7 @@ func TestGatewayIsGone(t *testing.T) {
 		}
 		eventually(t, "the gateway is out", func() bool {
 			servers, err := n.Client.Servers(t.Context(), haproxy.BackendLocal)
-			return err == nil && len(servers) == 1 && servers[0].State == haproxy.Down
+			return err == nil && servers[0].Name == haproxy.ServerGateway && servers[0].State == haproxy.Down
 		})
 		if status, took := get(); status != 503 || took > time.Second {
 			t.Errorf("then: status %d after %v", status, took)

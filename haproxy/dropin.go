@@ -21,7 +21,7 @@ func SPOEConfig() string { return spoeConfig }
 // Proxies and servers of the drop-in.
 const (
 	FrontendUsers    = "fe_dfaas"          // users and peers
-	FrontendFallback = "fe_dfaas_fallback" // requests whose peer is gone, from BackendPeers
+	FrontendFallback = "fe_dfaas_fallback" // requests that were not served where they were sent
 	FrontendStats    = "fe_dfaas_stats"    // statistics page and /metrics
 	BackendLocal     = "be_dfaas_local"    // this node's gateway
 	BackendPeers     = "be_dfaas_peers"    // one dynamic server for each peer, named by its id
@@ -30,6 +30,9 @@ const (
 	// ServerLocal is the one static server of BackendPeers, which leads back to
 	// this node. The runtime client never touches it.
 	ServerLocal = "local"
+	// ServerGateway of BackendLocal is this node's gateway; ServerElsewhere is where
+	// requests go that it does not take.
+	ServerGateway, ServerElsewhere = "gateway", "elsewhere"
 )
 
 // Variables that dfaas-spoa sets. None of them set means: serve here.
@@ -81,5 +84,8 @@ const (
 	EnvTLSDir      = "DFAAS_TLS_DIR"           // where CertificateFile and AnchorsFile are
 )
 
-// FallbackAddress is what FrontendFallback binds, for the value of EnvInstance.
-func FallbackAddress(instance string) string { return "abns@dfaas-fallback-" + instance }
+// FallbackAddress is what FrontendFallback binds, for the value of EnvInstance: two
+// addresses.
+func FallbackAddress(instance string) string {
+	return "abns@dfaas-fallback-" + instance + ",abns@dfaas-gateway-" + instance
+}

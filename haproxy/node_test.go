@@ -95,6 +95,9 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", haproxy.HeaderNodeID)
 		defer w.Header().Set(haproxy.HeaderNodeID, "spoofed")
 		w.WriteHeader(http.StatusOK)
+	case r.URL.Query().Has("status"):
+		status, _ := strconv.Atoi(r.URL.Query().Get("status"))
+		w.WriteHeader(status)
 	case strings.HasPrefix(r.URL.Path, "/function/status/"):
 		status, _ := strconv.Atoi(r.URL.Path[len("/function/status/"):])
 		w.WriteHeader(status)

@@ -22,9 +22,6 @@ const leastReference = 0.8
 // liar could mark what it refuses; it could as well answer 200.
 type Answers struct{ Served, Lost int64 }
 
-// Plus is both together.
-func (a Answers) Plus(b Answers) Answers { return Answers{a.Served + b.Served, a.Lost + b.Lost} }
-
 // since is what was counted since before; all, if the server is a new one.
 func (a Answers) since(before Answers) Answers {
 	if a.Served < before.Served || a.Lost < before.Lost {

@@ -158,7 +158,9 @@ func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]core.S
 	}
 	k.gateway, k.readFor = estimate.Answers{}, peers
 	for _, s := range servers {
-		k.gateway = k.gateway.Plus(answersOf(s))
+		if s.Name == haproxy.ServerGateway {
+			k.gateway = answersOf(s)
+		}
 	}
 	return nil
 }

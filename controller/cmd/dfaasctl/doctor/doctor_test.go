@@ -44,7 +44,7 @@ func healthy() *Facts {
 		SPOA: spoaFacts{health: control.Health{Version: "1", TableVersion: 7, Fresh: true}},
 		HAProxy: haproxyFacts{
 			info:  haproxy.Info{Version: "2.6.12-1+deb12u1", PID: 4711},
-			local: up("gateway"), peers: up("local", peerA, peerB), spoa: up("spoa"), tlsBind: "off", level: "admin",
+			local: up("gateway", "elsewhere"), peers: up("local", peerA, peerB), spoa: up("spoa"), tlsBind: "off", level: "admin",
 			settings: map[string]string{haproxy.EnvBind: ":8081", haproxy.EnvNodeID: "unknown", haproxy.EnvGateway: "127.0.0.1:8080"},
 		},
 		HTTP:      httpFacts{status: 200, nodeID: self, forged: forgedFacts{status: 403, counted: true}},
@@ -195,6 +195,9 @@ func TestVerdicts(t *testing.T) {
 		{"haproxy asks spoa", Fail, "s is down", "systemctl start dfaas-spoa", func(f *Facts) { f.HAProxy.spoa, f.SPOA.err = down, broken }},
 		{"haproxy asks spoa", "", "", "", func(f *Facts) { f.HAProxy.err = broken }},
 		{"haproxy reaches gateway", Fail, "does not reach 127.0.0.1:8080: s is down", "its /healthz", func(f *Facts) { f.HAProxy.local = down }},
+		{"haproxy reaches gateway", Fail, "gateway is down L4CON", "its /healthz", func(f *Facts) {
+			f.HAProxy.local.servers[0].State, f.HAProxy.local.servers[0].Check = haproxy.Down, "L4CON"
+		}},
 		{"haproxy reaches gateway", Fail, "s is down", "start the gateway", func(f *Facts) { f.HAProxy.local, f.Gateway.err = down, broken }},
 		{"haproxy reaches gateway", Fail, "does not reach 127.0.0.1:8080", "set DFAAS_GATEWAY=10.1.0.1:9090", func(f *Facts) {
 			f.HAProxy.local, f.Config.Gateway = down, "http://10.1.0.1:9090"

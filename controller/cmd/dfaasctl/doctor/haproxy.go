@@ -194,10 +194,14 @@ func (b backendFacts) has(name string) bool {
 	return false
 }
 
-// up reports whether any server is, and what the checks of the others said.
+// up reports whether any server is that leads out of HAProxy, and what the checks of
+// the others said.
 func (b backendFacts) up() (bool, string) {
 	var said []string
 	for _, s := range b.servers {
+		if s.Name == haproxy.ServerElsewhere {
+			continue
+		}
 		if s.State == haproxy.Up {
 			return true, ""
 		}
