@@ -211,13 +211,16 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	case !refused && isTrial:
 		f.earn(trial)
 	}
-	if refused {
+	switch {
+	case refused && fw.shut(at):
+		room = 0 // it was under way when the first one was refused
+	case refused:
 		room = 0
 		shutFor := min(max(int64(shutTime), 2*fw.shutFor.Load()), int64(maxShut))
 		fw.shutFor.Store(shutFor)
 		// Peers that were refused together do not come back together.
 		fw.shutUntil.Store(at + shutFor/2 + int64(f.sequences.open.next()*float64(shutFor)))
-	} else if fw.shutFor.Load() != 0 {
+	case fw.shutFor.Load() != 0:
 		fw.shutFor.Store(0)
 		fw.shutUntil.Store(0)
 		f.dryUntil.Store(0)
