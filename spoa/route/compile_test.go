@@ -49,9 +49,9 @@ func TestSharedRowsDecideTheSame(t *testing.T) {
 				name, peer := fmt.Sprintf("f%d", r.IntN(7)), testtable.ID(r.IntN(6))
 				decide := func(s *Snapshot) Decision {
 					if c, known := s.Peer(peer); known {
-						return s.Admit(now, c, name)
+						return s.Admit(now, c, name, Call{})
 					}
-					return s.Admit(now, Caller{}, name)
+					return s.Admit(now, Caller{}, name, Call{})
 				}
 				a, b := decide(shared), decide(whole)
 				if a != b {
