@@ -34,7 +34,11 @@ func (p *server) invokeAsync(w http.ResponseWriter, r *http.Request) {
 	c.identify()
 	switch {
 	case p.noQueue != nil:
-		p.refuse(c.w, http.StatusInsufficientStorage, "asynchronous calls are not taken: when the provider started, the disk was full")
+		status := http.StatusServiceUnavailable
+		if diskFull(p.noQueue) {
+			status = http.StatusInsufficientStorage
+		}
+		p.refuse(c.w, status, "asynchronous calls are not taken: when the provider started, the disk was full or the queue damaged (see its log)")
 		return
 	case p.queue == nil:
 		p.refuse(c.w, http.StatusNotImplemented,

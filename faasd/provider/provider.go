@@ -132,16 +132,11 @@ func Run(ctx context.Context, o Options, logger zerolog.Logger) error {
 	}
 	p := &server{registry: registry, launcher: launcher, metrics: metrics, version: o.Version, stopping: ctx.Done()}
 	if o.QueueCalls > 0 {
-		p.queue, err = o.openQueue(p, dir, logger)
-		switch {
-		case err == nil:
+		if p.queue, p.noQueue = o.openQueue(p, dir, logger); p.noQueue == nil {
 			defer p.queue.Close()
 			metrics.registry.MustRegister(p.queue)
-		case diskFull(err): // which is no reason to serve nobody
-			logger.Error().Err(err).Msg("asynchronous calls are not taken until the next start")
-			p.noQueue = err
-		default:
-			return err
+		} else { // a full disk or a damaged file are no reasons to serve nobody
+			logger.Error().Err(p.noQueue).Msg("asynchronous calls are not taken until the next start")
 		}
 	} else if _, err := os.Stat(dir.queueFile()); err == nil {
 		logger.Warn().Str("queue", dir.queueFile()).Msg("there is a queue of an earlier run: what waits in it is not executed without --queue-calls")

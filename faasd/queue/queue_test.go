@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +33,7 @@ func (f *fakeFunctions) Execute(ctx context.Context, c *Call, _ []byte) Result {
 	return f.execute(ctx, c)
 }
 
-func open(t *testing.T, path string, f *fakeFunctions, more ...func(*Options)) *Queue {
+func openQueue(t *testing.T, path string, f *fakeFunctions, more ...func(*Options)) *Queue {
 	t.Helper()
 	o := Options{Path: path, Calls: 100, Bytes: 100 << 20, Workers: 4, Executor: f, Log: zerolog.New(zerolog.NewTestWriter(t))}
 	for _, change := range more {
@@ -71,7 +74,7 @@ func TestSourcesTakeTurns(t *testing.T) {
 		<-gate
 		return Result{Status: 200}
 	}}
-	q := open(t, path, f)
+	q := openQueue(t, path, f)
 	for i := range 20 {
 		if err := q.Put(callOf(fmt.Sprint("a", i), "a"), nil); err != nil {
 			t.Fatal(err)
@@ -102,7 +105,7 @@ func TestSourcesTakeTurns(t *testing.T) {
 func TestFinallyGivenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	f := &fakeFunctions{room: 1, policy: Policy{Attempts: 3}}
-	q := open(t, path, f)
+	q := openQueue(t, path, f)
 	if err := q.Put(callOf("deadly", "a"), []byte("body")); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,7 @@ func TestFinallyGivenUp(t *testing.T) {
 		if err := q.Close(); err != nil {
 			t.Fatal(err)
 		}
-		q = open(t, path, f)
+		q = openQueue(t, path, f)
 		if r.Tries < 3 {
 			continue
 		}
@@ -148,15 +151,61 @@ func TestFinallyGivenUp(t *testing.T) {
 	}
 }
 
-// TestDamagedFile: a file that is none of a queue's is an error that says what to do.
+// TestDamagedFile: whatever has become of the file, it is opened or not, and read or
+// not; nothing panics.
 func TestDamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
-	q := open(t, path, &fakeFunctions{})
-	if _, err := Open(q.o); err == nil { // it is in use
-		t.Error("opened twice")
+	q := openQueue(t, path, &fakeFunctions{})
+	for i := range 60 {
+		if err := q.Put(callOf(fmt.Sprint(i), fmt.Sprint(i)), make([]byte, 3000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(q.o); err == nil || !strings.Contains(err.Error(), path) { // it is in use
+		t.Errorf("opened twice: %v", err)
 	}
 	if err := q.Close(); err != nil {
 		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	refused, unread := 0, 0
+	dir := t.TempDir()
+	for round := range 40 {
+		damaged := slices.Clone(whole)
+		from := 0
+		if round%2 == 0 { // the first two pages have sums, the others not
+			from = 2 * os.Getpagesize()
+		}
+		for range 1 + random.IntN(200) {
+			damaged[from+random.IntN(len(damaged)-from)] = byte(random.Uint32())
+		}
+		if round%10 == 0 {
+			damaged = damaged[:random.IntN(len(damaged))]
+		}
+		o := q.o
+		o.Path = filepath.Join(dir, fmt.Sprint(round)) // a file that is damaged may stay locked
+		if err := os.WriteFile(o.Path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.Log = zerolog.Nop()
+		again, err := Open(o)
+		if err != nil {
+			refused++
+			continue
+		}
+		for _, e := range again.entries {
+			if _, _, err := again.store.read(e.seq); err != nil {
+				unread++
+			}
+		}
+		_ = guard(again.Close)
+	}
+	if refused == 0 || refused == 40 || unread == 0 {
+		t.Errorf("%d of 40 refused, %d calls not read", refused, unread)
 	}
 }
 
@@ -173,7 +222,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		return Result{Status: 200}
 	}}
-	q := open(t, filepath.Join(t.TempDir(), "queue.db"), f)
+	q := openQueue(t, filepath.Join(t.TempDir(), "queue.db"), f)
 	stop := run(q)
 	var put sync.WaitGroup
 	for i := range 50 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -27,31 +28,53 @@ var (
 // concurrent use.
 type store struct{ db *bbolt.DB }
 
-// openStore opens the file, which it makes if there is none. A file that is damaged
-// makes the library panic.
+// openStore opens the file, which it makes if there is none.
 func openStore(path string) (s *store, err error) {
+	err = guard(func() error {
+		s, err = open(path)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the queue %s: %w (moved away, it is made anew, without its calls)", path, err)
+	}
+	return s, nil
+}
+
+// guard makes an error of what the library does with a file that is damaged: it panics,
+// or reads where nothing is.
+func guard(f func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(before)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the queue %s is damaged: %v (move the file away to start without its calls)", path, p)
+			err = fmt.Errorf("the file is damaged: %v", p)
 		}
 	}()
+	return f()
+}
+
+func open(path string) (*store, error) {
 	before, err := os.Stat(path)
 	isNew := err != nil || before.Size() == 0
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
-	if err == nil {
-		db.MaxBatchDelay = batchDelay
-		err = prepare(db, path, isNew)
-	}
-	if err != nil {
-		if db != nil {
-			db.Close()
-		}
-		if isNew { // half a file would be none
+	opened := false
+	defer func() {
+		if !opened && isNew { // half a file would be none
 			_ = os.Remove(path)
 		}
-		return nil, fmt.Errorf("open the queue %s: %w", path, err)
+	}()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
+	if err != nil {
+		return nil, err
 	}
-	return &store{db}, nil
+	db.MaxBatchDelay = batchDelay
+	defer func() {
+		if !opened {
+			db.Close()
+		}
+	}()
+	err = prepare(db, path, isNew)
+	opened = err == nil
+	return &store{db}, err
 }
 
 // prepare makes the buckets of a new file. What is there already is not written to:
@@ -60,7 +83,7 @@ func prepare(db *bbolt.DB, path string, isNew bool) error {
 	if !isNew {
 		return db.View(func(tx *bbolt.Tx) error {
 			if tx.Bucket(bucketRecords) == nil || tx.Bucket(bucketBodies) == nil {
-				return errors.New("it is another program's (move the file away)")
+				return errors.New("it is another program's")
 			}
 			return nil
 		})
@@ -139,9 +162,13 @@ func (s *store) remove(seq uint64) error {
 	})
 }
 
+func (s *store) view(f func(*bbolt.Tx) error) error {
+	return guard(func() error { return s.db.View(f) })
+}
+
 // read returns a call with its body.
 func (s *store) read(seq uint64) (r *record, body []byte, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		if r, err = decode(tx.Bucket(bucketRecords).Get(key(seq))); err != nil {
 			return err
 		}
@@ -155,7 +182,7 @@ func (s *store) read(seq uint64) (r *record, body []byte, err error) {
 // bytes that it takes. What cannot be read, as it is of a later release, is left
 // there and counted.
 func (s *store) each(f func(seq uint64, r *record, size int64)) (unread int, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
+	err = s.view(func(tx *bbolt.Tx) error {
 		bodies := tx.Bucket(bucketBodies)
 		return tx.Bucket(bucketRecords).ForEach(func(k, text []byte) error {
 			r, err := decode(text)
