@@ -319,15 +319,26 @@ func Environ(settings map[string]string) []string {
 	return env
 }
 
-// FreeAddr returns an address on 127.0.0.1 with a port that was free just now.
+// given are the addresses that FreeAddr has returned. Until somebody listens there
+// the system may give one away again, and of two HAProxies with the same port
+// neither complains: each gets a part of the connections.
+var given sync.Map
+
+// FreeAddr returns an address on 127.0.0.1 with a port that was free just now, and
+// that no other test of this program gets.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close()
+		if _, taken := given.LoadOrStore(addr, true); !taken {
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func orFree(tb testing.TB, addr string) string {
