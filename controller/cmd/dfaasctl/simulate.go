@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -135,6 +136,9 @@ func (a *app) simulate(c *cobra.Command, s *simulation, args []string) error {
 		if err := os.MkdirAll(s.out, 0o755); err != nil {
 			return fmt.Errorf("making the directory for the results: %w", err)
 		}
+	}
+	if os.Getenv("GOGC") == "" { // a simulation is worth some memory
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
 	}
 	bar := newBar(a.Err, !s.quiet)
 	rows, err := sweep.Run(c.Context(), bar.show)
