@@ -22,8 +22,9 @@ const (
 	// echoTime is how long an answer's room is believed.
 	echoTime = 500 * time.Millisecond
 	// overcommit is by how much a sender exceeds the room that it is told of, as a
-	// fraction: the peer's bucket fills while the answer is under way.
-	overcommit = 1.5
+	// fraction: the peer's bucket fills while the answer is under way, and what is too
+	// much is decided on once more.
+	overcommit = 2
 	// shutTime is how long a peer that has refused is left alone at first, maxShut
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
