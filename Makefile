@@ -16,7 +16,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check vuln bench paper paper-emulator fuzz faults systemd soak clean
+.PHONY: help setup build install demo up down test check vuln bench paper paper-emulator fuzz faults systemd compose soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ faults: setup build ## break every part of a node under load; writes docs/reliab
 systemd: setup build ## the units under a real systemd: programs that hang are restarted (2 minutes, 4 the first time); as root
 	@deploy/setup.sh systemd-nspawn=systemd-container debootstrap=debootstrap
 	@deploy/systemd/watchdog.sh
+
+compose: ## the three nodes of deploy/compose in containers: called, forged, killed, cut off, healed, down; needs Docker
+	@deploy/compose/test.sh
 
 # Built as it is run nowhere else: with the race detector.
 SOAK ?= 30m
