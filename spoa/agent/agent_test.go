@@ -409,7 +409,7 @@ func TestUnreadAnswersStopTheReader(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	a := newAgent(t)
 	stream := hello()
-	const asked = 3000
+	const asked = 500
 	for i := range uint64(asked) {
 		path := "/function/limited/" + strings.Repeat("x", int(i%7)*int(i%11)*300) // up to 18 kB
 		stream = append(stream, ask(i, path, nil, nil)...)
