@@ -225,12 +225,12 @@ func TestInfo(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for want, o := range map[string]Options{
-		"http://HOST:PORT":  {URL: ""},
-		"use http":          {URL: "ftp://x"},
+		"http://HOST:PORT":     {URL: ""},
+		"use http":             {URL: "ftp://x"},
 		"options of their own": {URL: "http://admin:secret@localhost"},
-		"both":              {URL: "localhost", User: "admin"},
-		"or neither":        {URL: "localhost", PasswordFile: "/dev/null"},
-		"password":          {URL: "localhost", User: "admin", PasswordFile: "/does/not/exist"},
+		"both":                 {URL: "localhost", User: "admin"},
+		"or neither":           {URL: "localhost", PasswordFile: "/dev/null"},
+		"password":             {URL: "localhost", User: "admin", PasswordFile: "/does/not/exist"},
 	} {
 		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want an error with %q", o, err, want)

@@ -39,7 +39,9 @@ const pictureText = "DFaaS at the edge"
 const maxAnswer = 1 << 16
 
 // Scenario is what the demo runs, and the federation that `up` starts.
-func Scenario() (*scenario.Scenario, error) { return scenario.Parse("demo.yaml", text, scenario.Limits{}) }
+func Scenario() (*scenario.Scenario, error) {
+	return scenario.Parse("demo.yaml", text, scenario.Limits{})
+}
 
 // Options say how to show the demo.
 type Options struct {
