@@ -161,7 +161,7 @@ func (c *cluster) die(t *testing.T) {
 // smugglingBehindADeadPeer: a request that was to go to a peer and, since that is
 // dead, is served here after all, shows the function nothing of it.
 func (c *cluster) smugglingBehindADeadPeer(t *testing.T) {
-	deploy(t, c.one, function("env", "env", maxrate("0")))
+	deploy(t, c.one, function("env", "env", maxrate("0.01")))
 	deploy(t, c.three, function("env", "env", maxrate("100")))
 	awaitServed(t, c.one, "/function/env", c.three)
 	fellBack := func() int64 {

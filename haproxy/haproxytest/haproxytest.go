@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -319,26 +321,31 @@ func Environ(settings map[string]string) []string {
 	return env
 }
 
-// given are the addresses that FreeAddr has returned. Until somebody listens there
-// the system may give one away again, and of two HAProxies with the same port
-// neither complains: each gets a part of the connections.
+// given are the addresses that FreeAddr has returned: two HAProxies with the same
+// port do not complain, each gets a part of the connections.
 var given sync.Map
+
+// Free ports are looked for below the range from which the kernel takes the ports of
+// outgoing connections, and where package federation does not look.
+const lowestPort, ports = 10_000, 10_000
 
 // FreeAddr returns an address on 127.0.0.1 with a port that was free just now, and
 // that no other test of this program gets.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowestPort+rand.IntN(ports)))
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			tb.Fatal(err)
+			continue
 		}
-		addr := l.Addr().String()
 		l.Close()
 		if _, taken := given.LoadOrStore(addr, true); !taken {
 			return addr
 		}
 	}
+	tb.Fatal("no free port found")
+	return ""
 }
 
 func orFree(tb testing.TB, addr string) string {

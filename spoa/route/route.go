@@ -259,6 +259,12 @@ func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c
 	if f.local && (c.notTaken() || !hereFirst && s.takeForUser(at, source, f) || f.soft) {
 		return f.serve(at, c)
 	}
+	if f.local && c.returned() && !f.user.never() {
+		// It was to go to a peer, which may be lost, and nobody else has room. It does not
+		// pay for that; a later call does, so that the rate holds.
+		f.user.debit(at)
+		return f.serve(at, c)
+	}
 	return f.refuse(c)
 }
 

@@ -70,7 +70,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"--help"}, 0, "dfaas-emulator demo", ""},
 		{[]string{}, 0, "Available Commands", ""},
-		{[]string{"--version"}, 0, "dfaas-emulator unknown", ""},
+		{[]string{"--version"}, 0, "dfaas-emulator ", ""},
 		{[]string{"bash"}, 2, "", "unknown command"},
 		{[]string{"run"}, 2, "", "See 'dfaas-emulator run --help'"},
 		{[]string{"run", "--fast"}, 2, "", "unknown flag: --fast"},
