@@ -2,6 +2,7 @@ package route
 
 import (
 	"testing"
+	"time"
 
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -97,5 +98,34 @@ func TestReturnedCallOfNobody(t *testing.T) {
 	}
 	if m := s.meter.Totals(); m.NotFound != 0 {
 		t.Errorf("counted %+v", m)
+	}
+}
+
+// TestCallThatComesBackInVain: nobody has room for what comes back from a peer. It is
+// served here beyond the rate, since the peer may be lost, and later calls pay for it.
+func TestCallThatComesBackInVain(t *testing.T) {
+	s := compile(t, within(1, 2), nil, t0)
+	var forwarded []Decision
+	for len(forwarded) < 5 {
+		switch d := s.Admit(t0, Caller{}, "f0", Call{}); d.Action {
+		case Peer:
+			forwarded = append(forwarded, d)
+		case Deny:
+			t.Fatalf("refused after %d were forwarded", len(forwarded))
+		}
+	}
+	for _, d := range forwarded {
+		if d := s.Admit(t0, Caller{}, "f0", Call{Question: 2, Mark: d.Mark}); d.Action != Local {
+			t.Errorf("%+v, want it served here", d)
+		}
+	}
+	served := 0
+	for at := t0; at.Before(t0.Add(2 * time.Second)); at = at.Add(10 * time.Millisecond) {
+		if s.Admit(at, Caller{}, "f0", Call{}).Action == Local {
+			served++
+		}
+	}
+	if served > 2 {
+		t.Errorf("%d more were served within 2 s, at a rate of 2/s that five calls have used up", served)
 	}
 }
