@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 )
 
@@ -21,8 +22,9 @@ const (
 	Trial   Standing = "trial"   // they did; a few calls are to show whether they still do
 )
 
-// trialShare is the fraction of users' calls that a trial costs.
-const trialShare = 0.1
+// trialShare is the fraction of users' calls that a trial costs, trialRate how many it
+// takes at least, requests/s.
+const trialShare, trialRate = 0.1, 2
 
 // standing is that of a function deployed here.
 func (c *Core) standing(now time.Time, f *Function) Standing {
@@ -109,8 +111,20 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
 			local := *f.Local
 			local.Share = trialShare
+			if users := c.observed.UserRate(f.Name); users*trialShare < trialRate {
+				local.Share = min(1, trialRate/max(users, trialRate))
+			}
 			f.Local = &local
 		}
 	}
 	return plan
+}
+
+// triedByPeers reports whether a function is tried again that hardly any user calls
+// here, while others have it: a few calls of their users are then to show how it is.
+func (c *Core) triedByPeers(f *strategy.Function) bool {
+	return c.standings[f.Name] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
+		i, is := slices.BinarySearchFunc(m.Offers, f.Name, func(o strategy.Offer, name string) int { return strings.Compare(o.Name, name) })
+		return is && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
+	})
 }

@@ -105,6 +105,9 @@ func (c *Core) functions() []strategy.Function {
 			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name, rate, f.Capacity), TimeoutMillis: f.TimeoutMillis,
 			Backup: c.standings[f.Name] != "",
 		}
+		if c.triedByPeers(&functions[i]) {
+			functions[i].Backup, functions[i].Capacity = false, min(f.Capacity, max(trialRate, trialShare*f.Capacity))
+		}
 	}
 	if asked == len(demand) {
 		return functions

@@ -35,8 +35,8 @@ const (
 	// callsAge is how long calls are kept until there are enough to judge by.
 	callsAge = time.Minute
 	// firstPause is how long a function that has begun to fail is left alone, maxPause
-	// one that has failed in all trials since: each time half as long again, so that one
-	// that works again is left alone for no more than half of the time for which it failed.
+	// one that has failed in all trials since: each time a quarter longer, so that one
+	// that works again is left alone for about a quarter of the time for which it failed.
 	firstPause, maxPause = time.Second, time.Minute
 	// trialTime is how long a trial lasts if hardly anybody calls: then nobody knows
 	// that the function fails.
@@ -95,7 +95,7 @@ func (h *Health) fail(now time.Time) {
 	case h.is == Healthy && now.Sub(h.wellFrom) > maxPause:
 		h.pause = firstPause
 	default:
-		h.pause = min(max(firstPause, h.pause+h.pause/2), maxPause)
+		h.pause = min(max(firstPause, h.pause+h.pause/4), maxPause)
 	}
 	h.is, h.until = Failing, now.Add(h.pause)
 }

@@ -43,8 +43,8 @@ func TestHealth(t *testing.T) {
 	if pause := r.now.Sub(begun); pause < firstPause || pause > firstPause+time.Second {
 		t.Errorf("tried again after %v", pause)
 	}
-	// Each trial that fails is followed by a pause longer by half, up to a bound.
-	for _, want := range []float64{1.5, 2.25, 3.4, 5.1, 7.6, 11.4, 17.1, 25.6, 38.4, 57.7, 60, 60} {
+	// Each trial that fails is followed by a pause longer by a quarter, up to a bound.
+	for _, want := range []float64{1.25, 1.56, 1.95, 2.44, 3.05, 3.81, 4.77, 5.96, 7.45, 9.31, 11.64, 14.55, 18.19, 22.74, 28.42, 35.53, 44.41, 55.51, 60, 60} {
 		if r.look(2, 2) != Failing {
 			t.Fatal("a trial that fails ends as if it had not")
 		}

@@ -19,6 +19,16 @@ type Observation struct {
 	Peers     []Peer     // alive, sorted by id; never Self
 }
 
+// UserRate is the demand of this node's own users for a function, requests/s, 0 where
+// there is none.
+func (o *Observation) UserRate(name string) float64 {
+	i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name string) int { return strings.Compare(f.Name, name) })
+	if !known {
+		return 0
+	}
+	return o.Functions[i].UserRate
+}
+
 // Function is a function deployed on this node, or one that its users ask for
 // although it is not (Absent).
 type Function struct {
