@@ -248,21 +248,6 @@ func TestOracleIsABound(t *testing.T) {
 	}
 }
 
-func TestHistogram(t *testing.T) {
-	var h histogram
-	for i := 1; i <= 1000; i++ {
-		h.add(time.Duration(i) * time.Millisecond)
-	}
-	for q, want := range map[float64]float64{0.5: 500, 0.99: 990, 1: 1000} {
-		if got := h.quantile(q); math.Abs(got-want) > 0.03*want {
-			t.Errorf("quantile %v is %v ms, want %v", q, got, want)
-		}
-	}
-	if got := new(histogram).quantile(0.5); got != 0 {
-		t.Errorf("of nothing: %v", got)
-	}
-}
-
 func TestNonsenseIsRefused(t *testing.T) {
 	for what, change := range map[string]func(*Config){
 		"load 0":                 func(c *Config) { c.Load = 0 },

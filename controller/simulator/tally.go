@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/experiment/histogram"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
 
@@ -51,7 +52,7 @@ type Second struct {
 type tally struct {
 	Counts
 	from    time.Duration
-	latency histogram
+	latency histogram.Histogram
 	gossip  uint64 // bytes received by all nodes
 	seconds []Second
 	events  uint64
@@ -75,42 +76,7 @@ func (t *tally) result(w *world) Result {
 	c := w.config
 	return Result{
 		Strategy: c.Strategy, Load: c.Load, Seed: c.Seed, Nodes: len(c.Instance.Nodes), Counts: t.Counts,
-		P50Millis: t.latency.quantile(0.5), P99Millis: t.latency.quantile(0.99),
+		P50Millis: t.latency.Quantile(0.5), P99Millis: t.latency.Quantile(0.99),
 		GossipBytes: float64(t.gossip) / float64(len(c.Instance.Nodes)) / seconds(c.Duration), Seconds: t.seconds, Events: t.events,
 	}
-}
-
-// histogram counts durations in buckets that are 2 % wide.
-type histogram struct {
-	counts []uint32
-	n      uint64
-}
-
-const (
-	histogramGrowth = 1.02
-	histogramFirst  = float64(10 * time.Microsecond)
-)
-
-func (h *histogram) add(d time.Duration) {
-	i := 0
-	if x := float64(d) / histogramFirst; x > 1 {
-		i = 1 + int(math.Log(x)/math.Log(histogramGrowth))
-	}
-	for len(h.counts) <= i {
-		h.counts = append(h.counts, 0)
-	}
-	h.counts[i]++
-	h.n++
-}
-
-// quantile is in ms, 0 without any values.
-func (h *histogram) quantile(q float64) float64 {
-	rank, seen := uint64(math.Ceil(q*float64(h.n))), uint64(0)
-	for i, n := range h.counts {
-		if seen += uint64(n); n > 0 && seen >= rank {
-			upper := histogramFirst * math.Pow(histogramGrowth, float64(i))
-			return upper / float64(time.Millisecond)
-		}
-	}
-	return 0
 }

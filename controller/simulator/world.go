@@ -526,7 +526,7 @@ func (w *world) done(id int32) {
 		} else {
 			w.tally.Served++
 			second.Served++
-			w.tally.latency.add(w.now - c.arrived)
+			w.tally.latency.Add(w.now - c.arrived)
 		}
 	}
 	w.free = append(w.free, id)

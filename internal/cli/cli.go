@@ -27,6 +27,7 @@ const (
 type System struct {
 	Args     []string // without the program's name
 	Environ  []string // KEY=VALUE
+	In       io.Reader
 	Out, Err io.Writer
 }
 
@@ -50,7 +51,7 @@ func Usage(err error) error {
 func Main(newCommand func(System) *cobra.Command, more ...os.Signal) {
 	ctx, stop := signal.NotifyContext(context.Background(), append(more, os.Interrupt, syscall.SIGTERM)...)
 	context.AfterFunc(ctx, stop)
-	system := System{Args: os.Args[1:], Environ: os.Environ(), Out: os.Stdout, Err: os.Stderr}
+	system := System{Args: os.Args[1:], Environ: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	os.Exit(Run(ctx, newCommand(system), system))
 }
 

@@ -47,7 +47,7 @@ Exit codes: 0 done, 1 failed, 2 called the wrong way.`,
 	for _, c := range []*cobra.Command{a.idCommand(), a.keygenCommand(), a.checkHAProxyCommand(), a.deployCommand()} {
 		root.AddCommand(uses(c, flagConfig, flagOutput))
 	}
-	root.AddCommand(uses(a.simulateCommand(), flagOutput))
+	root.AddCommand(uses(a.simulateCommand(), flagOutput), uses(a.plotCommand(), flagOutput))
 	cli.AddVersion(root, a.Version)
 	completeWith(root, flagOutput, string(formatTable), string(formatJSON))
 	// Here, not when it is run, so that it is looked through as well.

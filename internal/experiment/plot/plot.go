@@ -40,9 +40,41 @@ var nodeColors = []color.Color{
 var (
 	refusedColors = map[string]color.Color{
 		"429": color.Gray{0xc8}, "503": color.Gray{0x96}, "403": color.Gray{0x5a}, "0": color.Black,
+		"404": nodeColors[3], "502": nodeColors[1], "504": nodeColors[4],
 	}
-	otherColor = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
+	servedColor = color.RGBA{0x00, 0x9e, 0x73, 0xff}
+	otherColor  = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
 )
+
+// nodeColor is that of node i: those behind the first have darker and lighter shades.
+func nodeColor(i int) color.Color {
+	base := nodeColors[i%len(nodeColors)].(color.RGBA)
+	towards := func(x uint8) uint8 { return x }
+	switch i / len(nodeColors) % 3 {
+	case 1:
+		towards = func(x uint8) uint8 { return uint8(int(x) * 11 / 20) }
+	case 2:
+		towards = func(x uint8) uint8 { return uint8(255 - (255-int(x))*9/20) }
+	}
+	return color.RGBA{towards(base.R), towards(base.G), towards(base.B), 0xff}
+}
+
+func statusColor(status string) color.Color {
+	if paint, ok := refusedColors[status]; ok {
+		return paint
+	}
+	if status[0] == '2' {
+		return servedColor
+	}
+	return otherColor
+}
+
+func statusName(status string) string {
+	if status == "0" {
+		return "no answer"
+	}
+	return status
+}
 
 // Save writes the drawing to path in the format of its extension, svg.
 func Save(path string, s summary.Summary) (err error) {
@@ -149,21 +181,13 @@ func layers(l summary.Load, nodes []string) []layer {
 		if l.ByNode[name] == 0 {
 			continue
 		}
-		all = append(all, layer{name, nodeColors[i%len(nodeColors)], func(s summary.Second) int { return s.ByNode[name] }})
+		all = append(all, layer{name, nodeColor(i), func(s summary.Second) int { return s.ByNode[name] }})
 	}
 	for _, status := range slices.Sorted(maps.Keys(l.Status)) {
 		if status == "200" {
 			continue
 		}
-		paint, ok := refusedColors[status]
-		if !ok {
-			paint = otherColor
-		}
-		name := status
-		if status == "0" {
-			name = "no answer"
-		}
-		all = append(all, layer{name, paint, func(s summary.Second) int { return s.Status[status] }})
+		all = append(all, layer{statusName(status), statusColor(status), func(s summary.Second) int { return s.Status[status] }})
 	}
 	return all
 }
@@ -188,7 +212,9 @@ func drawPanel(number int, l summary.Load, nodes []string) (*plot.Plot, error) {
 	all := layers(l, nodes)
 	thumbnails := make([]*plotter.Polygon, len(all))
 	for i, layer := range all {
-		polygon, err := plotter.NewPolygon(steps(l.Seconds, base, layer.count))
+		polygon, err := plotter.NewPolygon(steps(len(l.Seconds), func(i int) (from, to float64) {
+			return float64(l.Seconds[i].T), float64(l.Seconds[i].T + 1)
+		}, base, func(i int) float64 { return float64(layer.count(l.Seconds[i])) }))
 		if err != nil {
 			return nil, fmt.Errorf("load %d: %w", number, err)
 		}
@@ -205,13 +231,13 @@ func drawPanel(number int, l summary.Load, nodes []string) (*plot.Plot, error) {
 	return p, nil
 }
 
-// steps is the outline of a layer upon base, which it raises.
-func steps(seconds []summary.Second, base []float64, count func(summary.Second) int) plotter.XYs {
+// steps is the outline of a layer of n stretches of time upon base, which it raises.
+func steps(n int, span func(i int) (from, to float64), base []float64, value func(i int) float64) plotter.XYs {
 	var top, bottom plotter.XYs
-	for i, s := range seconds {
-		from, to := float64(s.T), float64(s.T+1)
+	for i := range n {
+		from, to := span(i)
 		bottom = append(bottom, plotter.XY{X: from, Y: base[i]}, plotter.XY{X: to, Y: base[i]})
-		base[i] += float64(count(s))
+		base[i] += value(i)
 		top = append(top, plotter.XY{X: from, Y: base[i]}, plotter.XY{X: to, Y: base[i]})
 	}
 	slices.Reverse(bottom)

@@ -105,7 +105,8 @@ func TestSaveOddities(t *testing.T) {
 func TestSteps(t *testing.T) {
 	base := []float64{1, 0}
 	seconds := []summary.Second{{T: 4, ByNode: map[string]int{"a": 2}}, {T: 5, ByNode: map[string]int{"a": 3}}}
-	got := steps(seconds, base, func(s summary.Second) int { return s.ByNode["a"] })
+	got := steps(len(seconds), func(i int) (from, to float64) { return float64(seconds[i].T), float64(seconds[i].T + 1) }, base,
+		func(i int) float64 { return float64(seconds[i].ByNode["a"]) })
 	want := plotter.XYs{
 		{X: 4, Y: 3}, {X: 5, Y: 3}, {X: 5, Y: 3}, {X: 6, Y: 3},
 		{X: 6, Y: 0}, {X: 5, Y: 0}, {X: 5, Y: 1}, {X: 4, Y: 1},

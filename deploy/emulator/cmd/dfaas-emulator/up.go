@@ -162,7 +162,7 @@ Stop:  dfaas-emulator down --dir %s
 
 func (a *app) psCommand() *cobra.Command {
 	var dir, format string
-	formats := []string{"text", "json", "gateways"}
+	formats := []string{"text", "json", "gateways", "nodes"}
 	c := &cobra.Command{
 		Use:     "ps",
 		Short:   "show the nodes of the federation that is up, and their parts",
@@ -182,22 +182,25 @@ func (a *app) psCommand() *cobra.Command {
 				encoder.SetIndent("", "  ")
 				return encoder.Encode(state)
 			case "gateways":
-				return printGateways(a.out, state)
+				return printNames(a.out, state, func(n supervisor.Node) string { return n.Gateway })
+			case "nodes":
+				return printNames(a.out, state, func(n supervisor.Node) string { return n.PeerID })
 			}
 			return printState(a.out, state)
 		},
 	}
 	dirFlag(c, &dir)
-	c.Flags().StringVarP(&format, "output", "o", "text", "output format: text, json, or gateways: NAME=URL, for dfaasctl deploy")
+	c.Flags().StringVarP(&format, "output", "o", "text", "output format: text, json, gateways (NAME=URL, for dfaasctl deploy) or nodes (NAME=ID, for dfaasctl plot)")
 	return c
 }
 
-func printGateways(out io.Writer, state supervisor.State) error {
-	gateways := make([]string, len(state.Nodes))
+// printNames writes NAME=VALUE of all nodes, as flags of dfaasctl read it.
+func printNames(out io.Writer, state supervisor.State, value func(supervisor.Node) string) error {
+	all := make([]string, len(state.Nodes))
 	for i, n := range state.Nodes {
-		gateways[i] = n.Name + "=" + n.Gateway
+		all[i] = n.Name + "=" + value(n)
 	}
-	_, err := fmt.Fprintln(out, strings.Join(gateways, ","))
+	_, err := fmt.Fprintln(out, strings.Join(all, ","))
 	return err
 }
 
