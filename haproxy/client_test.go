@@ -80,7 +80,7 @@ func TestPeersOverTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(servers) != 1 || servers[0].Name != haproxy.ServerLocal {
+	if len(servers) != 2 || servers[0].Name != haproxy.ServerLocal {
 		t.Errorf("servers left: %+v", servers)
 	}
 }
@@ -426,7 +426,7 @@ func TestApplyGoesOnAfterAFailure(t *testing.T) {
 	for _, s := range servers {
 		names = append(names, s.Name)
 	}
-	if want := []string{haproxy.ServerLocal, idC}; !slices.Equal(names, want) {
+	if want := []string{haproxy.ServerLocal, haproxy.ServerLocal + "-2", idC}; !slices.Equal(names, want) {
 		t.Errorf("servers %v, want %v", names, want)
 	}
 }

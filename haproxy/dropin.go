@@ -27,12 +27,12 @@ const (
 	BackendPeers     = "be_dfaas_peers"    // one dynamic server for each peer, named by its id
 	BackendSPOA      = "be_dfaas_spoa"     // dfaas-spoa
 
-	// ServerLocal is the one static server of BackendPeers, which leads back to
-	// this node. The runtime client never touches it.
+	// ServerLocal is one of the two static servers of BackendPeers, which lead back
+	// to this node. The runtime client never touches them.
 	ServerLocal = "local"
-	// ServerGateway of BackendLocal is this node's gateway; ServerElsewhere is where
-	// requests go that it does not take.
-	ServerGateway, ServerElsewhere = "gateway", "elsewhere"
+	// ServerGateway of BackendLocal is this node's gateway; its other servers are
+	// where requests go that it does not take.
+	ServerGateway = "gateway"
 )
 
 // Variables that dfaas-spoa sets. None of them set means: serve here.

@@ -36,7 +36,7 @@ type Step struct {
 // should have. It is pure and remembers nothing: planned again from what HAProxy
 // then reports, half-done plans, reloads and restarts heal by themselves.
 //
-// Servers that do not bear a peer id (ServerLocal, and whatever the operator
+// Servers that do not bear a peer id (those of the drop-in, and whatever the operator
 // added) are left alone. Of a peer wanted twice, the first address counts. A
 // peer whose address changed keeps its server. One whose server speaks TLS and
 // should not, or the other way round, is removed and added anew. (An anchor

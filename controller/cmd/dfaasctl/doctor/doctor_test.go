@@ -29,7 +29,8 @@ func healthy() *Facts {
 	up := func(names ...string) backendFacts {
 		var b backendFacts
 		for _, name := range names {
-			b.servers = append(b.servers, haproxy.Server{Name: name, State: haproxy.Up, Checked: true})
+			checked := !strings.HasPrefix(name, "local") && !strings.HasPrefix(name, "elsewhere")
+			b.servers = append(b.servers, haproxy.Server{Name: name, State: haproxy.Up, Checked: checked})
 		}
 		return b
 	}
@@ -44,7 +45,7 @@ func healthy() *Facts {
 		SPOA: spoaFacts{health: control.Health{Version: "1", TableVersion: 7, Fresh: true}},
 		HAProxy: haproxyFacts{
 			info:  haproxy.Info{Version: "2.6.12-1+deb12u1", PID: 4711},
-			local: up("gateway", "elsewhere"), peers: up("local", peerA, peerB), spoa: up("spoa"), tlsBind: "off", level: "admin",
+			local: up("gateway", "elsewhere", "elsewhere-2"), peers: up("local", "local-2", peerA, peerB), spoa: up("spoa"), tlsBind: "off", level: "admin",
 			settings: map[string]string{haproxy.EnvBind: ":8081", haproxy.EnvNodeID: "unknown", haproxy.EnvGateway: "127.0.0.1:8080"},
 		},
 		HTTP:      httpFacts{status: 200, nodeID: self, forged: forgedFacts{status: 403, counted: true}},

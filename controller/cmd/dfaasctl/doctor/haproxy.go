@@ -172,7 +172,13 @@ func judgeDropIn(f *Facts) Verdict {
 		return fail("use the dfaas.cfg of this version", "%s has no server %s: calls whose peer is gone would be lost",
 			haproxy.BackendPeers, haproxy.ServerLocal)
 	}
-	return ok("loaded, with %s of peers", count(len(f.HAProxy.peers.servers)-1, "server"))
+	peers := 0
+	for _, s := range f.HAProxy.peers.servers {
+		if haproxy.ValidPeerID(s.Name) {
+			peers++
+		}
+	}
+	return ok("loaded, with %s of peers", count(peers, "server"))
 }
 
 // check is what the health check of a server said last.
@@ -194,12 +200,12 @@ func (b backendFacts) has(name string) bool {
 	return false
 }
 
-// up reports whether any server is that leads out of HAProxy, and what the checks of
-// the others said.
+// up reports whether any server is that HAProxy checks, and so leads out of it, and
+// what the checks of the others said.
 func (b backendFacts) up() (bool, string) {
 	var said []string
 	for _, s := range b.servers {
-		if s.Name == haproxy.ServerElsewhere {
+		if !s.Checked && s.State == haproxy.Up {
 			continue
 		}
 		if s.State == haproxy.Up {

@@ -1,0 +1,75 @@
+package haproxy_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/haproxy/haproxytest"
+)
+
+// TestLostConnectionGoesOnAtOnce: HAProxy does not pause before it sends a call
+// elsewhere whose peer refuses the connection.
+func TestLostConnectionGoesOnAtOnce(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		// The pause would be a second.
+		a := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: map[string]string{haproxy.EnvPeerConnect: "5s"}})
+		a.addPeers(t, peerAt(t, idC, haproxytest.FreeAddr(t)))
+		for range 2 { // added just now, it counts as up until two checks have failed
+			began := time.Now()
+			got := call(t, "POST", "http://"+a.decided+"/function/f", strings.NewReader("hello"),
+				"Test-Action", "peer", "Test-Target", idC, "Test-Token", tokenOf(idA))
+			wantReply(t, got, 200, a.decided, idA)
+			if took := time.Since(began); took > 900*time.Millisecond {
+				t.Errorf("a call whose peer refused the connection took %v", took)
+			}
+		}
+		if s, _ := a.server(t, idC); s.State != haproxy.Up {
+			t.Fatalf("the peer's server is %s: this has shown nothing", s.State)
+		}
+	})
+}
+
+// TestLostGatewayCostsNoPause: the first calls that a gateway does not take, after
+// which it counts as gone, are served by a peer at once.
+func TestLostGatewayCostsNoPause(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		all := startAsked(t, binary, 2)
+		a, b := all[0], all[1]
+		a.swap(t, hasRoom, b)
+		b.swap(t, hasRoom, a)
+		addr := a.gateway.addr()
+		a.gateway.Close()
+		const pause, tries = 190 * time.Millisecond, 10 // it would be 200 ms; a busy machine has more tries
+		for try := 1; ; try++ {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served\n") })}
+			done := make(chan struct{})
+			go func() { defer close(done); _ = server.Serve(l) }()
+			eventually(t, "the gateway is up", func() bool { return a.get(t, "f").header.Get(haproxy.HeaderNodeID) == a.id })
+			server.Close()
+			<-done
+			longest := time.Duration(0)
+			for range 4 {
+				began := time.Now()
+				wantReply(t, a.get(t, "f"), 200, b.Addr, b.id)
+				longest = max(longest, time.Since(began))
+			}
+			if longest < pause {
+				return
+			}
+			if try == tries {
+				t.Fatalf("each time, one of the first four calls took %v or so", longest)
+			}
+		}
+	})
+}
