@@ -63,6 +63,10 @@ func (c *Core) followClock(now time.Time) time.Duration {
 func (c *Core) tablePeers(now time.Time) []tablePeer {
 	peers := make([]tablePeer, 0, len(c.alive)+len(c.gone))
 	for _, m := range c.alive {
+		if !c.isNeighbour(m.ID) { // known, so that what it sends is refused for lack of a share, not as forged
+			peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr())})
+			continue
+		}
 		token, err := c.o.Tokens.Token(now, m.ID)
 		if err != nil {
 			c.log(Error, "no token: nothing is forwarded to this peer", Field{"peer", m.ID}, Field{"error", err})
@@ -93,10 +97,14 @@ func (c *Core) sourceOf(a netip.Addr) string {
 func (c *Core) applyServers() {
 	wanted := make([]Peer, 0, len(c.alive)+len(c.gone))
 	for _, m := range c.alive {
-		wanted = append(wanted, Peer{m.ID, m.HTTP})
+		if c.isNeighbour(m.ID) {
+			wanted = append(wanted, Peer{m.ID, m.HTTP})
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.gone)) {
-		wanted = append(wanted, c.gone[id].server)
+		if c.isNeighbour(id) {
+			wanted = append(wanted, c.gone[id].server)
+		}
 	}
 	if c.wanted == nil || !slices.Equal(c.wanted, wanted) {
 		c.wanted, c.fx.Servers = wanted, wanted

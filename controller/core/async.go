@@ -38,7 +38,7 @@ func (c *Core) takers() map[string][]string {
 	var trusted, others []*membership.Member
 	for i := range c.alive {
 		switch m := &c.alive[i]; {
-		case !m.Async || !c.usable(m.ID):
+		case !m.Async || !c.usable(m.ID) || !c.isNeighbour(m.ID):
 		case c.trust.Distrust(m.ID) < littleTrust:
 			trusted = append(trusted, m)
 		default:

@@ -125,6 +125,6 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 func (c *Core) triedByPeers(f *strategy.Function) bool {
 	return c.standings[f.Name] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
 		i, is := slices.BinarySearchFunc(m.Offers, f.Name, func(o strategy.Offer, name string) int { return strings.Compare(o.Name, name) })
-		return is && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
+		return is && c.isNeighbour(m.ID) && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
 	})
 }

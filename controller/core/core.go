@@ -37,6 +37,9 @@ type Options struct {
 	PeerTLS          bool           // requests between peers go over TLS
 	DefaultNamespace string         // of the gateway
 	HasBootstrap     bool           // members to connect to are configured
+	// Neighbours are the only members with which calls are exchanged, by id; nil: all
+	// are. It belongs to the core from then on.
+	Neighbours map[string]bool
 	// Seed is for the times of announcements, which should differ from node to
 	// node.
 	Seed uint64

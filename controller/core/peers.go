@@ -165,6 +165,9 @@ func (c *Core) keepLeaving(now time.Time, before []membership.Member) {
 	slices.SortFunc(c.alive, func(a, b membership.Member) int { return strings.Compare(a.ID, b.ID) })
 }
 
+// isNeighbour reports whether calls are exchanged with the member.
+func (c *Core) isNeighbour(id string) bool { return c.o.Neighbours == nil || c.o.Neighbours[id] }
+
 func (c *Core) isMissing(id string) bool {
 	_, alive := find(c.alive, id)
 	return !alive

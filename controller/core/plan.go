@@ -162,11 +162,15 @@ func (c *Core) demand() map[string]float64 {
 	return demand
 }
 
-// peers are those alive, sorted by id, as far as they are believed.
+// peers are those alive with which calls are exchanged, sorted by id, as far as they are
+// believed. Of others no plan knows: nothing is sent to them, nor admitted from them.
 func (c *Core) peers() []strategy.Peer {
 	peers := make([]strategy.Peer, 0, len(c.alive))
 	for i := range c.alive {
 		m := &c.alive[i]
+		if !c.isNeighbour(m.ID) {
+			continue
+		}
 		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID)}
 		if c.trust.AnyUnused() {
 			p.Unused = c.unused(&p)

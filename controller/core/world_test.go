@@ -73,6 +73,11 @@ func newWorld(t *testing.T, words []string) *world {
 			name = value
 		case "period":
 			o.Period, err = time.ParseDuration(value)
+		case "neighbours":
+			o.Neighbours = map[string]bool{}
+			for _, peer := range strings.Split(value, ",") {
+				o.Neighbours[idOf(peer)] = true
+			}
 		case "earlier":
 			for _, peer := range strings.Split(value, ",") {
 				earlier = append(earlier, idOf(peer))

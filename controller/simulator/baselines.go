@@ -175,7 +175,7 @@ func (h *hotCold) user(now time.Duration, fn int) decision {
 		if now >= h.world.tally.from {
 			h.world.tally.gossip += probeBytes
 		}
-		h.world.queue.push(event{at: now + h.world.config.Links.Delay, kind: probes, a: int32(h.self), b: int32(n), c: int32(fn)})
+		h.world.queue.push(event{at: now + h.world.delay(h.self, n), kind: probes, a: int32(h.self), b: int32(n), c: int32(fn)})
 	}
 	pool := h.pool[fn]
 	for len(pool) > 0 && now-pool[0].at > probeAge {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // Fault is something that is done to nodes while they are simulated: a part is
@@ -19,6 +20,10 @@ type Fault struct {
 	Part scenario.Part // with Kill and Restart
 	// Nodes are those that it is done to, by index; with Heal none is all.
 	Nodes []int
+	// Edge is the index of the link that it is done to, with an action on one; Link is
+	// what that is like from then on, with ChangeLink.
+	Edge int
+	Link topology.Link
 }
 
 // Churn is nodes that fail and come back by themselves, all parts at once.
@@ -48,9 +53,9 @@ func (c Churn) faults(nodes int, seed uint64, end time.Duration) []Fault {
 			if at >= end {
 				break
 			}
-			out = append(out, Fault{at, scenario.Kill, scenario.All, []int{n}})
+			out = append(out, Fault{At: at, Do: scenario.Kill, Part: scenario.All, Nodes: []int{n}})
 			at += max(100*time.Millisecond, duration(r.ExpFloat64()*seconds(c.Down)))
-			out = append(out, Fault{at, scenario.Restart, scenario.All, []int{n}})
+			out = append(out, Fault{At: at, Do: scenario.Restart, Part: scenario.All, Nodes: []int{n}})
 		}
 	}
 	return out
@@ -59,7 +64,7 @@ func (c Churn) faults(nodes int, seed uint64, end time.Duration) []Fault {
 // CanSimulate reports whether the simulator has a model of a fault, and why not.
 func CanSimulate(do scenario.Action, part scenario.Part) error {
 	switch do {
-	case scenario.Kill, scenario.Restart, scenario.Partition, scenario.Heal:
+	case scenario.Kill, scenario.Restart, scenario.Partition, scenario.Heal, scenario.ChangeLink, scenario.LinkDown, scenario.LinkUp:
 		return nil
 	case scenario.Reload:
 		return fmt.Errorf("a reload of HAProxy is not simulated: nobody would notice")
@@ -67,7 +72,7 @@ func CanSimulate(do scenario.Action, part scenario.Part) error {
 	return fmt.Errorf("%s is not simulated: a part that is there and does not answer has no model; kill has", do)
 }
 
-func (f Fault) check(nodes int) error {
+func (f Fault) check(nodes int, t *topology.Topology) error {
 	if err := CanSimulate(f.Do, f.Part); err != nil {
 		return err
 	}
@@ -78,6 +83,12 @@ func (f Fault) check(nodes int) error {
 		if n < 0 || n >= nodes {
 			return fmt.Errorf("%s: there is no node %d", f.Do, n)
 		}
+	}
+	if f.Do.OnLink() {
+		if t == nil || f.Edge < 0 || f.Edge >= len(t.Edges) {
+			return fmt.Errorf("%s: there is no link %d", f.Do, f.Edge)
+		}
+		return nil
 	}
 	if len(f.Nodes) == 0 && f.Do != scenario.Heal {
 		return fmt.Errorf("%s: name a node", f.Do)
@@ -151,8 +162,13 @@ func (w *world) without(n int, p parts) bool {
 	return w.afflictions != nil && w.afflictions.dead[n]&p != 0
 }
 
-// cut reports whether a partition lies between two nodes.
+// cut reports whether two nodes do not reach each other: a partition lies between them,
+// or no links that are up.
 func (w *world) cut(a, b int) bool {
+	if w.routes != nil {
+		_, ok := w.routes.Link(a, b)
+		return !ok
+	}
 	return w.afflictions != nil && w.afflictions.side[a] != w.afflictions.side[b]
 }
 
@@ -178,19 +194,35 @@ func (w *world) afflict(i int) {
 	case scenario.Partition:
 		w.afflictions.sides++
 		for _, n := range f.Nodes {
-			w.afflictions.side[n] = w.afflictions.sides
+			w.move(n, w.afflictions.sides)
 		}
 	case scenario.Heal:
 		for n := range w.afflictions.side {
 			if len(f.Nodes) == 0 || slices.Contains(f.Nodes, n) {
-				w.afflictions.side[n] = 0
+				w.move(n, 0)
 			}
 		}
 		notice = noticeUp
+	case scenario.LinkDown:
+		w.routes.SetDown(f.Edge, true)
+	case scenario.LinkUp:
+		w.routes.SetDown(f.Edge, false)
+		notice = noticeUp
+	case scenario.ChangeLink:
+		w.topology.Edges[f.Edge].Link = f.Link
+		w.routes.Changed()
 	}
 	w.queue.push(event{at: w.now + notice, kind: checks})
 	if i+1 < len(w.afflictions.timeline) {
 		w.queue.push(event{at: w.afflictions.timeline[i+1].At, kind: fails, a: int32(i + 1)})
+	}
+}
+
+// move puts a node on a side of the partitions.
+func (w *world) move(n, side int) {
+	w.afflictions.side[n] = side
+	if w.routes != nil {
+		w.routes.SetSide(n, side)
 	}
 }
 
@@ -251,22 +283,4 @@ func (w *world) fall(id int32) {
 		return
 	}
 	w.begin(id, int(c.node))
-}
-
-// hop is how long a message of a call takes from one node to another: TCP sends again
-// what gets lost.
-func (w *world) hop() time.Duration {
-	d := w.config.Links.Delay
-	if w.config.Links.CallLoss == 0 {
-		return d
-	}
-	wait := retransmit
-	for range maxRetransmit {
-		if w.callLinks.Float64() >= w.config.Links.CallLoss {
-			break
-		}
-		d += wait
-		wait *= 2
-	}
-	return d
 }

@@ -28,16 +28,20 @@ func (w *world) announce(from int, a *wire.Announcement, messages [][]byte) {
 	for _, m := range messages {
 		bytes += len(m) + gossipOverhead
 	}
-	w.neighbours(from, func(to int) {
+	w.hearers(from, func(to int) {
 		if w.links.Float64() < w.config.Links.Loss || w.cut(from, to) {
 			return
 		}
 		if w.now >= w.tally.from {
 			w.tally.gossip += uint64(bytes)
 		}
+		arrives := w.config.Links.Delay
+		if w.routes != nil { // over TCP
+			arrives = w.hop(from, to)
+		}
 		id := w.newParcel()
 		w.parcels[id] = parcel{int32(to), int32(from), a}
-		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: hears, a: id})
+		w.queue.push(event{at: w.now + arrives, kind: hears, a: id})
 	})
 }
 

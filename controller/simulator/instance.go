@@ -224,4 +224,5 @@ const (
 	streamNodes
 	streamChurn
 	streamCallLinks
+	streamJitter
 )

@@ -38,6 +38,9 @@ func (i *Instance) parseFault(text string) ([]Fault, error) {
 	if f.Do, err = scenario.ParseAction(words[0]); err != nil {
 		return nil, err
 	}
+	if f.Do.OnLink() {
+		return nil, fmt.Errorf("%s is for the links of a scenario's topology", f.Do)
+	}
 	words = words[1:]
 	if len(words) > 0 {
 		for name := range strings.SplitSeq(words[0], ",") {
@@ -60,7 +63,7 @@ func (i *Instance) parseFault(text string) ([]Fault, error) {
 	case len(words) > 0:
 		return nil, fmt.Errorf("%s is done to whole nodes, not to %q", f.Do, words[0])
 	}
-	if err := f.check(len(i.Nodes)); err != nil {
+	if err := f.check(len(i.Nodes), nil); err != nil {
 		return nil, err
 	}
 	if lasting == 0 {

@@ -72,11 +72,23 @@ func (p *production) start(now time.Duration) error {
 	p.servers = nil
 	p.core = core.New(core.Options{
 		Self: w.ids[self], Strategy: rule, Period: w.specs[self].period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
-		Members: membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
-		Tokens:  tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: maxNodes * maxFunctions},
+		Members:    membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
+		Neighbours: w.neighbourIDs(self),
+		Tokens:     tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: maxNodes * maxFunctions},
 	}, epoch.Add(now))
 	p.step(now, p.gateway())
 	return nil
+}
+
+// neighbourIDs are the ids of those to whom a node may forward, nil where whoever it hears
+// of is one.
+func (w *world) neighbourIDs(n int) map[string]bool {
+	if w.routes == nil || w.reach == nil {
+		return nil
+	}
+	ids := make(map[string]bool)
+	w.neighbours(n, func(other int) { ids[w.ids[other]] = true })
+	return ids
 }
 
 // gateway is what a look at the node's gateway shows.

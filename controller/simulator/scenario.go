@@ -10,6 +10,7 @@ import (
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 	"github.com/dfaas/dfaas/internal/limit"
 )
 
@@ -39,6 +40,7 @@ func FromScenario(s *scenario.Scenario, c Config) (Config, []Note) {
 	c.Warmup = formed + s.Warmup
 	c.Duration = max(time.Second, s.End())
 	c.Instance = r.instance()
+	c.Topology = r.topology()
 	c.Faults = r.faults()
 	c.Loads = slices.Clone(s.Loads)
 	for i := range c.Loads {
@@ -81,7 +83,23 @@ func (r *fromScenario) instance() *Instance {
 		}
 		i.Nodes = append(i.Nodes, node)
 	}
+	if r.scenario.Neighbours {
+		for _, e := range r.scenario.Topology.Edges {
+			i.Edges = append(i.Edges, [2]int{e.A, e.B})
+		}
+	}
 	return i
+}
+
+// topology is how the scenario's nodes are linked. Where only neighbours forward to each
+// other, the instance has its edges.
+func (r *fromScenario) topology() *topology.Topology {
+	s := r.scenario
+	if slices.ContainsFunc(s.Faults, func(f scenario.Fault) bool { return f.Link.Rate != 0 }) ||
+		s.Topology != nil && slices.ContainsFunc(s.Topology.Edges, func(e topology.Edge) bool { return e.Rate != 0 }) {
+		r.note(1, "rate: what goes over a link takes no longer for its rate")
+	}
+	return s.Topology
 }
 
 func (r *fromScenario) function(f scenario.Function) Function {
@@ -122,7 +140,10 @@ func (r *fromScenario) faults() []Fault {
 			r.leaveOut(f.Line, "%v", err)
 			continue
 		}
-		fault := Fault{At: f.At, Do: f.Do, Part: f.Part}
+		fault := Fault{At: f.At, Do: f.Do, Part: f.Part, Link: f.Link}
+		if f.Do.OnLink() {
+			fault.Edge, _ = r.scenario.Topology.Find(r.index[f.Between[0]], r.index[f.Between[1]])
+		}
 		for _, name := range f.Nodes {
 			fault.Nodes = append(fault.Nodes, r.index[name])
 		}

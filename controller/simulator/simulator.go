@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // Config is one run: one strategy in one world. The zero value is not valid; see
@@ -30,6 +31,10 @@ type Config struct {
 	Arrivals Arrivals
 	Demand   Demand
 	Links    Links
+	// Topology, unless nil, is how nodes are linked, by their indexes. What it says of
+	// links comes on top of Links. Announcements come to all, wherever links lead; calls
+	// go where the instance's edges say.
+	Topology *topology.Topology
 	Machine  Machine
 	Faults   []Fault
 	Churn    Churn
@@ -107,9 +112,12 @@ func (c *Config) Check() error {
 		return err
 	}
 	for _, f := range c.Faults {
-		if err := f.check(len(c.Instance.Nodes)); err != nil {
+		if err := f.check(len(c.Instance.Nodes), c.Topology); err != nil {
 			return err
 		}
+	}
+	if t := c.Topology; t != nil && t.Nodes != len(c.Instance.Nodes) {
+		return fmt.Errorf("a topology of %d nodes for an instance of %d", t.Nodes, len(c.Instance.Nodes))
 	}
 	return c.Machine.check()
 }

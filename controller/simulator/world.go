@@ -10,6 +10,7 @@ import (
 
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // decision is what a node does with a call of one of its own users.
@@ -121,7 +122,10 @@ type world struct {
 	firstLoad   int          // stream of the scenario's first load
 	samples     [][]summary.Sample
 
-	links, callLinks, serviceTimes *rand.Rand
+	topology *topology.Topology // nil: nothing but Config.Links lies between nodes
+	routes   *topology.Routes   // of it
+
+	links, callLinks, jitters, serviceTimes *rand.Rand
 }
 
 func newWorld(c Config) (*world, error) {
@@ -144,6 +148,11 @@ func newWorld(c Config) (*world, error) {
 		w.capacity, w.service, w.soft = append(w.capacity, capacity), append(w.service, service), append(w.soft, soft)
 	}
 	w.reach = reachOf(c.Instance)
+	if c.Topology != nil {
+		w.topology = c.Topology.Clone() // faults change it
+		w.routes = topology.NewRoutes(w.topology)
+		w.jitters = rand.New(rand.NewPCG(c.Seed, streamJitter))
+	}
 	w.oracle = newOracle(w.capacity, w.reach)
 	if w.afflictions != nil {
 		w.oracle.barred = func(from, n int) bool { return !w.healthy(from, n) || w.without(from, haproxyPart) }
@@ -305,7 +314,7 @@ func (w *world) handle(e event, end time.Duration) {
 		w.check()
 	case probes:
 		if asked, ok := w.nodes[e.b].(prober); ok && w.healthy(int(e.a), int(e.b)) {
-			w.queue.push(event{at: w.now + w.config.Links.Delay, kind: probed, a: e.a, b: e.b, c: e.c, x: asked.load(w.now, int(e.c))})
+			w.queue.push(event{at: w.now + w.delay(int(e.b), int(e.a)), kind: probed, a: e.a, b: e.b, c: e.c, x: asked.load(w.now, int(e.c))})
 		}
 	case probed:
 		if asker, ok := w.nodes[e.a].(prober); ok {
@@ -418,7 +427,7 @@ func (w *world) follow(id int32, d decision) {
 			w.queue.push(event{at: w.now + connectTimeout, kind: falls, a: id})
 			return
 		}
-		w.queue.push(event{at: w.now + w.hop(), kind: reaches, a: id})
+		w.queue.push(event{at: w.now + w.hop(int(c.node), d.peer), kind: reaches, a: id})
 	default:
 		c.refused, c.status = true, cmp.Or(d.status, statusFull)
 		w.done(id)
@@ -429,7 +438,7 @@ func (w *world) follow(id int32, d decision) {
 func (w *world) atPeer(id int32) {
 	c := &w.calls[id]
 	if w.without(int(c.peer), haproxyPart) { // the connection is refused
-		w.queue.push(event{at: w.now + w.config.Links.Delay, kind: falls, a: id})
+		w.queue.push(event{at: w.now + w.delay(int(c.peer), int(c.node)), kind: falls, a: id})
 		return
 	}
 	admitted, room := true, untold
@@ -445,7 +454,7 @@ func (w *world) atPeer(id int32) {
 		w.tally.InVain++
 	}
 	c.status = statusFull
-	w.queue.push(event{at: w.now + w.hop(), kind: answers, a: id})
+	w.queue.push(event{at: w.now + w.hop(int(c.peer), int(c.node)), kind: answers, a: id})
 }
 
 // begin has a machine work on the call.
@@ -477,7 +486,7 @@ func (w *world) work(n int) {
 // finished is a call that was served, wherever that was.
 func (w *world) finished(id int32) {
 	if c := &w.calls[id]; c.peer >= 0 && c.at != c.node {
-		w.queue.push(event{at: w.now + w.hop(), kind: answers, a: id})
+		w.queue.push(event{at: w.now + w.hop(int(c.peer), int(c.node)), kind: answers, a: id})
 		return
 	}
 	w.done(id)

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -72,11 +73,19 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		"name": func(n *yaml.Node) {
 			s.Name = r.Name(n, "name", title, "letters, digits, dots and dashes are allowed, up to 64")
 		},
-		"strategy":        func(n *yaml.Node) { s.Strategy = r.strategy(n) },
-		"period":          func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
-		"warmup":          func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
-		"seed":            func(n *yaml.Node) { s.Seed = uint64(r.Whole(n, "seed", 0, 1e9)) },
-		"network":         func(n *yaml.Node) { r.network = r.networkKind(n) },
+		"strategy": func(n *yaml.Node) { s.Strategy = r.strategy(n) },
+		"period":   func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
+		"warmup":   func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
+		"seed":     func(n *yaml.Node) { s.Seed = uint64(r.Whole(n, "seed", 0, 1e9)) },
+		"network":  func(n *yaml.Node) { r.network = r.networkKind(n) },
+		"topology": r.topology,
+		"links":    r.links,
+		"scope":    r.scope,
+		"mdns": func(n *yaml.Node) {
+			if s.MDNS = r.Boolean(n, "mdns"); s.MDNS {
+				r.mdnsLine = n.Line
+			}
+		},
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, limit.MaxRate) },
 		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
 		"nodes": func(n *yaml.Node) {
@@ -92,10 +101,22 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 			r.List(n, "expect", MaxExpect, func(n *yaml.Node) { s.Expect = append(s.Expect, r.expectation(n)) })
 		},
 	}, "name", "nodes")
-	parting := slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Do.onNetwork() })
-	s.Namespaces = parting || r.network == namespaces
-	if parting && r.network == loopback {
-		r.Refuse(1, "network: nodes on the loopback interface cannot be parted: say %s, or nothing", namespaces)
+}
+
+// decideNetwork decides whether nodes get networks of their own.
+func (r *reader) decideNetwork(s *Scenario) {
+	needs := ""
+	switch {
+	case slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Do.onNetwork() }):
+		needs = "cannot be parted"
+	case s.shaped():
+		needs = "have no links with a delay, a rate and the like, nor such that go down"
+	case s.MDNS:
+		needs = "cannot find each other by mDNS"
+	}
+	s.Namespaces = needs != "" || r.network == namespaces
+	if needs != "" && r.network == loopback {
+		r.Refuse(max(1, r.mdnsLine), "network: nodes on the loopback interface %s: say %s, or nothing", needs, namespaces)
 	}
 }
 
@@ -201,18 +222,26 @@ func (r *reader) headers(n *yaml.Node) map[string]string {
 
 func (r *reader) fault(n *yaml.Node) Fault {
 	f := Fault{Line: n.Line}
-	r.Mapping(n, "a fault", yamlfile.Fields{
+	fields := r.linkFields(&f.given)
+	maps.Copy(fields, yamlfile.Fields{
 		"at":       func(n *yaml.Node) { f.At = r.Duration(n, "at", 0, MaxLasting) },
 		"do":       func(n *yaml.Node) { f.Do = refused(r, n, "do", ParseAction) },
 		"node":     func(n *yaml.Node) { f.Node = r.Text(n, "node") },
 		"part":     func(n *yaml.Node) { f.Part = refused(r, n, "part", ParsePart) },
+		"between":  func(n *yaml.Node) { f.Between = r.pair(n) },
 		"duration": func(n *yaml.Node) { f.Duration = r.Duration(n, "duration", time.Millisecond, MaxLasting) },
 		"nodes": func(n *yaml.Node) {
 			r.List(n, "nodes", r.limits.Nodes, func(n *yaml.Node) { f.Nodes = append(f.Nodes, r.Text(n, "nodes")) })
 		},
-	}, "at", "do")
+	})
+	r.Mapping(n, "a fault", fields, "at", "do")
 	switch {
 	case f.Do == "":
+	case f.Do.OnLink():
+		r.linkFault(n, &f)
+		return f
+	case f.Between != [2]string{} || len(f.given) > 0:
+		r.Refuse(n.Line, "%s is not done to a link: between, delay, jitter, rate and loss are for link, link-down and link-up", f.Do)
 	case f.Do.onNetwork():
 		r.parting(n, &f)
 	case f.Node == "" || f.Part == "" || len(f.Nodes) > 0:

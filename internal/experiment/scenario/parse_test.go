@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 const example = `name: cloudnet-50
@@ -81,7 +84,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Fault{})); diff != "" {
 		t.Errorf("parsed (-want +got):\n%s", diff)
 	}
 	var at []time.Duration
@@ -365,14 +368,14 @@ func parse(file string, data []byte) (*Scenario, error) { return Parse(file, dat
 
 func TestLimits(t *testing.T) {
 	text := "name: x\nnodes:\n"
-	for i := range 33 {
+	for i := range topology.MaxNodes + 1 {
 		text += fmt.Sprintf("  - {name: node-%d}\n", i)
 	}
-	if _, err := parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "32") {
-		t.Errorf("33 nodes by default: %v", err)
+	if _, err := parse("x.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), "at most 1000") {
+		t.Errorf("1001 nodes by default: %v", err)
 	}
-	if s, err := Parse("x.yaml", []byte(text), Limits{Nodes: 33}); err != nil || len(s.Nodes) != 33 {
-		t.Errorf("33 nodes of 33: %v", err)
+	if s, err := Parse("x.yaml", []byte(text), Limits{Nodes: 1001}); err != nil || len(s.Nodes) != 1001 {
+		t.Errorf("1001 nodes of 1001: %v", err)
 	}
 }
 
@@ -382,6 +385,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("name: &a [*a]\nnodes: *a\n"))
 	f.Add([]byte("---\n---\n"))
 	f.Add([]byte("? [a]\n: b\n"))
+	f.Add([]byte(four + "topology: {kind: ring, delay: 5ms}\nscope: all\nlinks: [{between: [node-1, node-2], loss: 1%}]"))
+	f.Add([]byte(four + "topology: {kind: random, prob: 0.5}\nfaults: [{at: 1s, do: link-down, between: [node-1, node-2]}]"))
 	if files, err := filepath.Glob("../../../deploy/emulator/scenarios/*.yaml"); err == nil {
 		for _, file := range files {
 			if data, err := os.ReadFile(file); err == nil {
@@ -403,7 +408,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if len(s.Nodes) == 0 || len(s.Nodes) > 32 || s.Period <= 0 {
+		if len(s.Nodes) == 0 || len(s.Nodes) > topology.MaxNodes || s.Period <= 0 {
 			t.Fatalf("accepted %+v", s)
 		}
 		for _, fault := range s.Timeline() {

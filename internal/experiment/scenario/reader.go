@@ -17,6 +17,8 @@ type reader struct {
 	limits    Limits
 	directory string // of the file
 	network   string // what the file says of it
+	mdnsLine  int    // where it says mdns: true
+	lines     lines
 }
 
 // interval reads 5, 5..7, 5.. or ..7, bounds of requests/s.

@@ -13,6 +13,8 @@ func (r *reader) references(s *Scenario) {
 		r.Refuse(1, "the scenario has no nodes")
 		return
 	}
+	r.lay(s)
+	r.decideNetwork(s)
 	nodes := r.uniqueNodes(s)
 	r.loads(s, nodes)
 	r.faults(s, nodes)
@@ -81,7 +83,7 @@ func (r *reader) faults(s *Scenario, nodes map[string]bool) {
 		if f.Do == Partition && len(f.Nodes) >= len(s.Nodes) {
 			r.Refuse(f.Line, "nodes: all nodes are on one side, nothing would be cut")
 		}
-		if !f.Do.onNetwork() && !nodes[f.Node] {
+		if !f.Do.onNetwork() && !f.Do.OnLink() && !nodes[f.Node] {
 			r.Refuse(f.Line, "node: there is no node %q", yamlfile.Clip(f.Node))
 		}
 		if end := s.End(); f.At >= end {

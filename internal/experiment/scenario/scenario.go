@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
@@ -27,11 +28,13 @@ const (
 // Limits bound how large a scenario may be. 0 means the default, which is for
 // real processes on one machine.
 type Limits struct {
-	Nodes int // default 32
+	Nodes int // default topology.MaxNodes
 	Loads int // default 64
 }
 
-func (l Limits) orDefaults() Limits { return Limits{cmp.Or(l.Nodes, 32), cmp.Or(l.Loads, 64)} }
+func (l Limits) orDefaults() Limits {
+	return Limits{cmp.Or(l.Nodes, topology.MaxNodes), cmp.Or(l.Loads, 64)}
+}
 
 // mostRate is more than all loads together can be, requests/s.
 const mostRate = 1e12
@@ -59,9 +62,16 @@ type Scenario struct {
 	Seed     uint64 // of all that loads draw; set by Reseed
 	// DefaultMaxrate is the soft capacity of functions without maxrate, requests/s.
 	DefaultMaxrate float64
+	// Topology is how the nodes are linked, by their indexes; nil where each is linked to
+	// each and nothing is said of the links.
+	Topology *topology.Topology
+	// Neighbours is that nodes forward only to those whom they are linked to.
+	Neighbours bool
 	// Namespaces gives every node a network of its own: asked for, or needed by
-	// a partition.
+	// partitions and by links that do something.
 	Namespaces bool
+	// MDNS has nodes find each other on their network, instead of through the first.
+	MDNS bool
 	// TLS makes requests between nodes go over TLS.
 	TLS    bool
 	Nodes  []Node
@@ -191,18 +201,28 @@ const (
 	Heal      Action = "heal"      // and reach them again
 )
 
+// The actions on links.
+const (
+	ChangeLink Action = "link"      // it has another delay, jitter, rate or loss
+	LinkDown   Action = "link-down" // nothing goes over it
+	LinkUp     Action = "link-up"
+)
+
 // onNetwork reports whether the action is one on whole nodes.
 func (a Action) onNetwork() bool { return a == Partition || a == Heal }
+
+// OnLink reports whether the action is one on a link.
+func (a Action) OnLink() bool { return a == ChangeLink || a == LinkDown || a == LinkUp }
 
 // Actions lists the actions on parts.
 func Actions() []Action { return []Action{Kill, Stop, Continue, Restart, Reload} }
 
 // ParseAction returns the action of that name.
 func ParseAction(name string) (Action, error) {
-	if action := Action(name); action.onNetwork() || slices.Contains(Actions(), action) {
+	if action := Action(name); action.onNetwork() || action.OnLink() || slices.Contains(Actions(), action) {
 		return action, nil
 	}
-	return "", fmt.Errorf("unknown action %q: use one of %s", name, joined(append(Actions(), Partition, Heal)))
+	return "", fmt.Errorf("unknown action %q: use one of %s", name, joined(append(Actions(), Partition, Heal, ChangeLink, LinkDown, LinkUp)))
 }
 
 // Part is one of a node's processes.
@@ -232,7 +252,9 @@ func ParsePart(name string) (Part, error) {
 func CheckFault(action Action, part Part) error {
 	switch {
 	case action.onNetwork():
-		return fmt.Errorf("%s is done to nodes in network namespaces, which only `dfaas-emulator run` makes, not to a part", action)
+		return fmt.Errorf("%s is done to whole nodes, not to a part", action)
+	case action.OnLink():
+		return fmt.Errorf("%s is done to the link between two nodes, not to a part", action)
 	case action == Reload && part != HAProxy:
 		return fmt.Errorf("only haproxy can be reloaded: use part: haproxy, or do: restart")
 	}
@@ -247,11 +269,18 @@ type Fault struct {
 	Part Part
 	// Nodes are those parted from all others, or healed: all, if none is named.
 	Nodes []string
+	// Between are the ends of a link, with an action on one; Link is what it is like from
+	// then on.
+	Between [2]string
+	Link    topology.Link
 	// Duration, when not 0, undoes the fault after that time: a killed part is
-	// restarted, a stopped one continued, a partition healed.
+	// restarted, a stopped one continued, a partition healed, a link as it was.
 	Duration time.Duration
 
 	Line int
+
+	given  []property    // of the link, until the topology is known
+	before topology.Link // what the topology says that it is like
 }
 
 // Undo is the fault that ends f, and whether there is one.
@@ -259,8 +288,12 @@ func (f Fault) Undo() (Fault, bool) {
 	if f.Duration == 0 {
 		return Fault{}, false
 	}
-	undo := Fault{At: f.At + f.Duration, Do: Restart, Node: f.Node, Part: f.Part, Nodes: f.Nodes, Line: f.Line}
+	undo := Fault{At: f.At + f.Duration, Do: Restart, Node: f.Node, Part: f.Part, Nodes: f.Nodes, Between: f.Between, Link: f.before, Line: f.Line}
 	switch f.Do {
+	case ChangeLink:
+		undo.Do = ChangeLink
+	case LinkDown:
+		undo.Do = LinkUp
 	case Stop:
 		undo.Do = Continue
 	case Partition:
