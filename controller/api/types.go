@@ -65,7 +65,9 @@ type Peer struct {
 	Functions       []string `json:"functions,omitempty"`
 	// Server is the state HAProxy gives the peer's server: up, down, drain, maint, none.
 	Server string `json:"server,omitempty"`
-	Reason string `json:"reason,omitempty"` // why refused
+	// Apart is that no calls are exchanged with the peer: it is not in neighbours.
+	Apart  bool   `json:"apart,omitempty"`
+	Reason string `json:"reason,omitempty"` // why refused, or apart
 }
 
 // Function is one row of GET /v1/functions.

@@ -17,6 +17,7 @@ type Config struct {
 	FederationKey       string        `yaml:"federation_key"`
 	OpenFederation      bool          `yaml:"open_federation"`
 	AllowPeers          []string      `yaml:"allow_peers"`
+	Neighbours          []string      `yaml:"neighbours"`
 	Listen              []string      `yaml:"listen"`
 	Bootstrap           []string      `yaml:"bootstrap"`
 	MDNS                bool          `yaml:"mdns"`

@@ -84,7 +84,7 @@ func TestPrecedence(t *testing.T) {
 // same Config of all three.
 func TestEveryWayIn(t *testing.T) {
 	want := Config{
-		Federation: "lab", NodeName: "edge-3", Identity: "/i", FederationKey: "/k", AllowPeers: []string{somePeer},
+		Federation: "lab", NodeName: "edge-3", Identity: "/i", FederationKey: "/k", AllowPeers: []string{somePeer}, Neighbours: []string{somePeer},
 		Listen:    []string{"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/2"},
 		Bootstrap: []string{"/ip4/127.0.0.1/tcp/3/p2p/" + somePeer},
 		MDNS:      false, DHT: false, HTTPAddress: "127.0.0.1:8081", PeerTLS: true, TLSDir: "/t",
@@ -216,6 +216,12 @@ func TestValidate(t *testing.T) {
 		{"allow list", func(c *Config) { c.FederationKey, c.AllowPeers = "", []string{somePeer} }, ""},
 		{"bad peer", func(c *Config) { c.AllowPeers = []string{"node-2"} }, `allow_peers: "node-2": not the id`},
 		{"RSA peer", func(c *Config) { c.AllowPeers = []string{"QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"} }, "allow_peers:"},
+		{"neighbours", func(c *Config) { c.Neighbours = []string{somePeer} }, ""},
+		{"bad neighbour", func(c *Config) { c.Neighbours = []string{"node-2"} }, `neighbours: "node-2": not the id`},
+		{
+			"neighbour that is a stranger", func(c *Config) { c.AllowPeers, c.Neighbours = []string{somePeer}, []string{otherPeer} },
+			"that peer is not in allow_peers",
+		},
 		{"no listen", func(c *Config) { c.Listen = nil }, "listen:"},
 		{"listen is no multiaddr", func(c *Config) { c.Listen = []string{"0.0.0.0:31600"} }, "not a multiaddr"},
 		{"listen with id", func(c *Config) { c.Listen = []string{"/ip4/0.0.0.0/tcp/1/p2p/" + somePeer} }, "leave out /p2p/"},

@@ -59,6 +59,14 @@ func options() []option {
 			"peer ids (12D3KooW...), at most 256",
 		},
 		{
+			"neighbours", func(c *Config) any { return &c.Neighbours },
+			"peer ids of the only members to exchange calls with",
+			"All others stay members, known and announced to, but nothing is forwarded to them and nothing is admitted from them: " +
+				"for nodes that are far away, or whose line is dear. If two nodes are to exchange calls, each has to list the other. " +
+				"Without it, calls go wherever there is room.",
+			"peer ids (12D3KooW...), at most 1000, or empty for all members",
+		},
+		{
 			"listen", func(c *Config) any { return &c.Listen },
 			"addresses on which to listen for other controllers",
 			"A fixed port can be opened in a firewall and named in the bootstrap of other nodes; port 0 takes any free one.",

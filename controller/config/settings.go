@@ -34,6 +34,7 @@ const (
 	maxListen     = 16
 	maxBootstrap  = 64
 	maxAllowPeers = 256
+	maxNeighbours = 1000
 	maxNetworks   = 64
 )
 
@@ -53,6 +54,7 @@ type Settings struct {
 	Config // as it was written
 
 	AllowPeers     []peer.ID // empty: no list
+	Neighbours     []peer.ID // empty: all members
 	Listen         []multiaddr.Multiaddr
 	Bootstrap      []peer.AddrInfo // by peer, each once
 	HTTPAddress    netip.AddrPort
@@ -95,15 +97,26 @@ func (s *Settings) parseTrust(f *faults) {
 	case closed && c.OpenFederation:
 		f.add("open_federation", true, "contradicts federation_key and allow_peers: remove one side")
 	}
-	bound(f, "allow_peers", c.AllowPeers, maxAllowPeers)
-	for _, text := range c.AllowPeers {
+	s.AllowPeers = parsePeers(f, "allow_peers", c.AllowPeers, maxAllowPeers)
+	s.Neighbours = parsePeers(f, "neighbours", c.Neighbours, maxNeighbours)
+	for _, id := range s.Neighbours {
+		if len(s.AllowPeers) > 0 && !slices.Contains(s.AllowPeers, id) {
+			f.add("neighbours", id, "that peer is not in allow_peers: add it there, or remove it here")
+		}
+	}
+}
+
+func parsePeers(f *faults, key string, texts []string, most int) (ids []peer.ID) {
+	bound(f, key, texts, most)
+	for _, text := range texts {
 		id, ok := parsePeer(text)
 		if !ok {
-			f.add("allow_peers", text, "not the id of a DFaaS node (12D3KooW...): `dfaasctl id` prints it on that node")
+			f.add(key, text, "not the id of a DFaaS node (12D3KooW...): `dfaasctl id` prints it on that node")
 			continue
 		}
-		s.AllowPeers = append(s.AllowPeers, id)
+		ids = append(ids, id)
 	}
+	return ids
 }
 
 // parsePeer accepts peer ids with an Ed25519 key in them, the only kind that

@@ -22,6 +22,7 @@ type View struct {
 	Standings    map[string]Standing // of these, those that are not Ready
 	Unannounced  []string            // functions that not all members are told of, sorted
 	SPOANewest   int                 // version of tables that the SPOA understands; 0: it does not say
+	Neighbours   map[string]bool     // Options.Neighbours, not to be changed
 	Alive, Gone  []membership.Member
 	Refused      []membership.Refusal
 	Members      membership.Counts
@@ -51,6 +52,7 @@ func (c *Core) View(now time.Time) View {
 		Standings:    c.standings,
 		Unannounced:  c.unannounced,
 		SPOANewest:   newest,
+		Neighbours:   c.o.Neighbours,
 		Alive:        c.o.Members.Alive(),
 		Gone:         c.o.Members.Gone(),
 		Refused:      c.o.Members.Refused(now),

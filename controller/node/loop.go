@@ -39,7 +39,7 @@ func newLoop(n *Node, spoa *spoaKeeper, proxy *haproxyKeeper, voice *publisher) 
 	l := &loop{node: n, o: n.options, spoa: spoa, haproxy: proxy, voice: voice, wall: wallOf(now)}
 	l.core = core.New(core.Options{
 		Self: l.o.Self, Name: l.o.Name, Strategy: l.o.Strategy, Period: l.o.Period, MaxPeerTimeout: l.o.MaxPeerTimeout, HTTP: l.o.HTTP, PeerTLS: l.o.Certificates != nil,
-		DefaultNamespace: l.o.DefaultNamespace, HasBootstrap: l.o.HasBootstrap,
+		DefaultNamespace: l.o.DefaultNamespace, HasBootstrap: l.o.HasBootstrap, Neighbours: l.o.Neighbours,
 		Seed: l.o.Seed, Wall: l.wall, Members: l.o.Members, Tokens: l.o.Minter,
 	}, now)
 	return l

@@ -52,12 +52,13 @@ type Options struct {
 	Federation       string
 	Strategy         strategy.Strategy
 	Period           time.Duration
-	DefaultMaxrate   float64        // requests/s
-	MaxPeerTimeout   time.Duration  // of a call, by the peer's word; 0: what peers may announce
-	HTTP             netip.AddrPort // of this node's HAProxy, announced to peers
-	DefaultNamespace string         // of the gateway
-	HasBootstrap     bool           // members to connect to are configured
-	Seed             uint64         // of the times of announcements; other than that of other nodes
+	DefaultMaxrate   float64         // requests/s
+	MaxPeerTimeout   time.Duration   // of a call, by the peer's word; 0: what peers may announce
+	HTTP             netip.AddrPort  // of this node's HAProxy, announced to peers
+	DefaultNamespace string          // of the gateway
+	HasBootstrap     bool            // members to connect to are configured
+	Neighbours       map[string]bool // the only members to exchange calls with, by id; nil: all
+	Seed             uint64          // of the times of announcements; other than that of other nodes
 
 	SPOA    SPOA
 	HAProxy HAProxy

@@ -158,6 +158,9 @@ func (s *snapshot) member(m membership.Member, state string) api.Peer {
 		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
 		Server: "none",
 	}
+	if p.Apart = s.Neighbours != nil && !s.Neighbours[m.ID]; p.Apart {
+		p.Reason = "not in neighbours"
+	}
 	if m.Left {
 		p.Reason = "has left"
 	}

@@ -119,7 +119,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	n := node.New(node.Options{
 		Self: id.String(), Name: name, Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, MaxPeerTimeout: conf.MaxPeerTimeout, HTTP: conf.HTTPAddress,
-		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0,
+		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0, Neighbours: neighbours(conf),
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
 		Members: members, Minter: identity.NewMinter(id), Certificates: certificates,
 		Seed: rand.Uint64(), Systemd: systemd, Log: log, Registerer: registry,
@@ -136,6 +136,18 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 }
 
 // nodeName is what the node is called: by its operator, or else as its host.
+// neighbours are the ids of the members to exchange calls with, nil for all.
+func neighbours(conf config.Settings) map[string]bool {
+	if len(conf.Neighbours) == 0 {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for _, id := range conf.Neighbours {
+		ids[id.String()] = true
+	}
+	return ids
+}
+
 func nodeName(conf config.Settings) string {
 	if conf.NodeName != "" {
 		return conf.NodeName

@@ -42,10 +42,9 @@ var _ experiment.World = (*World)(nil)
 // part that ended by itself is an error that comes with the results.
 func (w *World) Run(ctx context.Context, s *scenario.Scenario, out string) (summary.Summary, error) {
 	started := time.Now()
-	f, err := federation.Start(ctx, federation.Options{
-		Binaries: w.Binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
-		Logs: filepath.Join(out, experiment.LogsDir), Namespaces: s.Namespaces, Log: w.Log,
-	})
+	o := federation.Of(s)
+	o.Binaries, o.Logs, o.Log = w.Binaries, filepath.Join(out, experiment.LogsDir), w.Log
+	f, err := federation.Start(ctx, o)
 	if err != nil {
 		return summary.Summary{}, fmt.Errorf("starting the federation: %w", err)
 	}

@@ -123,3 +123,47 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		t.Errorf("half an experiment has a summary: %v", err)
 	}
 }
+
+// Only neighbours exchange calls, though all are members.
+func TestNeighbours(t *testing.T) {
+	w, s, out := world(t, `name: line
+period: 200ms
+warmup: 500ms
+topology: {kind: line}
+nodes:
+  - {name: node-1, functions: &f [{name: funca, process: cat, maxrate: 10}]}
+  - {name: node-2, functions: *f}
+  - {name: node-3, functions: *f}
+load:
+  - {target: node-1, function: funca, rate: 40, duration: 4s}
+  - {target: node-3, function: funca, rate: 5, duration: 4s}
+`)
+	w.Ready = func(ctx context.Context, f *federation.Federation) error {
+		for node, apart := range map[string]string{"node-1": "node-3", "node-2": "", "node-3": "node-1"} {
+			peers, err := f.Node(node).Admin().Peers(ctx)
+			if err != nil {
+				return err
+			}
+			for _, p := range peers {
+				is, server := p.Name == apart, "up"
+				if is {
+					server = "none"
+				}
+				if p.State != "alive" || p.Apart != is || p.Server != server {
+					t.Errorf("%s knows %+v", node, p)
+				}
+			}
+		}
+		return nil
+	}
+	sum, err := experiment.Run(t.Context(), w, s, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := sum.Loads[0]; l.ByNode["node-2"] < 20 || l.ByNode["node-3"] != 0 || l.Status["429"] < 20 {
+		t.Errorf("of node-1's users: %v, %v", l.ByNode, l.Status)
+	}
+	if l := sum.Loads[1]; l.ByNode["node-3"] != 20 {
+		t.Errorf("of node-3's users: %v, %v", l.ByNode, l.Status)
+	}
+}

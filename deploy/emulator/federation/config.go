@@ -71,6 +71,9 @@ func (f *Federation) writeConfig(n *Node, o Options) error {
 	}
 	controller.Period = o.Period
 	controller.DefaultMaxrate = o.DefaultMaxrate
+	for _, name := range o.Neighbours[n.Name] {
+		controller.Neighbours = append(controller.Neighbours, f.Node(name).PeerID)
+	}
 	controller.HAProxySocket = n.files.runtime()
 	controller.SPOASocket = n.files.control()
 	controller.AdminSocket = n.files.admin()

@@ -44,6 +44,8 @@ type Options struct {
 	Period         time.Duration
 	DefaultMaxrate float64 // requests/s
 	TLS            bool    // between the nodes' HAProxies
+	// Neighbours are to whom each node may forward, by their names; nil: everybody.
+	Neighbours map[string][]string
 	// Dir is for configuration, identities, state and sockets. Empty: a temporary
 	// directory, removed by Stop. One whose path sockets or HAProxy cannot have is
 	// reached by a symbolic link, removed by Stop.
@@ -58,6 +60,20 @@ type Options struct {
 	// Special are programs that some nodes run instead, by the node's name.
 	Special map[string]Binaries
 	Log     zerolog.Logger
+}
+
+// Of are the options that a scenario says.
+func Of(s *scenario.Scenario) Options {
+	o := Options{
+		Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS, Namespaces: s.Namespaces,
+	}
+	if s.Neighbours {
+		o.Neighbours = make(map[string][]string)
+		for i := range s.Nodes {
+			o.Neighbours[s.Nodes[i].Name] = s.NeighboursOf(i)
+		}
+	}
+	return o
 }
 
 // Federation is a running federation. It is safe for concurrent use.

@@ -229,7 +229,7 @@ func knows(peers []api.Peer, other *Node) error {
 		return fmt.Errorf("it does not know %s", other.Name)
 	}
 	peer := peers[i]
-	if peer.State != "alive" || peer.Server != "up" {
+	if peer.State != "alive" || peer.Server != "up" && !peer.Apart {
 		return fmt.Errorf("%s is %s %s, its server in HAProxy is %s", other.Name, peer.State, peer.Reason, peer.Server)
 	}
 	for _, wanted := range other.spec.Functions {

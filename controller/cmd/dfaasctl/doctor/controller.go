@@ -255,7 +255,7 @@ func judgeServers(f *Facts) Verdict {
 	alive := 0
 	var lost, hints []string
 	for _, p := range f.Controller.peers {
-		if p.State != "alive" {
+		if p.State != "alive" || p.Apart {
 			continue
 		}
 		alive++

@@ -149,6 +149,10 @@ func TestVerdicts(t *testing.T) {
 		{"peers' servers", Warn, "(down L4CON", "nobody listens there", unreached("down", "L4CON in 0ms")},
 		{"peers' servers", Warn, "(down L4TOUT", "DFAAS_PEER_CONNECT", unreached("down", "L4TOUT in 200ms")},
 		{"peers' servers", Warn, "(down L6RSP", "peer_tls", unreached("down", "L6RSP")},
+		{"peers' servers", OK, "reaches all 1", "", func(f *Facts) { // no calls are exchanged with it
+			unreached("none", "")(f)
+			f.Controller.peers[1].Apart = true
+		}},
 		{"peers' servers", Warn, "(none)", "could not give HAProxy a server", unreached("none", "")},
 		{"peers' servers", Warn, "(maint)", "few seconds", unreached("maint", "")},
 

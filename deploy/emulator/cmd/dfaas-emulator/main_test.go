@@ -82,7 +82,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"check", good, bad}, 2, "good.yaml: ok", "bad.yaml:3: "},
 		{[]string{"up", bad}, 2, "", "bad.yaml:3: "},
 		{[]string{"up", good, "--base-port", "65535"}, 2, "", "not all between 1 and 65535"},
-		{[]string{"fault", "partition", "node-1", "all"}, 2, "", "only `dfaas-emulator run` makes"},
+		{[]string{"fault", "partition", "node-1", "all"}, 2, "", "partition is done to whole nodes"},
 		{[]string{"fault", "kill", "node-1", "brain"}, 2, "", "unknown part"},
 		{[]string{"fault", "kill", "node-1", "spoa"}, 1, "", "no federation is up in .run"},
 		{[]string{"ps"}, 1, "", "no federation is up in .run"},

@@ -121,10 +121,9 @@ func (a *app) superviseCommand() *cobra.Command {
 				return err
 			}
 			a.verbose = true
-			return supervisor.Serve(c.Context(), listener, federation.Options{
-				Binaries: binaries, Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
-				Dir: dir, Ports: ports, Log: a.logger(),
-			})
+			o := federation.Of(s)
+			o.Binaries, o.Dir, o.Ports, o.Log, o.Namespaces = binaries, dir, ports, a.logger(), false
+			return supervisor.Serve(c.Context(), listener, o)
 		},
 	}
 	dirFlag(c, &dir)
