@@ -77,6 +77,8 @@ func withoutSPOE(config string) (string, error) {
 			dropped["filter"] = true
 		case strings.HasPrefix(text, "http-request send-spoe-group "):
 			dropped["send-spoe-group"] = true
+		case strings.Contains(text, "spoa_") || strings.Contains(text, "dfaas_unasked") || strings.HasPrefix(text, "acl unanswered "):
+			// Of the circuit breaker.
 		default:
 			kept.WriteString(line)
 		}
