@@ -86,7 +86,7 @@ check: ## formatting, vet, and whether every module stands on its own
 vuln: ## known vulnerabilities in what is called, by govulncheck, where its database can be reached
 	@GO='$(GO)' deploy/vuln.sh $(PACKAGES)
 
-bench: setup build ## benchmarks; writes docs/performance.md
+bench: setup build ## benchmarks, with all HAProxies of Debian and what one would take instead; writes docs/performance.md (half an hour)
 	@deploy/setup.sh wrk=wrk
 	$(GO) build $(COMPILE) -o bin/ ./e2e/cmd/dfaas-bench
 	bin/dfaas-bench --out docs/performance.md

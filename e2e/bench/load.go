@@ -10,73 +10,119 @@ import (
 	"github.com/dfaas/dfaas/internal/machine"
 )
 
-// pacedRate is the constant rate, requests/s, at which latencies are measured.
-const pacedRate = 2000
+// pacedRates are the constant rates, requests/s, at which latencies are measured, the
+// one that has aims first. Of HAProxies other than the installed one it is the only one.
+var pacedRates = [...]int{2000, 1000}
 
 // flood is what was measured under as much load as there can be.
 type flood struct {
 	perSecond float64
-	proxyCPU  float64 // of HAProxy, us per request
+	proxyCPU  float64 // of the proxy, us per request
 	spoaCPU   float64 // of dfaas-spoa, us per request
 }
 
-// latency is what was measured at pacedRate, in us.
+// latency is what was measured at a constant rate: times in us, and CPU time as above.
 type latency struct {
-	p50, p99 float64
+	p50, p99          float64
+	proxyCPU, spoaCPU float64
 }
 
 // flood measures with wrk.
-func (b *testbed) flood(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[flood], error) {
-	measured, err := inTurn(ctx, rounds, b.usage, func(s side) (flood, error) {
-		before, err := b.cpu(s)
-		if err != nil {
-			return flood{}, err
-		}
-		result, err := runWrk(ctx, "http://"+b.address[s]+functionPath, each)
-		if err != nil {
-			return flood{}, err
-		}
-		after, err := b.cpu(s)
-		progress("  %-22s %7.0f req/s", s, result.perSecond)
-		return flood{
-			perSecond: result.perSecond,
-			proxyCPU:  microseconds(after.proxy-before.proxy) / result.requests,
-			spoaCPU:   microseconds(after.spoa-before.spoa) / result.requests,
-		}, err
+func (b *testbed) flood(ctx context.Context, g group, n int, each time.Duration, progress func(string, ...any)) (rounds[flood], error) {
+	measured, err := inTurn(ctx, g.sides, n, b.usage, func(s side) (flood, float64, error) {
+		var result wrkResult
+		used, asked, err := b.spent(ctx, s, func() (float64, error) {
+			var err error
+			result, err = runWrk(ctx, "http://"+b.proxies[s].address+functionPath, each)
+			return result.requests, err
+		})
+		progress("  %-30s %7.0f req/s, CPU %5.1f + %4.1f us, %5.1f %% asked", s.name(), result.perSecond, used.proxy, used.spoa, 100*asked)
+		return flood{result.perSecond, used.proxy, used.spoa}, asked, err
 	}, progress)
 	if err != nil {
-		return nil, fmt.Errorf("throughput: %w", err)
+		return measured, fmt.Errorf("throughput, HAProxy %s: %w", g.version, err)
 	}
 	return measured, nil
 }
 
 // latency measures at a constant rate.
-func (b *testbed) latency(ctx context.Context, rounds int, each time.Duration, progress func(string, ...any)) ([]round[latency], error) {
-	measured, err := inTurn(ctx, rounds, b.usage, func(s side) (latency, error) {
-		took, err := paced(ctx, b.address[s], functionPath, pacedRate, each)
-		if err != nil {
-			return latency{}, err
-		}
-		l := latency{quantile(took, 0.5), quantile(took, 0.99)}
-		progress("  %-22s p50 %4.0f us, p99 %5.0f us", s, l.p50, l.p99)
-		return l, nil
+func (b *testbed) latency(
+	ctx context.Context, g group, rate, n int, each time.Duration, progress func(string, ...any),
+) (rounds[latency], error) {
+	measured, err := inTurn(ctx, g.sides, n, b.usage, func(s side) (latency, float64, error) {
+		var l latency
+		used, asked, err := b.spent(ctx, s, func() (float64, error) {
+			took, err := paced(ctx, b.proxies[s].address, functionPath, rate, each)
+			l.p50, l.p99 = quantile(took, 0.5), quantile(took, 0.99)
+			return float64(len(took)), err
+		})
+		l.proxyCPU, l.spoaCPU = used.proxy, used.spoa
+		progress("  %-30s p50 %4.0f us, p99 %5.0f us, CPU %5.1f + %4.1f us, %5.1f %% asked", s.name(), l.p50, l.p99, l.proxyCPU, l.spoaCPU, 100*asked)
+		return l, asked, err
 	}, progress)
 	if err != nil {
-		return nil, fmt.Errorf("latency at %d req/s: %w", pacedRate, err)
+		return measured, fmt.Errorf("latency at %d req/s, HAProxy %s: %w", rate, g.version, err)
 	}
 	return measured, nil
 }
 
-// used is CPU time of what one side consists of.
-type used struct{ proxy, spoa time.Duration }
+// used is CPU time of what one side consists of, us per request.
+type used struct{ proxy, spoa float64 }
 
-func (b *testbed) cpu(s side) (used, error) {
-	proxy, err := machine.ProcessCPU(b.proxies[s].pid)
+// spent measures what requests cost, and which share of them dfaas-spoa was asked
+// about: 1 on sides that do not ask.
+func (b *testbed) spent(ctx context.Context, s side, load func() (requests float64, err error)) (used, float64, error) {
+	asks := s.kind == dfaas
+	decisionsBefore, err := b.decisions(ctx, asks)
 	if err != nil {
-		return used{}, err
+		return used{}, 0, err
 	}
-	spoa, err := machine.ProcessCPU(b.spoa.pid)
-	return used{proxy, spoa}, err
+	proxyBefore, spoaBefore, err := b.cpu(s)
+	if err != nil {
+		return used{}, 0, err
+	}
+	requests, err := load()
+	if err != nil {
+		return used{}, 0, err
+	}
+	proxyAfter, spoaAfter, err := b.cpu(s)
+	if err != nil {
+		return used{}, 0, err
+	}
+	decisionsAfter, err := b.decisions(ctx, asks)
+	if err != nil {
+		return used{}, 0, err
+	}
+	u := used{microseconds(proxyAfter-proxyBefore) / requests, microseconds(spoaAfter-spoaBefore) / requests}
+	if !asks {
+		return u, 1, nil
+	}
+	return u, min(1, float64(decisionsAfter-decisionsBefore)/requests), nil
+}
+
+// decisions is how many of users' calls of the measured function dfaas-spoa has decided on.
+func (b *testbed) decisions(ctx context.Context, asks bool) (uint64, error) {
+	if !asks {
+		return 0, nil
+	}
+	report, err := b.control.Meter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range report.Functions {
+		if f.Name == benchFunction {
+			return f.User.Total(), nil
+		}
+	}
+	return 0, nil
+}
+
+func (b *testbed) cpu(s side) (proxy, spoa time.Duration, err error) {
+	if proxy, err = machine.ProcessCPU(b.proxies[s].pid); err != nil {
+		return 0, 0, err
+	}
+	spoa, err = machine.ProcessCPU(b.spoa.pid)
+	return proxy, spoa, err
 }
 
 // usage tells the CPU time of the machine, and of this process, what it waited

@@ -59,6 +59,74 @@ const runtimeConfig = `global
     stats socket "${BENCH_RUNTIME}" level admin
 `
 
+// luaScript decides as dfaas-spoa does of a user's call that can be served here: by a
+// token bucket for each function, beyond which a call goes to a peer. There is one Lua
+// state for all threads, as counting exactly needs it.
+const luaScript = `local each, depth = 1000000 / %[1]g, 500000
+local functions = {}
+for i = 0, %[2]d - 1 do functions["function-" .. i] = { used = 0 } end
+core.register_action("dfaas_decide", { "http-req" }, function(txn)
+	local f = functions[string.match(txn.sf:path(), "^/function/([^/]+)")]
+	if not f then return end
+	local now = core.now()
+	local at = now.sec * 1000000 + now.usec
+	local used = f.used > at and f.used or at
+	if used - at > depth then
+		txn:set_var("txn.dfaas.action", "peer")
+		txn:set_var("txn.dfaas.target", "%[3]s")
+		return
+	end
+	f.used = used + each
+	txn:set_var("txn.dfaas.action", "local")
+end, 0)
+`
+
+// luaConfig loads it.
+const luaConfig = `global
+    lua-load "${BENCH_LUA}"
+`
+
+// withLua returns the drop-in with a Lua action in the place of dfaas-spoa.
+func withLua(config string) (string, error) {
+	const asks = "    default_backend " + haproxy.BackendLocal + "\n"
+	plain, err := withoutSPOE(config)
+	if err != nil {
+		return "", err
+	}
+	// The rule stands where the question would, before the frontend's choice of a backend.
+	frontend := strings.Index(plain, "\nfrontend "+haproxy.FrontendUsers+" ")
+	at := strings.Index(plain[max(0, frontend):], "    use_backend "+haproxy.BackendPeers)
+	if frontend < 0 || at < 0 || !strings.Contains(plain, asks) {
+		return "", fmt.Errorf("%s of the drop-in chooses no backend", haproxy.FrontendUsers)
+	}
+	at += frontend
+	return plain[:at] + "    http-request lua.dfaas_decide if dfaas_function\n" + plain[at:], nil
+}
+
+// caddyConfig is a Caddy that sends calls to the gateway, and to a peer while that is
+// down; it has no limit of rates. It checks the gateway as the drop-in does.
+const caddyConfig = `{
+	admin off
+	auto_https off
+	log {
+		level ERROR
+	}
+}
+http://%s {
+	handle /function/* {
+		reverse_proxy %s %s {
+			lb_policy first
+			health_uri /healthz
+			health_interval 1s
+			header_down DFaaS-Node-ID %s
+			transport http {
+				keepalive_idle_conns_per_host 256
+			}
+		}
+	}
+}
+`
+
 // withoutSPOE returns the drop-in with everything left out that concerns
 // dfaas-spoa: the same frontends and backends, but nobody is asked.
 func withoutSPOE(config string) (string, error) {

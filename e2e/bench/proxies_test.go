@@ -14,7 +14,7 @@ func TestWithoutSPOE(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, gone := range []string{
-		"\n    filter spoe", "\n    http-request send-spoe-group", "\nbackend " + haproxy.BackendSPOA, "spop-check",
+		"\n    filter spoe", "\n    http-request send-spoe-group", "\nbackend " + haproxy.BackendSPOA, "spop-check", "spoa_silent", "dfaas_unasked",
 	} {
 		if !strings.Contains(full, gone) || strings.Contains(plain, gone) {
 			t.Errorf("%q: in the drop-in %v, left %v", gone, strings.Contains(full, gone), strings.Contains(plain, gone))
@@ -30,5 +30,17 @@ func TestWithoutSPOE(t *testing.T) {
 	}
 	if _, err := withoutSPOE(plain); err == nil {
 		t.Error("a configuration without SPOE passed for one with it")
+	}
+}
+
+func TestWithLua(t *testing.T) {
+	config, err := withLua(haproxy.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := strings.Index(config, "http-request lua.dfaas_decide if dfaas_function")
+	_, rest, found := strings.Cut(config, "\nfrontend "+haproxy.FrontendUsers+" ")
+	if !found || asks < len(config)-len(rest) || asks > len(config)-len(rest)+strings.Index(rest, "\nfrontend ") || strings.Contains(config, "send-spoe-group dfaas") {
+		t.Errorf("nobody, or dfaas-spoa, is asked in %s:\n%s", haproxy.FrontendUsers, config)
 	}
 }

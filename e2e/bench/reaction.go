@@ -38,7 +38,7 @@ func (b *testbed) tableReaction(ctx context.Context, t *table.Table, repeats int
 		next := variant(t, uint64(i)+1, away)
 		start, done := time.Now(), make(chan error, 1)
 		go func() { done <- b.control.PutTable(ctx, next) }()
-		obeyed, err := firstAnswer(ctx, client, "http://"+b.address[dfaas]+functionPath, 0, func(status int, by string) bool {
+		obeyed, err := firstAnswer(ctx, client, "http://"+b.proxies[side{kind: dfaas}].address+functionPath, 0, func(status int, by string) bool {
 			return status == http.StatusOK && by == node
 		})
 		if putErr := <-done; putErr != nil {

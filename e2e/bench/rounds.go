@@ -16,64 +16,111 @@ type round[T any] struct {
 	// others is the largest share of the machine's CPU that programs which are
 	// none of ours used while one of the sides was measured.
 	others float64
-	by     [sides]T
+	// asked is the share of the requests that dfaas-spoa was asked about, on the side
+	// where that is least.
+	asked float64
+	by    map[kind]T
 }
 
-// tolerable is the largest share of others that does not spoil a round.
-const tolerable = 0.05
+const (
+	// tolerable is the largest share of others that does not spoil a round.
+	tolerable = 0.05
+	// decided is the least share that was asked about: what is not, for want of time,
+	// costs less.
+	decided = 0.99
+)
+
+// rounds are those of one group that count, and what was seen of all.
+type rounds[T any] struct {
+	counted []round[T]
+	all     int
+	asked   float64 // the largest share that was asked about in any round
+}
 
 // inTurn measures all sides n times, one after another, with a break before each
 // for the side before to come to rest. The order is reversed from round to round,
-// so that neither going first nor going last is anybody's advantage.
+// so that neither going first nor going last is anybody's advantage. What was
+// measured comes with the share of its requests that dfaas-spoa was asked about.
 //
-// Rounds that other programs spoil are done again, until there are n good ones
-// or twice n in all. The good ones are returned; if these are less than a third
-// of n, that many which were disturbed least. They are chosen by the disturbance
-// alone, never by what was measured.
+// Rounds that other programs spoil, or in which not all was asked about, are done
+// again, until there are n good ones or twice n in all. The good ones count; if these
+// are less than a third of n, that many which were disturbed least. They are chosen by
+// the disturbance alone, never by what was measured. A round in which not all was
+// asked about never counts.
 func inTurn[T any](
-	ctx context.Context, n int, now func() (usage, error), measure func(side) (T, error), progress func(string, ...any),
-) ([]round[T], error) {
-	var rounds []round[T]
+	ctx context.Context, sides []side, n int, now func() (usage, error), measure func(side) (T, float64, error), progress func(string, ...any),
+) (rounds[T], error) {
+	var done rounds[T]
 	good := 0
-	for good < n && len(rounds) < 2*n {
-		var r round[T]
+	for good < n && done.all < 2*n {
+		r := round[T]{asked: 1, by: make(map[kind]T)}
 		for i := range sides {
-			if len(rounds)%2 == 1 {
-				i = sides - 1 - i
+			s := sides[i]
+			if done.all%2 == 1 {
+				s = sides[len(sides)-1-i]
 			}
 			if err := pause.For(ctx, 200*time.Millisecond); err != nil {
-				return nil, err
+				return done, err
 			}
 			before, err := now()
 			if err != nil {
-				return nil, err
+				return done, err
 			}
-			if r.by[i], err = measure(i); err != nil {
-				return nil, fmt.Errorf("%s: %w", i, err)
+			measured, asked, err := measure(s)
+			if err != nil {
+				return done, fmt.Errorf("%s: %w", s.name(), err)
 			}
 			after, err := now()
 			if err != nil {
-				return nil, err
+				return done, err
 			}
+			r.by[s.kind] = measured
+			r.asked = min(r.asked, asked)
 			r.others = max(r.others, othersBetween(before, after))
 		}
-		if rounds = append(rounds, r); r.others <= tolerable {
+		done.all++
+		done.asked = max(done.asked, r.asked)
+		switch {
+		case r.asked < decided:
+			progress("  only %.1f %% of the requests were asked about: that round does not count", 100*r.asked)
+			continue
+		case r.others <= tolerable:
 			good++
-		} else {
+		default:
 			progress("  other programs used up to %.0f %% of the CPU: that round is repeated if possible", 100*r.others)
 		}
+		done.counted = append(done.counted, r)
 	}
-	slices.SortStableFunc(rounds, func(a, b round[T]) int { return cmp.Compare(a.others, b.others) })
-	return rounds[:max(good, (n+2)/3)], nil
+	slices.SortStableFunc(done.counted, func(a, b round[T]) int { return cmp.Compare(a.others, b.others) })
+	done.counted = done.counted[:min(len(done.counted), max(good, (n+2)/3))]
+	return done, nil
 }
 
-// column picks one figure of one side from all rounds.
-func column[T any](rounds []round[T], s side, figure func(T) float64) []float64 {
-	xs := make([]float64, len(rounds))
-	for i, r := range rounds {
-		xs[i] = figure(r.by[s])
+// column picks one figure of one side from all rounds that count.
+func column[T any](rounds rounds[T], k kind, figure func(T) float64) []float64 {
+	xs := make([]float64, len(rounds.counted))
+	for i, r := range rounds.counted {
+		xs[i] = figure(r.by[k])
 	}
 	return xs
+}
+
+// leastAsked is the smallest share that was asked about in a round that counts.
+func (r rounds[T]) leastAsked() float64 {
+	least := 1.0
+	for _, one := range r.counted {
+		least = min(least, one.asked)
+	}
+	return least
+}
+
+// mostByOthers is the largest share of others in a round that counts.
+func (r rounds[T]) mostByOthers() float64 {
+	most := 0.0
+	for _, one := range r.counted {
+		most = max(most, one.others)
+	}
+	return most
 }
 
 // usage is CPU time: of the machine, and of what we run on it.

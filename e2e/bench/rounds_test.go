@@ -30,17 +30,20 @@ func clock(shares ...float64) func() (usage, error) {
 
 func silent(string, ...any) {}
 
+// three are the sides of most groups.
+var three = []side{{kind: bare}, {kind: unasked}, {kind: dfaas}}
+
 func TestInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var order []side
-		rounds, err := inTurn(t.Context(), 2, clock(0), func(s side) (float64, error) {
-			order = append(order, s)
-			return float64(len(order)), nil
+		var order []kind
+		rounds, err := inTurn(t.Context(), three, 2, clock(0), func(s side) (float64, float64, error) {
+			order = append(order, s.kind)
+			return float64(len(order)), 1, nil
 		}, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := []side{bare, unasked, dfaas, dfaas, unasked, bare}; !slices.Equal(order, want) {
+		if want := []kind{bare, unasked, dfaas, dfaas, unasked, bare}; !slices.Equal(order, want) {
 			t.Errorf("measured %v, want %v", order, want)
 		}
 		got := column(rounds, unasked, func(x float64) float64 { return x })
@@ -55,17 +58,40 @@ func TestInTurn(t *testing.T) {
 func TestInTurnRepeatsSpoiltRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		rounds, err := inTurn(t.Context(), 2, clock(0, 0, 0.01, 0, 0, 0.5, 0.3, 0, 0, 0.02, 0.03, 0), func(side) (int, error) {
+		rounds, err := inTurn(t.Context(), three, 2, clock(0, 0, 0.01, 0, 0, 0.5, 0.3, 0, 0, 0.02, 0.03, 0), func(side) (int, float64, error) {
 			calls++
-			return (calls - 1) / int(sides), nil
+			return (calls - 1) / len(three), 1, nil
 		}, silent)
-		if err != nil || calls != 4*int(sides) {
-			t.Fatalf("%d measurements, %v", calls, err)
+		if err != nil || calls != 4*len(three) || len(rounds.counted) != 2 {
+			t.Fatalf("%d measurements, %d rounds, %v", calls, len(rounds.counted), err)
 		}
 		for i, want := range []int{0, 3} {
-			if r := rounds[i]; r.by[bare] != want || r.others > tolerable {
+			if r := rounds.counted[i]; r.by[bare] != want || r.others > tolerable {
 				t.Errorf("kept round %d with %v by others, want round %d", r.by[bare], r.others, want)
 			}
+		}
+	})
+}
+
+// A round that left requests undecided never counts, however quiet the machine was.
+func TestInTurnLeavesOutUndecidedRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shares, calls := []float64{0.44, 0.995, 0.98, 1}, 0
+		measure := func(s side) (int, float64, error) {
+			calls++
+			if s.kind != dfaas {
+				return 0, 1, nil
+			}
+			return calls, shares[min((calls-1)/len(three), len(shares)-1)], nil
+		}
+		rounds, err := inTurn(t.Context(), three, 2, clock(0), measure, silent)
+		if err != nil || len(rounds.counted) != 2 || rounds.all != 4 || rounds.leastAsked() != 0.995 {
+			t.Fatalf("%d of %d rounds count, from %v on, %v", len(rounds.counted), rounds.all, rounds.leastAsked(), err)
+		}
+		shares = []float64{0.5, 0.9}
+		calls = 0
+		if rounds, err = inTurn(t.Context(), three, 2, clock(0), measure, silent); err != nil || len(rounds.counted) != 0 || rounds.asked != 0.9 {
+			t.Errorf("%d rounds count, %v asked at best, %v", len(rounds.counted), rounds.asked, err)
 		}
 	})
 }
@@ -74,9 +100,9 @@ func TestInTurnRepeatsSpoiltRounds(t *testing.T) {
 func TestInTurnGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		rounds, err := inTurn(t.Context(), 3, clock(0.4), func(side) (int, error) { calls++; return 0, nil }, silent)
-		if err != nil || len(rounds) != 1 || calls != 6*int(sides) {
-			t.Errorf("%d rounds kept of %d measurements, %v", len(rounds), calls, err)
+		rounds, err := inTurn(t.Context(), three, 3, clock(0.4), func(side) (int, float64, error) { calls++; return 0, 1, nil }, silent)
+		if err != nil || len(rounds.counted) != 1 || calls != 6*len(three) {
+			t.Errorf("%d rounds kept of %d measurements, %v", len(rounds.counted), calls, err)
 		}
 	})
 }
@@ -85,16 +111,16 @@ func TestInTurnStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
-		_, err := inTurn(ctx, 5, clock(0), func(side) (int, error) {
+		_, err := inTurn(ctx, three, 5, clock(0), func(side) (int, float64, error) {
 			calls++
 			cancel()
-			return 0, nil
+			return 0, 1, nil
 		}, silent)
 		if !errors.Is(err, context.Canceled) || calls != 1 {
 			t.Errorf("%d measurements, %v", calls, err)
 		}
 		broken := errors.New("broken")
-		if _, err := inTurn(t.Context(), 5, clock(0), func(side) (int, error) { return 0, broken }, silent); !errors.Is(err, broken) {
+		if _, err := inTurn(t.Context(), three, 5, clock(0), func(side) (int, float64, error) { return 0, 1, broken }, silent); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
 	})

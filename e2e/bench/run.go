@@ -34,7 +34,7 @@ type Options struct {
 type effort struct {
 	goCount            int // repetitions
 	goEach             time.Duration
-	rounds             int
+	rounds, fewRounds  int // of the installed HAProxy, and of each other
 	wrkEach, pacedEach time.Duration
 	rest               time.Duration
 	tables, largeTable int // repetitions
@@ -45,12 +45,12 @@ type effort struct {
 func (o Options) effort() effort {
 	if o.Quick {
 		return effort{
-			goCount: 1, goEach: 100 * time.Millisecond, rounds: 3, wrkEach: time.Second, pacedEach: time.Second,
+			goCount: 1, goEach: 100 * time.Millisecond, rounds: 2, fewRounds: 1, wrkEach: time.Second, pacedEach: time.Second,
 			rest: 5 * time.Second, tables: 10, largeTable: 2, labels: 2, wakeUps: 500,
 		}
 	}
 	return effort{
-		goCount: 5, goEach: 500 * time.Millisecond, rounds: 12, wrkEach: 2 * time.Second, pacedEach: 2 * time.Second,
+		goCount: 5, goEach: 500 * time.Millisecond, rounds: 12, fewRounds: 6, wrkEach: 2 * time.Second, pacedEach: 2 * time.Second,
 		rest: 20 * time.Second, tables: 50, largeTable: 6, labels: 10, wakeUps: 4000,
 	}
 }
@@ -67,8 +67,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	started := time.Now()
-	m := measurements{quick: o.Quick}
-	if m.setting, err = look(ctx, o.Root, binaries[scenario.HAProxy]); err != nil {
+	m := measurements{quick: o.Quick, setting: look(ctx, o.Root)}
+	if m.groups, err = findGroups(binaries[scenario.HAProxy], progress); err != nil {
 		return err
 	}
 	e := o.effort()
@@ -107,7 +107,7 @@ func (m *measurements) goBenchmarks(ctx context.Context, root string, e effort, 
 // dataPath measures on the testbed: how long a table takes to be obeyed, then, with
 // the large table in place, throughput and latency.
 func (m *measurements) dataPath(ctx context.Context, binaries federation.Binaries, e effort, progress func(string, ...any)) error {
-	b, err := newTestbed(ctx, binaries)
+	b, err := newTestbed(ctx, binaries, m.groups)
 	if err != nil {
 		return err
 	}
@@ -131,25 +131,44 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 	if err := b.control.PutTable(ctx, variant(large, 1_000_000, false)); err != nil {
 		return err
 	}
-
-	progress("throughput: wrk, %d connections, %d rounds of %s", wrkConnections, e.rounds, e.wrkEach)
-	if m.flood, err = b.flood(ctx, e.rounds, e.wrkEach, progress); err != nil {
-		return err
-	}
-	if m.spoaMemory, err = machine.ResidentMemory(b.spoa.pid); err != nil {
-		return err
-	}
-	progress("latency: %d req/s, %d rounds of %s", pacedRate, e.rounds, e.pacedEach)
 	before, err := wakeUps(ctx, e.wakeUps)
 	if err != nil {
 		return err
 	}
-	if m.latency, err = b.latency(ctx, e.rounds, e.pacedEach, progress); err != nil {
+	for i, g := range m.groups {
+		found, err := b.measure(ctx, g, i == 0, e, progress)
+		if err != nil {
+			return err
+		}
+		m.found = append(m.found, found)
+	}
+	if m.spoaMemory, err = machine.ResidentMemory(b.spoa.pid); err != nil {
 		return err
 	}
 	after, err := wakeUps(ctx, e.wakeUps)
 	m.wakeUps = slices.Concat(before, after)
 	return err
+}
+
+// measure measures the sides of one group.
+func (b *testbed) measure(ctx context.Context, g group, installed bool, e effort, progress func(string, ...any)) (found, error) {
+	n, rates := e.fewRounds, pacedRates[:1]
+	if installed {
+		n, rates = e.rounds, pacedRates[:]
+	}
+	var f found
+	var err error
+	progress("HAProxy %s, throughput: wrk, %d connections, %d rounds of %s", g.version, wrkConnections, n, e.wrkEach)
+	if f.flood, err = b.flood(ctx, g, n, e.wrkEach, progress); err != nil {
+		return f, err
+	}
+	for i, rate := range rates {
+		progress("HAProxy %s, latency: %d req/s, %d rounds of %s", g.version, rate, n, e.pacedEach)
+		if f.latency[i], err = b.latency(ctx, g, rate, n, e.pacedEach, progress); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // federation measures on a federation of three nodes.

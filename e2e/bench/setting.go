@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -14,23 +13,17 @@ import (
 
 // setting is where and when the measurements were made.
 type setting struct {
-	taken   time.Time
-	commit  string
-	cpu     string
-	cores   int
-	kernel  string
-	haproxy string
-	golang  string
+	taken  time.Time
+	commit string
+	cpu    string
+	cores  int
+	kernel string
+	golang string
 }
 
 // look describes the machine, and the checkout at root.
-func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
+func look(ctx context.Context, root string) setting {
 	s := setting{taken: time.Now().UTC(), cores: runtime.NumCPU(), golang: runtime.Version(), commit: "unknown", cpu: machine.CPUModel()}
-	version, err := exec.CommandContext(ctx, haproxyBinary, "-v").Output()
-	if err != nil {
-		return setting{}, fmt.Errorf("%s -v: %w", haproxyBinary, err)
-	}
-	s.haproxy = haproxyVersion(string(version))
 	git := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude", "*")
 	git.Dir = root
 	if commit, err := git.Output(); err == nil { // else a copy without its history
@@ -39,14 +32,5 @@ func look(ctx context.Context, root, haproxyBinary string) (setting, error) {
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.kernel = strings.TrimSpace(string(text))
 	}
-	return s, nil
-}
-
-// haproxyVersion finds the version in the output of `haproxy -v`.
-func haproxyVersion(output string) string {
-	line, _, _ := strings.Cut(output, "\n")
-	if fields := strings.Fields(line); len(fields) >= 3 {
-		return fields[2]
-	}
-	return "unknown"
+	return s
 }

@@ -44,4 +44,5 @@ func pairwise(with, without []float64, compare func(with, without float64) float
 }
 
 func ratio(with, without float64) float64      { return with / without }
+func sum(a, b float64) float64                 { return a + b }
 func difference(with, without float64) float64 { return with - without }

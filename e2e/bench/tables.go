@@ -20,6 +20,8 @@ const (
 // benchFunction is the function that all measurements ask for.
 const benchFunction = "function-0"
 
+func functionName(i int) string { return fmt.Sprintf("function-%d", i) }
+
 // functionPath is its path.
 const functionPath = "/function/" + benchFunction
 
@@ -51,7 +53,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 	}
 	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
 	for i := range functions {
-		f := table.Function{Name: fmt.Sprintf("function-%d", i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
+		f := table.Function{Name: functionName(i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
 		for _, id := range ids {
 			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
 			f.Admit = append(f.Admit, table.Admission{Peer: id, Rate: 10})

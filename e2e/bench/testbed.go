@@ -14,31 +14,26 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/debian"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/control"
 )
 
-// side is one of the HAProxies that are compared.
-type side int
-
-const (
-	bare    side = iota // forwards to the gateway and does nothing else
-	unasked             // has the drop-in, but asks nobody
-	dfaas               // has the drop-in and asks dfaas-spoa
-	sides
-)
-
-func (s side) String() string {
-	return [sides]string{"bare HAProxy", "drop-in without SPOE", "with DFaaS"}[s]
+// proxy is a side that runs.
+type proxy struct {
+	*process
+	address string
 }
 
-// testbed is what the data path is measured on: three HAProxies before one gateway,
-// the last of them with a dfaas-spoa. All of it runs all of the time, so that
-// the sides can be measured in turn.
+// testbed is what the data path is measured on: all sides before one gateway, those
+// that ask with one dfaas-spoa. All of it runs all of the time, so that the sides can
+// be measured in turn.
 type testbed struct {
 	dir       string
-	proxies   [sides]*process
-	address   [sides]string
+	gateway   string // address of the stub's
+	peer      string // of its peer
+	proxies   map[side]proxy
 	spoa      *process
 	control   *control.Client // of the SPOA
 	processes []*process
@@ -46,30 +41,31 @@ type testbed struct {
 }
 
 // newTestbed starts everything. The SPOA has no table yet.
-func newTestbed(ctx context.Context, binaries federation.Binaries) (_ *testbed, err error) {
+func newTestbed(ctx context.Context, binaries federation.Binaries, groups []group) (_ *testbed, err error) {
 	dir, err := os.MkdirTemp("/tmp", "dfaas-bench-") // not TMPDIR, whose path may be too long for sockets
 	if err != nil {
 		return nil, fmt.Errorf("a directory for the measurements: %w", err)
 	}
-	b := &testbed{dir: dir, stops: []func(){func() { _ = os.RemoveAll(dir) }}}
+	b := &testbed{dir: dir, proxies: make(map[side]proxy), stops: []func(){func() { _ = os.RemoveAll(dir) }}}
 	defer func() {
 		if err != nil {
 			b.close()
 		}
 	}()
-	gateway, peer, err := b.startStub(ctx, binaries[scenario.HAProxy])
-	if err != nil {
+	if err := b.startStub(ctx, binaries[scenario.HAProxy]); err != nil {
 		return nil, err
 	}
 	if err := b.startSPOA(ctx, binaries[scenario.SPOA]); err != nil {
 		return nil, err
 	}
-	for s := range sides {
-		if err := b.startProxy(ctx, binaries[scenario.HAProxy], s, gateway); err != nil {
-			return nil, err
+	for _, g := range groups {
+		for _, s := range g.sides {
+			if err := b.startSide(ctx, g, s); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return b, b.addPeer(ctx, peer)
+	return b, nil
 }
 
 // close stops everything and removes its traces.
@@ -89,21 +85,21 @@ func (b *testbed) start(ctx context.Context, p program, ready func(context.Conte
 	return started, started.await(ctx, ready)
 }
 
-// startStub starts the stub and returns the addresses of its gateway and its peer.
-func (b *testbed) startStub(ctx context.Context, binary string) (gateway, peer string, err error) {
+// startStub starts the stub of a gateway and a peer.
+func (b *testbed) startStub(ctx context.Context, binary string) error {
 	config, err := b.write("stub.cfg", stubConfig)
 	if err != nil {
-		return "", "", err
+		return err
 	}
 	listeners, err := listen(2)
 	if err != nil {
-		return "", "", err
+		return err
 	}
-	gateway, peer = listeners[0].Addr().String(), listeners[1].Addr().String()
+	b.gateway, b.peer = listeners[0].Addr().String(), listeners[1].Addr().String()
 	_, err = b.start(ctx, program{
 		name: "stub", argv: []string{binary, "-db", "-f", config}, env: []string{"BENCH_PEER=" + peerID()}, listeners: listeners,
-	}, answers(gateway, ""))
-	return gateway, peer, err
+	}, answers(b.gateway, ""))
+	return err
 }
 
 func (b *testbed) startSPOA(ctx context.Context, binary string) error {
@@ -122,78 +118,133 @@ func (b *testbed) startSPOA(ctx context.Context, binary string) error {
 
 func (b *testbed) spoaSocket() string { return filepath.Join(b.dir, "spoa.sock") }
 
-// startProxy starts one of the sides and waits until it answers for the gateway.
-func (b *testbed) startProxy(ctx context.Context, binary string, s side, gateway string) error {
-	config, err := configOf(s)
+// startSide starts one of the sides and waits until it answers for the gateway.
+func (b *testbed) startSide(ctx context.Context, g group, s side) error {
+	switch s.kind {
+	case goProxy:
+		return b.startGoProxy(ctx, s)
+	case caddy:
+		return b.startCaddy(ctx, s)
+	}
+	config, err := configOf(s.kind)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("haproxy-%d", s)
-	files := make([]string, 3)
+	global := runtimeConfig
+	if s.kind == lua {
+		global += luaConfig
+	}
+	name := s.name()
+	files := make([]string, 4)
 	for i, f := range []struct{ name, text string }{
-		{name + "-global.cfg", runtimeConfig}, {name + ".cfg", config}, {name + "-spoe.conf", haproxy.SPOEConfig()},
+		{name + "-global.cfg", global}, {name + ".cfg", config}, {name + "-spoe.conf", haproxy.SPOEConfig()},
+		{name + ".lua", fmt.Sprintf(luaScript, limit.MaxRate, manyFunctions, peerID())},
 	} {
 		if files[i], err = b.write(f.name, f.text); err != nil {
 			return err
 		}
 	}
-	listeners, err := listen(1)
-	if err != nil {
-		return err
-	}
-	b.address[s] = listeners[0].Addr().String()
-	b.proxies[s], err = b.start(ctx, program{
-		name: name, argv: []string{binary, "-db", "-f", files[0], "-f", files[1]}, listeners: listeners,
+	err = b.startAs(ctx, s, program{
+		argv: append(g.argv[:len(g.argv):len(g.argv)], "-db", "-f", files[0], "-f", files[1]),
 		env: []string{
 			"BENCH_RUNTIME=" + b.runtime(s),
+			"BENCH_LUA=" + files[3],
 			haproxy.EnvBind + "=fd@3",
 			haproxy.EnvStats + "=unix@" + filepath.Join(b.dir, name+"-stats.sock"),
-			haproxy.EnvGateway + "=" + gateway,
+			haproxy.EnvGateway + "=" + b.gateway,
 			haproxy.EnvSPOA + "=unix@" + b.spoaSocket(),
 			haproxy.EnvSPOEConf + "=" + files[2],
 			haproxy.EnvNodeID + "=" + nodeID(),
 			haproxy.EnvInstance + "=" + filepath.Base(b.dir) + "-" + name,
 		},
-	}, answers(b.address[s], nodeOf(s)))
+	})
+	if err != nil || s.kind != dfaas {
+		return err
+	}
+	return b.addPeer(ctx, s)
+}
+
+// startAs starts the program of a side, which gets its listener as descriptor 3.
+func (b *testbed) startAs(ctx context.Context, s side, p program) error {
+	listeners, err := listen(1)
+	if err != nil {
+		return err
+	}
+	address := listeners[0].Addr().String()
+	p.name, p.listeners = s.name(), listeners
+	started, err := b.start(ctx, p, answers(address, nodeOf(s.kind)))
+	b.proxies[s] = proxy{started, address}
 	return err
 }
 
-func (b *testbed) runtime(s side) string {
-	return filepath.Join(b.dir, fmt.Sprintf("haproxy-%d.sock", s))
+func (b *testbed) startGoProxy(ctx context.Context, s side) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	return b.startAs(ctx, s, program{argv: []string{self, GoProxyCommand, b.gateway, b.peer}})
 }
 
-func configOf(s side) (string, error) {
-	switch s {
+// startCaddy starts Debian's Caddy. It takes no listener, but a port that was free just now.
+func (b *testbed) startCaddy(ctx context.Context, s side) error {
+	found, err := debian.Find("bookworm", "caddy", "usr/bin/caddy")
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(1)
+	if err != nil {
+		return err
+	}
+	address := listeners[0].Addr().String()
+	listeners[0].Close()
+	config, err := b.write("Caddyfile", fmt.Sprintf(caddyConfig, address, b.gateway, b.peer, nodeID()))
+	if err != nil {
+		return err
+	}
+	started, err := b.start(ctx, program{
+		name: s.name(), argv: found.Argv("run", "--adapter", "caddyfile", "--config", config),
+		env: []string{"HOME=" + b.dir, "XDG_DATA_HOME=" + b.dir, "XDG_CONFIG_HOME=" + b.dir},
+	}, answers(address, nodeID()))
+	b.proxies[s] = proxy{started, address}
+	return err
+}
+
+func (b *testbed) runtime(s side) string { return filepath.Join(b.dir, s.name()+".sock") }
+
+func configOf(k kind) (string, error) {
+	switch k {
 	case bare:
 		return bareConfig, nil
 	case unasked:
 		return withoutSPOE(haproxy.Config())
+	case lua:
+		return withLua(haproxy.Config())
 	default:
 		return haproxy.Config(), nil
 	}
 }
 
 // nodeOf is the DFaaS-Node-ID that a side's answers have.
-func nodeOf(s side) string {
-	if s == bare {
+func nodeOf(k kind) string {
+	if k == bare {
 		return ""
 	}
 	return nodeID()
 }
 
-// addPeer gives the side with DFaaS the server of a peer, as the controller
+// addPeer gives a side with DFaaS the server of a peer, as the controller
 // does, and waits until it can be used.
-func (b *testbed) addPeer(ctx context.Context, address string) error {
-	at, err := netip.ParseAddrPort(address)
+func (b *testbed) addPeer(ctx context.Context, s side) error {
+	at, err := netip.ParseAddrPort(b.peer)
 	if err != nil {
 		return fmt.Errorf("the stub's address: %w", err)
 	}
-	client := haproxy.New(b.runtime(dfaas))
+	client := haproxy.New(b.runtime(s))
 	steps := haproxy.Reconcile(nil, []haproxy.Peer{{ID: peerID(), Address: at}})
 	if _, err := client.Apply(ctx, steps); err != nil {
 		return fmt.Errorf("adding a peer: %w", err)
 	}
-	return b.proxies[dfaas].await(ctx, func(ctx context.Context) error {
+	return b.proxies[s].await(ctx, func(ctx context.Context) error {
 		servers, err := client.Servers(ctx, haproxy.BackendPeers)
 		if err != nil {
 			return err

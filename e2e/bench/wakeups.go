@@ -60,7 +60,7 @@ func wakeUps(ctx context.Context, n int) ([]float64, error) {
 	defer unpin()
 	took := make([]float64, 0, n)
 	for start := time.Now(); len(took) < n && ctx.Err() == nil; {
-		sleepUntil(start.Add(time.Duration(len(took)) * time.Second / pacedRate))
+		sleepUntil(start.Add(time.Duration(len(took)) * time.Second / time.Duration(pacedRates[0])))
 		asked := time.Now()
 		if !pass(unix.Write, there[1]) || !pass(unix.Read, back[0]) {
 			return nil, fmt.Errorf("waking a thread on CPU %d: it does not answer", cpus[1])
