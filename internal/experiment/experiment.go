@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dfaas/dfaas/internal/experiment/compare"
 	"github.com/dfaas/dfaas/internal/experiment/plot"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
@@ -26,6 +27,8 @@ const (
 	SummaryFile  = "summary.json"
 	PlotFile     = "plot.svg"
 	LogsDir      = "logs"
+	// RunsDir holds the experiments that are compared.
+	RunsDir = "runs"
 )
 
 // LoadFile is the name of the file with the responses to load i, counted from 0,
@@ -93,8 +96,8 @@ func PrepareOut(out string, text []byte) error {
 
 func ours(name string) bool {
 	switch name {
-	case ScenarioFile, SummaryFile, PlotFile, LogsDir:
+	case ScenarioFile, SummaryFile, PlotFile, LogsDir, RunsDir:
 		return true
 	}
-	return strings.HasPrefix(name, "load-") && strings.HasSuffix(name, ".json")
+	return compare.Ours(name) || strings.HasPrefix(name, "load-") && strings.HasSuffix(name, ".json")
 }

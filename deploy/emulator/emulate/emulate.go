@@ -27,6 +27,7 @@ import (
 type World struct {
 	Binaries federation.Binaries
 	Log      zerolog.Logger
+	Version  string // of the program, for the summary
 	// Began, if given, is called at t = 0 with that time. It must not block.
 	Began func(zero time.Time)
 	// Observe, if given, is called with every result and the index of its load;
@@ -64,7 +65,7 @@ func (w *World) Run(ctx context.Context, s *scenario.Scenario, out string) (summ
 	if err != nil {
 		return summary.Summary{}, err
 	}
-	return summary.Summary{Scenario: s.Name, Strategy: s.Strategy, Loads: loads, Nodes: nodes}, crashed
+	return summary.Summary{Scenario: s.Name, Strategy: s.Strategy, Seed: s.Seed, Version: w.Version, Loads: loads, Nodes: nodes}, crashed
 }
 
 // apply warms up, then sends the loads and does the faults.

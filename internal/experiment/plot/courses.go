@@ -275,7 +275,7 @@ func colorsOfNodes(nodes []string) []color.Color {
 	for i, name := range nodes {
 		colors[i] = nodeColor(i)
 		if name == results.Others {
-			colors[i] = color.Gray{0xb0}
+			colors[i] = otherNodes
 		}
 	}
 	return colors

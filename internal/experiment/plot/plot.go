@@ -129,6 +129,9 @@ func headline(s summary.Summary) *plot.Plot {
 	p := plot.New()
 	p.HideAxes()
 	p.Title.Text = fmt.Sprintf("%s, strategy %s", s.Scenario, s.Strategy)
+	if s.Version != "" {
+		p.Title.Text += fmt.Sprintf(" (seed %d, version %s)", s.Seed, s.Version)
+	}
 	p.Title.TextStyle.Font.Size = 14
 	p.Title.Padding = 4
 	return p

@@ -118,7 +118,14 @@ func (s sheet) draw(format string) (io.WriterTo, error) {
 	if s.footer != "" {
 		style := s.rows[0].legend.TextStyle
 		style.Font.Size, style.Color, style.YAlign = 7, color.Gray{0x60}, 0
-		canvas.FillText(style, vg.Point{X: margin, Y: margin / 2}, s.footer)
+		text := []rune(s.footer)
+		for len(text) > 0 && style.Width(string(text)) > width-2*margin {
+			text = append(text[:len(text)*9/10], '…')
+			if len(text) < 10 {
+				break
+			}
+		}
+		canvas.FillText(style, vg.Point{X: margin, Y: margin / 2}, string(text))
 	}
 	return sheet, nil
 }

@@ -74,7 +74,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 			s.Name = r.Name(n, "name", title, "letters, digits, dots and dashes are allowed, up to 64")
 		},
 		"strategy": func(n *yaml.Node) { s.Strategy = r.strategy(n) },
-		"period":   func(n *yaml.Node) { s.Period = r.Duration(n, "period", 100*time.Millisecond, 10*time.Minute) },
+		"period":   func(n *yaml.Node) { s.Period = r.Duration(n, "period", MinPeriod, MaxPeriod) },
 		"warmup":   func(n *yaml.Node) { s.Warmup = r.Duration(n, "warmup", 0, 10*time.Minute) },
 		"seed":     func(n *yaml.Node) { s.Seed = uint64(r.Whole(n, "seed", 0, 1e9)) },
 		"network":  func(n *yaml.Node) { r.network = r.networkKind(n) },

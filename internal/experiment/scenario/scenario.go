@@ -23,6 +23,9 @@ const (
 	MaxExpect    = 256
 	MaxRate      = shape.MaxRate // requests per second of one load
 	MaxLasting   = 24 * time.Hour
+	// Of planning.
+	MinPeriod = 100 * time.Millisecond
+	MaxPeriod = 10 * time.Minute
 )
 
 // Limits bound how large a scenario may be. 0 means the default, which is for

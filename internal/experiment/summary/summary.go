@@ -15,6 +15,8 @@ import (
 type Summary struct {
 	Scenario string `json:"scenario"`
 	Strategy string `json:"strategy"`
+	Seed     uint64 `json:"seed"`
+	Version  string `json:"version"` // of the program that ran it
 	Loads    []Load `json:"loads"`
 	Nodes    []Node `json:"nodes"`
 }

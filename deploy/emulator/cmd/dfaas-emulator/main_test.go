@@ -78,6 +78,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"run", bad}, 2, "", "bad.yaml:3: unknown key \"perod\""},
 		{[]string{"run", idle}, 2, "", "has no load"},
 		{[]string{"run", good, "-o", dir}, 2, "", "holds other things"},
+		{[]string{"run", good, "--strategy", "headroom,wild"}, 2, "", "--strategy: unknown strategy"},
+		{[]string{"run", good, "--strategy", "recalc@1ns"}, 2, "", "behind the @, a period of 100ms to 10m0s is expected"},
+		{[]string{"run", good, "--strategy", "recalc,recalc"}, 2, "", "recalc is there twice"},
+		{[]string{"run", good, "--repeat", "0"}, 2, "", "--repeat 0: it may be 1 to 1000"},
+		{[]string{"__complete", "run", "--strategy", ""}, 0, "recalc", ""},
 		{[]string{"check", good, idle}, 0, "good.yaml: ok", ""},
 		{[]string{"check", good, bad}, 2, "good.yaml: ok", "bad.yaml:3: "},
 		{[]string{"up", bad}, 2, "", "bad.yaml:3: "},
@@ -112,6 +117,25 @@ func TestRun(t *testing.T) {
 	code, stdout, stderr = emulator.execute(t, dir, "run", file)
 	if code != 1 || !strings.Contains(stderr, "tiny.yaml:6: all loads, seconds 0 to 2: status 200: 20/s, expected 0..5") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestCompare: each strategy is run, and all are in one table and one picture.
+func TestCompare(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "tiny.yaml"), tiny)
+	code, stdout, stderr := emulator.execute(t, dir, "run", file, "--strategy", "headroom,alllocal@500ms", "-o", "out")
+	if code != 0 || !strings.Contains(stdout, "run 2 of 2, alllocal@500ms: ") || !strings.Contains(stdout, "comparison.{txt,csv,svg,png}") {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	rows, err := os.ReadFile(filepath.Join(dir, "out/comparison.csv"))
+	if err != nil || !strings.Contains(string(rows), "\nalllocal@500ms,1,1,unknown,tiny,0,,,40,40,100.000,") {
+		t.Errorf("%s, %v", rows, err)
+	}
+	for _, name := range []string{"comparison.svg", "comparison.png", "runs/headroom-1/summary.json", "runs/alllocal@500ms-1/load-1.json"} {
+		if _, err := os.Stat(filepath.Join(dir, "out", name)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

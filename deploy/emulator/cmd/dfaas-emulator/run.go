@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/deploy/emulator/demo"
 	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
@@ -21,8 +22,7 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var out string
-	var draw bool
+	var r running
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "run the experiment that a scenario describes",
@@ -30,17 +30,26 @@ func (a *app) runCommand() *cobra.Command {
 of the results then holds summary.json, plot.svg, the results of each load in vegeta's JSON encoding (load-N.json:
 try "vegeta report" and "vegeta plot" on them) and a log file for every part of every node.
 
-It fails (exit code 1) when something that the scenario expects did not hold, when a part ended by itself, or when an
+With --strategy or --repeat it is run with each of the strategies, as often as that, with the seeds that follow the
+scenario's. Each run has a directory of its own below runs/, and beside them are one table (comparison.txt, .csv) and
+one picture (comparison.svg, .png) of all. Nodes that name a strategy themselves keep it.
+
+It fails (exit code 1) when something that the scenario expects of its own strategy did not hold, when a part ended by itself, or when an
 HAProxy was reloaded without a fault asking for it. A scenario that is not valid is refused (exit code 2).`,
-		Example:           "  dfaas-emulator run deploy/emulator/scenarios/headroom-50-0-0.yaml -o out/headroom --live",
+		Example: `  dfaas-emulator run deploy/emulator/scenarios/headroom-50-0-0.yaml -o out/headroom --live
+  dfaas-emulator run deploy/emulator/scenarios/recalc-50-0-0.yaml --strategy headroom,recalc,static --repeat 3`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.run(c.Context(), args[0], out, draw)
+			r.path = args[0]
+			return a.run(c.Context(), r)
 		},
 	}
-	c.Flags().StringVarP(&out, "out", "o", "", "directory for the results (default out/NAME); an earlier experiment there is replaced")
-	c.Flags().BoolVar(&draw, "live", false, "draw, second by second, who serves how much")
+	c.Flags().StringSliceVar(&r.strategies, "strategy", nil, "run it with each of these strategies; NAME@PERIOD plans at a period of its own (default: the scenario's)")
+	c.Flags().IntVar(&r.repeat, "repeat", 1, "how often it is run with each strategy")
+	_ = c.RegisterFlagCompletionFunc("strategy", cobra.FixedCompletions(strategy.Names(), cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVarP(&r.out, "out", "o", "", "directory for the results (default out/NAME); an earlier experiment there is replaced")
+	c.Flags().BoolVar(&r.draw, "live", false, "draw, second by second, who serves how much")
 	_ = c.MarkFlagDirname("out") // the flag exists
 	return c
 }
@@ -118,28 +127,57 @@ func readScenario(path string) (*scenario.Scenario, []byte, error) {
 	return s, text, cli.Usage(err)
 }
 
+// running is what the flags of run say.
+type running struct {
+	path, out  string
+	draw       bool
+	strategies []string
+	repeat     int
+}
+
 // run runs the experiment of a file. Everything that can be refused is, before
 // anything starts.
-func (a *app) run(ctx context.Context, path, out string, draw bool) error {
-	s, text, err := readScenario(path)
+func (a *app) run(ctx context.Context, r running) error {
+	s, text, err := readScenario(r.path)
 	if err != nil {
 		return err
 	}
 	if len(s.Loads) == 0 {
-		return cli.Usage(fmt.Errorf("%s has no load to apply: `dfaas-emulator up %s` starts its nodes only", path, path))
+		return cli.Usage(fmt.Errorf("%s has no load to apply: `dfaas-emulator up %s` starts its nodes only", r.path, r.path))
 	}
-	if out == "" {
-		out = filepath.Join("out", s.Name)
+	if r.out == "" {
+		r.out = filepath.Join("out", s.Name)
+	}
+	contenders, err := r.contenders(s)
+	if err != nil {
+		return cli.Usage(err)
 	}
 	binaries, err := findBinaries()
 	if err != nil {
 		return err
 	}
-	if err := experiment.PrepareOut(out, text); err != nil {
+	if err := experiment.PrepareOut(r.out, text); err != nil {
 		return cli.Usage(err)
 	}
+	if len(contenders) > 1 || r.repeat > 1 {
+		return a.compare(ctx, r, s, text, binaries, contenders)
+	}
+	contenders[0].apply(s, 1)
+	sum, err := a.runOnce(ctx, s, binaries, r.out, r.draw)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "results: %s, plot: %s\n", filepath.Join(r.out, experiment.SummaryFile), filepath.Join(r.out, experiment.PlotFile))
+	if !contenders[0].own {
+		return nil
+	}
+	return report.Unmet(r.path, summary.Check(s.Expect, sum))
+}
+
+// runOnce runs one experiment and prints what came of it.
+func (a *app) runOnce(ctx context.Context, s *scenario.Scenario, binaries federation.Binaries, out string, draw bool) (summary.Summary, error) {
 	fmt.Fprintf(a.out, "%s: %d nodes, strategy %s, %s\n", s.Name, len(s.Nodes), s.Strategy, s.End())
-	world := &emulate.World{Binaries: binaries, Log: a.logger()}
+	world := &emulate.World{Binaries: binaries, Log: a.logger(), Version: cli.Version(version)}
 	drawn := func() {}
 	if draw {
 		var end context.CancelFunc
@@ -149,14 +187,10 @@ func (a *app) run(ctx context.Context, path, out string, draw bool) error {
 	}
 	sum, err := experiment.Run(ctx, world, s, out)
 	if err != nil {
-		return err
+		return sum, err
 	}
 	drawn()
-	if err := report.Table(a.out, sum); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.out, "results: %s, plot: %s\n", filepath.Join(out, experiment.SummaryFile), filepath.Join(out, experiment.PlotFile))
-	return report.Unmet(path, summary.Check(s.Expect, sum))
+	return sum, report.Table(a.out, sum)
 }
 
 // draw adds a live drawing to the experiment; what it returns waits for it.
