@@ -35,7 +35,7 @@ func TestLiars(t *testing.T) {
 	t.Logf("without a liar %.1f requests/s are served", honest)
 
 	t.Run("InfiniteSpare", func(t *testing.T) {
-		l := c.lie(t, strategy.Offer{Name: "funca", Capacity: 1e6, Limit: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: "funca", Capacity: 1e6, Limit: 1e6})
 		c.believed(t, l)
 		got, _ := c.goodput(t)
 		t.Logf("%.1f requests/s are served; the liar got %d", got, l.asked.Load())
@@ -46,8 +46,27 @@ func TestLiars(t *testing.T) {
 			t.Errorf("the liar got %d requests only: this has shown nothing", l.asked.Load())
 		}
 	})
+	// A member that never answers, whose callers all leave before the function's time
+	// limit.
+	t.Run("Silence", func(t *testing.T) {
+		l := c.lie(t, isSilent, strategy.Offer{Name: "funca", Capacity: 1e6, Limit: 1e6})
+		c.believed(t, l)
+		c.impatient(t)
+		eventually(t, patience, "the silent member draws users", func() error {
+			if part := c.drawn(t, l); part < 0.3 || l.asked.Load() == 0 {
+				return fmt.Errorf("%.2f of what node-1 forwards", part)
+			}
+			return nil
+		})
+		eventually(t, patience, "it draws hardly any", func() error {
+			if part := c.drawn(t, l); part > 0.03 {
+				return fmt.Errorf("%.2f of what node-1 forwards", part)
+			}
+			return nil
+		})
+	})
 	t.Run("InfiniteDemand", func(t *testing.T) {
-		l := c.lie(t, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
 		c.believed(t, l)
 		got, early := c.goodput(t)
 		t.Logf("%.1f requests/s are served, and in the second second %.1f", got, early)
@@ -62,7 +81,7 @@ func TestLiars(t *testing.T) {
 	// An honest node in its place would count with 60, as much as the others can
 	// serve, beside node-1's 40: it would leave node-1 40 % of the room.
 	t.Run("DemandThatFloods", func(t *testing.T) {
-		l := c.lie(t, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: "funca", Absent: true, UserRate: 1e6})
 		c.believed(t, l)
 		l.flood(t, c.two, c.three)
 		got, _ := c.goodput(t)
@@ -110,21 +129,73 @@ func (c *cluster) goodput(t *testing.T) (late, early float64) {
 	return late, early
 }
 
+// impatient has users of node-1 ask for 50 requests/s until the test ends, each of whom
+// waits for 1.3 s.
+func (c *cluster) impatient(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var users sync.WaitGroup
+	users.Go(func() {
+		pace := time.NewTicker(20 * time.Millisecond)
+		defer pace.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-pace.C:
+			}
+			users.Go(func() {
+				patient, leave := context.WithTimeout(ctx, 1300*time.Millisecond)
+				defer leave()
+				_, _ = send(patient, c.one, request{path: "/function/funca"}) // what matters is what node-1 makes of it
+			})
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		users.Wait()
+	})
+}
+
+// drawn is the part of what node-1 forwards of funca that goes to the liar, while all
+// have room.
+func (c *cluster) drawn(t *testing.T, l *falseMember) float64 {
+	t.Helper()
+	routes, err := c.one.Admin().Routes(t.Context(), "funca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, its := 0.0, 0.0
+	for _, r := range routes {
+		if r.Kind == "out" {
+			all += r.Weight
+			if r.Peer == l.id.String() {
+				its = r.Weight
+			}
+		}
+	}
+	return its / max(all, 1e-9)
+}
+
 // falseMember is a member that announces what it likes and serves nobody.
 type falseMember struct {
 	*member
 	asked, served atomic.Int64 // requests to it, and of it
 }
 
-// lie has a new member announce the offer until the test ends. It looks healthy,
-// and refuses all that it is sent.
-func (c *cluster) lie(t *testing.T, offer strategy.Offer) *falseMember {
+// refuses and isSilent are what a false member makes of a call.
+func refuses(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }
+
+func isSilent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// lie has a new member announce the offer until the test ends. It looks healthy, and
+// serves nothing that it is sent.
+func (c *cluster) lie(t *testing.T, serve http.HandlerFunc, offer strategy.Offer) *falseMember {
 	t.Helper()
 	l := &falseMember{member: c.join(t)}
 	l.connect(t, c.two)
 	l.connect(t, c.three)
 	a := wire.Announcement{
-		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: l.refuse(t), Strategy: "headroom",
+		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: l.serve(t, serve), Strategy: "headroom",
 		PeriodMillis: 1000, Offers: []strategy.Offer{offer},
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -161,8 +232,8 @@ func (l *falseMember) announce(ctx context.Context, t *testing.T, a wire.Announc
 	}
 }
 
-// refuse serves what looks like a healthy node and refuses everything else.
-func (l *falseMember) refuse(t *testing.T) (address string) {
+// serve serves what looks like a healthy node, and everything else as is said.
+func (l *falseMember) serve(t *testing.T, serve http.HandlerFunc) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -171,7 +242,7 @@ func (l *falseMember) refuse(t *testing.T) (address string) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
 			l.asked.Add(1)
-			w.WriteHeader(http.StatusTooManyRequests)
+			serve(w, r)
 		}
 	})}
 	done := make(chan struct{})

@@ -158,7 +158,7 @@ func TestAgain(t *testing.T) {
 
 func testServedByAnother(t *testing.T, a, b, c, _ *asked) {
 	before, executed := a.router.Totals(), b.gateway.calls.Load()
-	lost, _ := a.server(t, b.id)
+	lost := a.answers(t, b.id)
 	got := call(t, "POST", "http://"+a.Addr+"/function/f/x%20y?z=1", strings.NewReader("hello"))
 	wantReply(t, got, 200, c.Addr, c.id)
 	for name := range got.header {
@@ -174,8 +174,8 @@ func testServedByAnother(t *testing.T, a, b, c, _ *asked) {
 	if n := b.gateway.calls.Load(); n != executed {
 		t.Errorf("b has executed %d calls that it has refused", n-executed)
 	}
-	if s, _ := a.server(t, b.id); s.Lost != lost.Lost+1 {
-		t.Errorf("%d of b's refusals are counted, want 1", s.Lost-lost.Lost)
+	if now := a.answers(t, b.id); now.Lost != lost.Lost+1 {
+		t.Errorf("%d of b's refusals are counted, want 1", now.Lost-lost.Lost)
 	}
 	m := a.router.Totals()
 	if m.User.Forwarded != before.User.Forwarded+1 || m.User.Total() != before.User.Total()+1 ||

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 )
@@ -186,17 +188,19 @@ func TestFullPeer(t *testing.T) {
 		if n := underWay(); n != 20 {
 			t.Errorf("%d calls are under way to the peer", n)
 		}
-		// Users can bring that about. What found the queue full at the same time is a few.
-		if s, _ := n.server(t, idC); s.Lost > 10 {
-			t.Errorf("%d calls are held against a peer that is full", s.Lost)
+		// Users can bring that about.
+		if a := n.answers(t, idC); a != (haproxy.Answers{}) {
+			t.Errorf("%+v is held against a peer that is full", a)
 		}
 	})
 }
 
 // TestWhoNeverAnswers: a peer that takes calls and answers none is held to account
-// for those whose callers have waited for as long as the function may take. Callers
-// that give up say nothing, nor does a function that takes longer than it may at the
-// node that it was called at: users can bring about either.
+// for those whose callers have waited for as long as the function may take; those who
+// leave before, after a second at least, are counted by themselves. Callers that leave
+// at once, or before all of their call is there, say nothing, nor does a function that
+// takes longer than it may at the node that it was called at: users can bring that
+// about with any function.
 func TestWhoNeverAnswers(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
@@ -205,10 +209,6 @@ func TestWhoNeverAnswers(t *testing.T) {
 		a.addPeers(t, peerAt(t, idB, b.decided), silent)
 		a.waitState(t, idB, haproxy.Up)
 		a.waitState(t, idC, haproxy.Up)
-		lost := func(id string) int64 {
-			s, _ := a.server(t, id)
-			return s.Lost
-		}
 		forward := func(id, limit string) []string {
 			return []string{"Test-Action", "peer", "Test-Target", id, "Test-Token", tokenOf(idA), "Test-Timeout", limit, "There-Action", "local"}
 		}
@@ -216,8 +216,8 @@ func TestWhoNeverAnswers(t *testing.T) {
 			got := call(t, "GET", "http://"+a.decided+"/function/hang", nil, append(forward(idB, "400"), "There-Timeout", there)...)
 			wantReply(t, got, 504, b.decided, idB)
 		}
-		if n := lost(idB); n != 0 {
-			t.Errorf("%d slow calls were held against an honest peer", n)
+		if got := a.answers(t, idB); got != (haproxy.Answers{Served: 3}) {
+			t.Errorf("slow calls at an honest peer are counted as %+v", got)
 		}
 		// Only the one that had as long as it may.
 		eventually(t, "the peer has counted", func() bool {
@@ -225,21 +225,76 @@ func TestWhoNeverAnswers(t *testing.T) {
 			return err == nil && calls["hang"] == haproxy.Calls{Begun: 1, Failed: 1}
 		})
 
-		for range 5 {
-			request := "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Action: peer\r\nTest-Target: " + idC + "\r\nTest-Token: " + tokenOf(idA) + "\r\n\r\n"
-			conn := sent(t, a.decided, request)
-			eventually(t, "it is under way", func() bool { return underWay() == 1 })
+		// giveUp has a call given up by its caller after a while, and returns when the peer has noticed.
+		giveUp := func(request string, after time.Duration) {
+			conn := sent(t, a.decided, request+"Test-Action: peer\r\nTest-Target: "+idC+"\r\nTest-Token: "+tokenOf(idA)+"\r\n\r\n")
+			eventually(t, "it is under way", func() bool { return a.underWay(t, haproxy.BackendPeers) > 0 })
+			time.Sleep(after)
 			conn.Close()
-			eventually(t, "it is given up", func() bool { return underWay() == 0 })
+			eventually(t, "it is given up", func() bool { return underWay() == 0 && a.underWay(t, haproxy.BackendPeers) == 0 })
 		}
-		if n := lost(idC); n != 0 {
-			t.Errorf("%d calls that were given up are held against the peer", n)
+		for range 5 {
+			giveUp("GET /function/f HTTP/1.1\r\nHost: h\r\n", 0)
 		}
+		giveUp("POST /function/f HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n", 1100*time.Millisecond)
+		if got := a.answers(t, idC); got != (haproxy.Answers{}) {
+			t.Errorf("calls that were given up at once, or not wholly there, are counted as %+v", got)
+		}
+		giveUp("GET /function/f HTTP/1.1\r\nHost: h\r\n", 1100*time.Millisecond)
 		for range 5 {
 			wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, forward(idC, "50")...), 504, a.decided, idA)
 		}
-		if n := lost(idC); n != 5 {
-			t.Errorf("%d calls that were never answered are held against the peer, want 5", n)
+		if got := a.answers(t, idC); got != (haproxy.Answers{Lost: 5, Left: 1}) {
+			t.Errorf("calls that were never answered are counted as %+v", got)
+		}
+	})
+}
+
+// TestPeersAnswersAreCounted: by function, whatever becomes of a call.
+func TestPeersAnswersAreCounted(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		breaks := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/healthz" {
+				panic(http.ErrAbortHandler)
+			}
+		}))
+		defer breaks.Close()
+		a.addPeers(t, peerAt(t, idB, b.decided), peerAt(t, idC, breaks.Listener.Addr().String()))
+		a.waitState(t, idB, haproxy.Up)
+		a.waitState(t, idC, haproxy.Up)
+		get := func(id, path string, headers ...string) int {
+			headers = append([]string{"Test-Action", "peer", "Test-Target", id, "Test-Token", tokenOf(idA), "There-Action", "local"}, headers...)
+			return call(t, "GET", "http://"+a.decided+path, nil, headers...).status
+		}
+		for path, status := range map[string]int{
+			"/function/good": 200, "/function/good/x?y=/function/z": 200, "/function/status/500": 500, "/function/status/404": 404,
+			"/async-function/good": 200, "/function/break": 502,
+		} {
+			if got := get(idB, path); got != status {
+				t.Errorf("%s: status %d, want %d", path, got, status)
+			}
+		}
+		get(idB, "/function/refused", "There-Action", "deny", "There-Status", "429")
+		for range 2 {
+			get(idC, "/function/good")
+		}
+		// A peer that refuses connections is not to blame once it is known to be down.
+		b.Stop()
+		get(idB, "/function/gone")
+		a.waitState(t, idB, haproxy.Down)
+		get(idB, "/function/gone")
+		for id, want := range map[string]map[haproxy.Function]haproxy.Answers{
+			idB: {
+				{Name: "good"}: {Served: 2}, {Name: "good", Async: true}: {Served: 1}, {Name: "status"}: {Served: 2}, {Name: "break"}: {Served: 1},
+				{Name: "refused"}: {Lost: 1}, {Name: "gone"}: {Lost: 1},
+			},
+			idC: {{Name: "good"}: {Lost: 2}},
+		} {
+			if s, _ := a.server(t, id); !cmp.Equal(want, s.Answers) {
+				t.Errorf("%s", cmp.Diff(want, s.Answers))
+			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -139,12 +140,13 @@ func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) 
 		servers[i].TLS = speaks[servers[i].Name]
 	}
 	if backend == BackendPeers {
-		counted, err := parseFailures(answer)
+		rows, err := parseAnswers(answer)
 		if err != nil {
 			return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
 		}
+		counted := answersOf(rows)
 		for i := range servers {
-			servers[i].judge(counted[servers[i].Name])
+			servers[i].Answers = counted[servers[i].Name]
 		}
 	}
 	return servers, nil
@@ -247,8 +249,11 @@ func (c *Client) commands(ctx context.Context, s Step) ([]command, error) {
 	case Shutdown:
 		return []command{{text: "shutdown sessions server " + server}}, nil
 	case Delete:
-		forget := command{text: "clear table " + BackendPeers + " key " + s.Peer.ID, unless: "in use"}
-		return append([]command{{text: "del server " + server}, forget}, c.unsecured(s.Peer)...), nil
+		forget, err := c.forget(ctx, s.Peer.ID)
+		if err != nil {
+			return nil, err
+		}
+		return slices.Concat([]command{{text: "del server " + server}}, forget, c.unsecured(s.Peer)), nil
 	default:
 		return nil, fmt.Errorf("unknown operation %q on a server", s.Op)
 	}

@@ -41,7 +41,7 @@ const mostFields = 90
 // testNumber: a request with more header fields than a peer would take is refused
 // here, whoever would serve it, and none is that a peer then refuses.
 func testNumber(t *testing.T, a, b *node) {
-	before, _ := a.server(t, idB)
+	before := a.answers(t, idB)
 	statuses, claimed := make(map[int]int), make(map[int]int)
 	for n := mostFields - 6; n <= 102; n++ {
 		fill := "Host: h\r\nConnection: close\r\nContent-Length: 0\r\nX-Forwarded-For: 192.0.2.1\r\n"
@@ -72,7 +72,7 @@ func testNumber(t *testing.T, a, b *node) {
 	if claimed[200] != 14 || claimed[431] != 2 || claimed[400] != 3 {
 		t.Errorf("statuses of peers' calls %v", claimed)
 	}
-	if now, _ := a.server(t, idB); now.Lost != before.Lost {
+	if now := a.answers(t, idB); now.Lost != before.Lost {
 		t.Errorf("%d requests were counted as lost", now.Lost-before.Lost)
 	}
 }
@@ -248,7 +248,7 @@ func testWhoseError(t *testing.T, a, b *node) {
 		return got
 	}
 	call(t, "GET", "http://"+b.decided+"/function/status/200", nil, "Test-Action", "local") // B knows that it has it, or its 404 was 503
-	before, _ := a.server(t, idB)
+	before := a.answers(t, idB)
 	functions := 0
 	for _, status := range []int{400, 403, 404, 429, 431, 500, 502, 503, 504} {
 		if got := forward(fmt.Sprint("/function/status/", status)); got.status != status {
@@ -265,11 +265,11 @@ func testWhoseError(t *testing.T, a, b *node) {
 			t.Errorf("%s: status %d, want %d", uri, got.status, status)
 		}
 	}
-	after, _ := a.server(t, idB)
+	after := a.answers(t, idB)
 	if after.Lost != before.Lost {
 		t.Errorf("%d errors of functions were held against the peer", after.Lost-before.Lost)
 	}
-	if good := after.Good - before.Good; good != int64(functions)+2 {
+	if good := after.Served - before.Served; good != int64(functions)+2 {
 		t.Errorf("%d calls count as served, want %d", good, functions+2)
 	}
 
@@ -292,11 +292,10 @@ func testWhoseError(t *testing.T, a, b *node) {
 	anew()
 	lost := func(id string) int64 {
 		t.Helper()
-		s, ok := a.server(t, id)
-		if !ok {
+		if _, ok := a.server(t, id); !ok {
 			t.Fatalf("no server %s", id)
 		}
-		return s.Lost
+		return a.answers(t, id).Lost
 	}
 	want := int64(0)
 	for _, status := range []int{403, 404, 429, 500, 502, 503, 504} {

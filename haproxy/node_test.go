@@ -210,6 +210,16 @@ func (n *node) server(t *testing.T, id string) (haproxy.Server, bool) {
 	return haproxy.Server{}, false
 }
 
+// answers is what became of all calls to a peer.
+func (n *node) answers(t *testing.T, id string) (all haproxy.Answers) {
+	t.Helper()
+	s, _ := n.server(t, id)
+	for _, a := range s.Answers {
+		all.Served, all.Lost, all.Left = all.Served+a.Served, all.Lost+a.Lost, all.Left+a.Left
+	}
+	return all
+}
+
 // waitState waits until HAProxy thinks that of the peer.
 func (n *node) waitState(t *testing.T, id string, want haproxy.State) {
 	t.Helper()

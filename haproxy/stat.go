@@ -44,51 +44,11 @@ type Server struct {
 	Sessions, Total, Errors int64
 	// Good is the number of answers with a status below 400. Lost is that of
 	// requests which got anything else: an answer with another status, a broken
-	// one, none in time, or, for want of a connection, another server. In
-	// BackendPeers errors of the function, which may be its user's doing, are
-	// Good: the peer has served.
+	// one, none in time, or, for want of a connection, another server. Of peers,
+	// Answers says more.
 	Good, Lost int64
-	Failed     int64 // the part of Lost that are answers
-}
-
-// failures are a server's answers with a status from 400 on.
-type failures struct {
-	own       int64 // it refused, or its gateway failed
-	functions int64 // the function answered that
-}
-
-// judge replaces what was counted by status with what is known of who failed. Each
-// of the counters only ever grows, whenever they are read.
-func (s *Server) judge(f failures) {
-	s.Good += f.functions
-	s.Lost += f.own - s.Failed
-	s.Failed = f.own
-}
-
-// parseFailures reads the answer to `show table BackendPeers`, by server.
-func parseFailures(answer string) (map[string]failures, error) {
-	head, rows, _ := strings.Cut(answer, "\n")
-	if !strings.HasPrefix(head, "# table: ") {
-		return nil, fmt.Errorf("table expected, got %.80q", answer)
-	}
-	counted := make(map[string]failures)
-	for row := range strings.Lines(rows) {
-		values := make(map[string]string)
-		for _, field := range strings.Fields(row) {
-			key, value, _ := strings.Cut(field, "=")
-			values[key] = value
-		}
-		if len(values) == 0 {
-			continue
-		}
-		own, err := strconv.ParseUint(values["gpc0"], 10, 32)
-		functions, err2 := strconv.ParseUint(values["gpc1"], 10, 32)
-		if err := errors.Join(err, err2); err != nil || values["key"] == "" {
-			return nil, fmt.Errorf("row of a table expected, got %.120q", row)
-		}
-		counted[values["key"]] = failures{int64(own), int64(functions)}
-	}
-	return counted, nil
+	// Answers is, in BackendPeers, what became of the calls of each function.
+	Answers map[Function]Answers
 }
 
 // parseServers reads the answer to `show stat BACKEND 4 -1`.
@@ -185,10 +145,9 @@ func parseServer(field func(column string) string) (Server, error) {
 	s.Sessions, s.Total = number("scur"), number("stot")
 	s.Errors = number("econ") + number("eresp")
 	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
-	s.Failed = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other")
 	// No connection is why a call goes to another server, so what else is in econ has
 	// waited in vain for one to end: users can bring that about.
-	s.Lost = s.Failed + number("eresp") + number("wredis")
+	s.Lost = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other") + number("eresp") + number("wredis")
 	return s, errors.Join(errs...)
 }
 

@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -10,8 +11,8 @@ import (
 // Asynchronous calls go to a queue: this node's own, or that of a peer which has the
 // function. No strategy has a say in that: a queue takes what cannot be served now.
 
-// littleTrust is how far a peer's spare must be disbelieved for its queue to be used
-// only if there is no other.
+// littleTrust is how far a peer, or its queue for a function, must be disbelieved to be
+// used only if there is no other.
 const littleTrust = 0.5
 
 // takesAsync reports whether the gateway takes asynchronous calls now.
@@ -35,20 +36,14 @@ func (c *Core) takers() map[string][]string {
 	if !slices.ContainsFunc(c.alive, func(m membership.Member) bool { return m.Async }) {
 		return nil
 	}
-	var trusted, others []*membership.Member
+	var members []*membership.Member
 	for i := range c.alive {
-		switch m := &c.alive[i]; {
-		case !m.Async || !c.usable(m.ID) || !c.isNeighbour(m.ID):
-		case c.trust.Distrust(m.ID) < littleTrust:
-			trusted = append(trusted, m)
-		default:
-			others = append(others, m)
+		if m := &c.alive[i]; m.Async && c.usable(m.ID) && c.isNeighbour(m.ID) {
+			members = append(members, m)
 		}
 	}
-	takers := make(map[string][]string)
-	c.addTakers(takers, trusted)
-	more := make(map[string][]string)
-	c.addTakers(more, others)
+	takers, more := make(map[string][]string), make(map[string][]string) // more: of those who are hardly believed
+	c.addTakers(takers, more, members)
 	for name, peers := range more {
 		if takers[name] == nil {
 			takers[name] = peers
@@ -62,17 +57,21 @@ func (c *Core) takers() map[string][]string {
 	return takers
 }
 
-// addTakers adds so many members to each of their functions as a table may have. Which
-// ones those are differs from node to node.
-func (c *Core) addTakers(takers map[string][]string, members []*membership.Member) {
+// addTakers adds so many members to each of their functions as a table may have, to
+// others those who are hardly believed. Which ones those are differs from node to node.
+func (c *Core) addTakers(takers, others map[string][]string, members []*membership.Member) {
 	if len(members) == 0 {
 		return
 	}
 	first := int(c.o.Seed % uint64(len(members)))
 	for _, m := range slices.Concat(members[first:], members[:first]) {
 		for i := range m.Offers {
-			if o := &m.Offers[i]; !o.Absent && len(takers[o.Name]) < table.MaxAsync {
-				takers[o.Name] = append(takers[o.Name], m.ID)
+			o, to := &m.Offers[i], takers
+			if c.trust.Distrust(m.ID) >= littleTrust || c.trust.Unserved(estimate.Offered{Peer: m.ID, Function: o.Name, Async: true}) >= littleTrust {
+				to = others
+			}
+			if !o.Absent && len(to[o.Name]) < table.MaxAsync {
+				to[o.Name] = append(to[o.Name], m.ID)
 			}
 		}
 	}

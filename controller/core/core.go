@@ -147,7 +147,7 @@ type Core struct {
 	gone       map[string]departed
 	strategies map[string]string // of peers, to warn once of another than ours
 	servers    map[string]Server // nil: never read
-	answers    map[string]estimate.Answers
+	answers    map[estimate.Offered]estimate.Answers
 	ofGateway  estimate.Answers
 
 	planner     *strategy.Planner

@@ -35,7 +35,10 @@ type TablePut struct {
 // HAProxy is what HAProxy says of its servers. It is told when it has changed.
 type HAProxy struct {
 	Servers map[string]Server // of peers, by id; nil if they could not be read; the core's from then on
-	Gateway estimate.Answers  // of this node's gateway
+	// Answers is what became of the calls that peers were sent, functions by the name
+	// as they were called; nil with Servers; the core's from then on.
+	Answers map[estimate.Offered]estimate.Answers
+	Gateway estimate.Answers // of this node's gateway
 	// Calls are those of functions at this node's gateway, by the name as it was
 	// called; nil if they could not be read.
 	Calls map[string]estimate.Calls
@@ -44,8 +47,7 @@ type HAProxy struct {
 
 // Server is a peer's server in HAProxy.
 type Server struct {
-	Up      bool // requests can be sent there
-	Answers estimate.Answers
+	Up bool // requests can be sent there
 }
 
 // Gateway is a look at the functions of this node's gateway, or an error.

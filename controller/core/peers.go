@@ -208,15 +208,24 @@ func (c *Core) onHAProxy(now time.Time, e HAProxy) {
 	if e.Servers == nil {
 		return // what it said last is believed
 	}
-	c.answers = make(map[string]estimate.Answers, len(e.Servers))
-	for id, s := range e.Servers {
-		c.answers[id] = s.Answers
-	}
+	c.answers = c.ofFunctions(e.Answers)
 	before := c.servers
 	c.servers = e.Servers
 	if before == nil || !maps.EqualFunc(before, e.Servers, func(a, b Server) bool { return a.Up == b.Up }) {
 		c.soon(now)
 	}
+}
+
+// ofFunctions merges what was counted of a function by its two names.
+func (c *Core) ofFunctions(counted map[estimate.Offered]estimate.Answers) map[estimate.Offered]estimate.Answers {
+	answers := make(map[estimate.Offered]estimate.Answers, len(counted))
+	for o, a := range counted {
+		if name, long := strings.CutSuffix(o.Function, "."+c.o.DefaultNamespace); long && c.o.DefaultNamespace != "" {
+			o.Function = name
+		}
+		answers[o] = answers[o].Plus(a)
+	}
+	return answers
 }
 
 // usable reports whether HAProxy could and may send requests to the peer: not if

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 )
@@ -172,26 +173,30 @@ func (c *Core) peers() []strategy.Peer {
 			continue
 		}
 		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID)}
+		if c.trust.AnyUnserved() {
+			p.Unserved = byFunction(&p, func(name string) float64 { return c.trust.Unserved(estimate.Offered{Peer: p.ID, Function: name}) })
+		}
 		if c.trust.AnyUnused() {
-			p.Unused = c.unused(&p)
+			p.Unused = byFunction(&p, func(name string) float64 { return c.trust.Unused(p.ID, name) })
 		}
 		peers = append(peers, p)
 	}
 	return peers
 }
 
-// unused is how far the peer's surplus is disbelieved, by function.
-func (c *Core) unused(p *strategy.Peer) (unused map[string]float64) {
+// byFunction is how far something of the peer's functions is disbelieved, but for those
+// of which it is believed.
+func byFunction(p *strategy.Peer, distrust func(name string) float64) (parts map[string]float64) {
 	for i := range p.Offers {
 		name := p.Offers[i].Name
-		if part := c.trust.Unused(p.ID, name); part > 0 {
-			if unused == nil {
-				unused = make(map[string]float64)
+		if part := distrust(name); part > 0 {
+			if parts == nil {
+				parts = make(map[string]float64)
 			}
-			unused[name] = part
+			parts[name] = part
 		}
 	}
-	return unused
+	return parts
 }
 
 // offers returns what a peer offers this node: while HAProxy cannot reach it,

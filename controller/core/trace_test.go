@@ -83,6 +83,7 @@ func playFile(t *testing.T, file []byte) []byte {
 //	haproxy reloads                 and has lost its servers, which are back 400 ms later
 //	haproxy down b|up b             says so of b's server
 //	gateway cat=10 dog=5            has these functions, with so many requests/s
+//	haproxy sends b cat=served:5,lost:2,left:1    from now on this becomes of each second's calls to b (cat,async=: to its queue)
 //	haproxy counts cat=9 failed=3   so many calls more have ended, and failed (first counts cat=0)
 //	gateway cat=10,idle             none of its replicas is ready
 //	gateway cat=10 async            it takes asynchronous calls, too

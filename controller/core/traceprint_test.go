@@ -115,7 +115,13 @@ func (w *world) functionText(f *table.Function) string {
 	}
 	var to []string
 	for _, fw := range f.Forward {
-		to = append(to, "to "+w.name(fw.Peer)+" "+rateText(fw.Rate))
+		text := "to " + w.name(fw.Peer) + " " + rateText(fw.Rate)
+		for i := range w.c.observed.Peers {
+			if p := &w.c.observed.Peers[i]; p.ID == fw.Peer && max(p.Distrust, p.Unserved[f.Name]) > 0 {
+				text += fmt.Sprintf(" (%.0f %% believed)", 100*(1-max(p.Distrust, p.Unserved[f.Name])))
+			}
+		}
+		to = append(to, text)
 	}
 	slices.Sort(to)
 	for _, id := range f.Async {

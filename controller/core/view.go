@@ -34,6 +34,7 @@ type View struct {
 	Table        *table.Table                      // the newest, without a version; nil: none yet
 	Peers        []strategy.Peer                   // as the last plan takes them
 	Servers      map[string]Server                 // of peers, as HAProxy said last
+	Answers      map[string]estimate.Answers       // what became of calls to peers, since the start
 }
 
 // View returns the state now.
@@ -65,6 +66,7 @@ func (c *Core) View(now time.Time) View {
 		Table:        c.tables.newest,
 		Peers:        c.observed.Peers,
 		Servers:      c.servers,
+		Answers:      c.trust.Answers(),
 	}
 }
 

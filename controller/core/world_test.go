@@ -43,6 +43,9 @@ type world struct {
 
 	servers  map[string]Server // of HAProxy, by peer id
 	calls    map[string]estimate.Calls
+	answers  map[estimate.Offered]estimate.Answers
+	becomes  map[estimate.Offered]estimate.Answers // of calls to peers, each second
+	answered time.Time                             // next second
 	wanted   []Peer
 	restored time.Time // when servers that were lost are back
 
@@ -96,6 +99,7 @@ func newWorld(t *testing.T, words []string) *world {
 	w := &world{
 		t: t, c: New(o, t0), now: t0, users: map[string]float64{}, counted: map[string]float64{}, countedAt: t0,
 		spoaStart: t0, earlier: earlier, servers: map[string]Server{}, peers: map[string]*tracedPeer{},
+		answers: map[estimate.Offered]estimate.Answers{}, becomes: map[estimate.Offered]estimate.Answers{},
 	}
 	w.step(HAProxy{Servers: map[string]Server{}})
 	return w
@@ -165,7 +169,16 @@ func (w *world) putServers() {
 
 func (w *world) setServers(servers map[string]Server) {
 	w.servers = servers
-	w.step(HAProxy{Servers: maps.Clone(servers), Calls: maps.Clone(w.calls)})
+	w.step(HAProxy{Servers: maps.Clone(servers), Answers: maps.Clone(w.answers), Calls: maps.Clone(w.calls)})
+}
+
+// answer has HAProxy count what became of a second's calls to peers.
+func (w *world) answer() {
+	w.answered = w.answered.Add(time.Second)
+	for o, a := range w.becomes {
+		w.answers[o] = w.answers[o].Plus(a)
+	}
+	w.setServers(w.servers)
 }
 
 // pass lets time pass.
@@ -174,6 +187,9 @@ func (w *world) pass(d time.Duration) {
 		next, happen := w.c.Next(), func() { w.step(Tick{}) }
 		if !w.restored.IsZero() && w.restored.Before(next) {
 			next, happen = w.restored, func() { w.restored = time.Time{}; w.putServers() }
+		}
+		if len(w.becomes) > 0 && w.answered.Before(next) {
+			next, happen = w.answered, w.answer
 		}
 		for _, name := range slices.Sorted(maps.Keys(w.peers)) {
 			if p := w.peers[name]; !p.next.IsZero() && p.next.Before(next) {
@@ -253,12 +269,44 @@ func (w *world) haproxyDoes(words []string) error {
 			w.calls[name] = estimate.Calls{Ended: total.Ended + int64(n), Failed: total.Failed + int64(failed)}
 		}
 		w.setServers(w.servers)
+	case "sends":
+		return w.sends(words[1], words[2:])
 	case "down", "up":
 		servers := maps.Clone(w.servers)
 		servers[idOf(words[1])] = Server{Up: words[0] == "up"}
 		w.setServers(servers)
 	default:
 		return fmt.Errorf("no HAProxy %s", words[0])
+	}
+	return nil
+}
+
+func (w *world) sends(peer string, words []string) error {
+	if len(w.becomes) == 0 {
+		w.answered = w.now.Add(time.Second / 2)
+	}
+	for _, word := range words {
+		name, counts, _ := strings.Cut(word, "=")
+		name, async := strings.CutSuffix(name, ",async")
+		var a estimate.Answers
+		for _, count := range strings.Split(counts, ",") {
+			outcome, text, _ := strings.Cut(count, ":")
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return err
+			}
+			switch outcome {
+			case "served":
+				a.Served = n
+			case "lost":
+				a.Lost = n
+			case "left":
+				a.Left = n
+			default:
+				return fmt.Errorf("no call is %s", outcome)
+			}
+		}
+		w.becomes[estimate.Offered{Peer: idOf(peer), Function: name, Async: async}] = a
 	}
 	return nil
 }

@@ -47,6 +47,10 @@ func SurplusClaim() Claim { return Claim{held: 0, idle: verySlowly} }
 // Distrust is the fraction of the claim that is disbelieved, 0 to 1.
 func (c *Claim) Distrust() float64 { return c.distrust }
 
+// Outdated reports whether there has been nothing to judge for so long that nothing
+// is known any more but the distrust.
+func (c *Claim) Outdated() bool { return c.quiet > outdated }
+
 // Observe takes in how many requests there should have been in so many seconds
 // if the claim were true, and how many there were.
 func (c *Claim) Observe(seconds, want, got float64) {

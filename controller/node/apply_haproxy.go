@@ -61,11 +61,11 @@ type haproxyKeeper struct {
 	events  chan haproxyEvent
 
 	wanted  []haproxy.Peer
-	known   bool                   // whether wanted was ever said; until then nothing is touched
-	gateway estimate.Answers       // of this node's gateway, as read last
-	readFor map[string]core.Server // what peers had answered then
-	told    haproxyEvent           // last event
-	bound   error                  // of the last attempt
+	known   bool                                  // whether wanted was ever said; until then nothing is touched
+	gateway estimate.Answers                      // of this node's gateway, as read last
+	readFor map[estimate.Offered]estimate.Answers // what peers had answered then
+	told    haproxyEvent                          // last event
+	bound   error                                 // of the last attempt
 }
 
 func newHAProxyKeeper(api HAProxy, certs Certificates) *haproxyKeeper {
@@ -84,7 +84,7 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 			}
 			calls, callsErr := k.readCalls(ctx)
 			e.Calls = calls
-			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Servers), callsErr)
+			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Answers), callsErr)
 		}
 		e.Gateway, e.Err = k.gateway, err
 		k.tell(ctx, e)
@@ -148,8 +148,8 @@ func (k *haproxyKeeper) secure(ctx context.Context) ([]haproxy.Peer, error) {
 
 // readGateway reads what became of requests to the gateway, if peers have answered
 // any since the last time: it is for nothing but to judge theirs by.
-func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]core.Server) error {
-	if k.readFor != nil && maps.EqualFunc(k.readFor, peers, sameAnswers) {
+func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[estimate.Offered]estimate.Answers) error {
+	if k.readFor != nil && maps.Equal(k.readFor, peers) {
 		return nil
 	}
 	servers, err := k.api.Servers(ctx, haproxy.BackendLocal)
@@ -159,7 +159,7 @@ func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[string]core.S
 	k.gateway, k.readFor = estimate.Answers{}, peers
 	for _, s := range servers {
 		if s.Name == haproxy.ServerGateway {
-			k.gateway = answersOf(s)
+			k.gateway = estimate.Answers{Served: s.Good, Lost: s.Lost}
 		}
 	}
 	return nil
@@ -195,13 +195,7 @@ func (e haproxyEvent) same(other haproxyEvent) bool {
 		return false
 	}
 	return (e.Servers == nil) == (other.Servers == nil) && maps.Equal(e.Servers, other.Servers) &&
-		maps.Equal(e.states, other.states) && maps.Equal(e.Calls, other.Calls) && e.Gateway == other.Gateway
-}
-
-func sameAnswers(a, b core.Server) bool { return a.Answers == b.Answers }
-
-func answersOf(s haproxy.Server) estimate.Answers {
-	return estimate.Answers{Served: s.Good, Lost: s.Lost}
+		maps.Equal(e.Answers, other.Answers) && maps.Equal(e.states, other.states) && maps.Equal(e.Calls, other.Calls) && e.Gateway == other.Gateway
 }
 
 // eventOf makes an event of what HAProxy says of the peers' servers, nil if they
@@ -210,10 +204,14 @@ func eventOf(peers []haproxy.Server) haproxyEvent {
 	var e haproxyEvent
 	if peers != nil {
 		e.Servers, e.states = make(map[string]core.Server, len(peers)), make(map[string]haproxy.State, len(peers))
+		e.Answers = make(map[estimate.Offered]estimate.Answers)
 	}
 	for _, s := range peers {
 		if haproxy.ValidPeerID(s.Name) {
-			e.Servers[s.Name], e.states[s.Name] = core.Server{Up: s.State == haproxy.Up, Answers: answersOf(s)}, s.State
+			e.Servers[s.Name], e.states[s.Name] = core.Server{Up: s.State == haproxy.Up}, s.State
+			for f, a := range s.Answers {
+				e.Answers[estimate.Offered{Peer: s.Name, Function: f.Name, Async: f.Async}] = estimate.Answers{Served: a.Served, Lost: a.Lost, Left: a.Left}
+			}
 		}
 	}
 	return e

@@ -31,9 +31,11 @@ func newCollector(n *Node) *collector {
 			[]string{"function", "reason"}, nil),
 		rtt: prometheus.NewDesc("dfaas_peer_rtt_seconds", "Round trip to a peer's controller, smoothed.", []string{"peer"}, nil),
 		trust: prometheus.NewDesc("dfaas_peer_trust_ratio",
-			"How far the room that a peer announces is believed: 1 wholly, less if it leaves unserved what it is sent.", []string{"peer"}, nil),
+			"How far the room that a peer announces is believed, of the function of which it is least: 1 wholly, less if it leaves unserved what it is sent.",
+			[]string{"peer"}, nil),
 		answers: prometheus.NewDesc("dfaas_peer_answers_total",
-			"What became of calls sent to a peer, as HAProxy counts them: served, or lost, which is refused, broken off or not answered.",
+			"What became of calls sent to a peer, as HAProxy counts them: served; lost, which is refused, broken off or not answered in time; or left by "+
+				"callers who had waited for a second or more.",
 			[]string{"peer", "outcome"}, nil),
 	}
 }
@@ -75,13 +77,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range s.Peers {
 		if p := &s.Peers[i]; shown.Peers[p.ID] {
-			gauge(c.trust, 1-p.Distrust, p.ID)
+			distrust := p.Distrust
+			for _, part := range p.Unserved {
+				distrust = max(distrust, part)
+			}
+			gauge(c.trust, 1-distrust, p.ID)
 		}
 	}
-	for id, server := range s.Servers {
+	for id := range s.Servers {
 		if shown.Peers[id] {
-			ch <- prometheus.MustNewConstMetric(c.answers, prometheus.CounterValue, float64(server.Answers.Served), id, "served")
-			ch <- prometheus.MustNewConstMetric(c.answers, prometheus.CounterValue, float64(server.Answers.Lost), id, "lost")
+			answers := s.View.Answers[id]
+			for outcome, n := range map[string]int64{"served": answers.Served, "lost": answers.Lost, "left": answers.Left} {
+				ch <- prometheus.MustNewConstMetric(c.answers, prometheus.CounterValue, float64(n), id, outcome)
+			}
 		}
 	}
 }

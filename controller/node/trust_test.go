@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,18 +32,28 @@ func announce(t *testing.T, o *fakeOverlay, http string, offers ...strategy.Offe
 	}()
 }
 
-// answer makes HAProxy count, each second, 40 answers by each peer: all good, but
-// for those of one.
-func (h *fakeHAProxy) answer(t *testing.T, refuses string) {
+// answer makes HAProxy count, each second, 40 answers by each peer for each of the
+// functions: all good, but for those of cat by one.
+func (h *fakeHAProxy) answer(t *testing.T, refuses string, functions ...string) {
 	go func() {
 		for {
 			h.set(func(h *fakeHAProxy) {
 				for i := range h.servers {
-					if h.servers[i].Name == refuses {
-						h.servers[i].Lost += 40
-					} else {
-						h.servers[i].Good += 40
+					s := &h.servers[i]
+					answers := maps.Clone(s.Answers) // the last one was given away
+					if answers == nil {
+						answers = make(map[haproxy.Function]haproxy.Answers)
 					}
+					for _, name := range functions {
+						a := answers[haproxy.Function{Name: name}]
+						if s.Name == refuses && name == "cat" {
+							a.Lost += 40
+						} else {
+							a.Served += 40
+						}
+						answers[haproxy.Function{Name: name}] = a
+					}
+					s.Answers = answers
 				}
 			})
 			select {
@@ -81,7 +92,7 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 		b.spoa.ask(a.id, 40)
 		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: "cat", Capacity: 1e6})
 		within(t, formed, "the liar draws surplus", func() bool { return a.weight("cat", liar.id) > 0.5 })
-		a.haproxy.answer(t, liar.id)
+		a.haproxy.answer(t, liar.id, "cat")
 		within(t, 5*time.Second, "the honest peer gets the surplus, the liar a trial", func() bool {
 			toLiar := a.weight("cat", liar.id)
 			return toLiar > 0 && toLiar < 0.03 && a.spoa.forwards("cat", b.id) > 39
@@ -90,8 +101,30 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 		if toLiar := a.weight("cat", liar.id); toLiar > 0.03 {
 			t.Errorf("the liar gets %g of the surplus again", toLiar)
 		}
-		a.haproxy.answer(t, "nobody")
+		a.haproxy.answer(t, "nobody", "cat")
 		within(t, 40*time.Second, "half of its answers are good, so half is believed", func() bool { return a.weight("cat", liar.id) > 0.2 })
+	})
+}
+
+// TestDistrustOfOneFunction: what a peer leaves unserved of one function costs it
+// nothing of what it is sent of others.
+func TestDistrustOfOneFunction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newFakeNet()
+		a, b := startNode(t, net, 1), startNode(t, net, 2)
+		other := net.join(peerID(3))
+		a.gateway.set(nil, fn("cat", "10"), fn("dog", "10"))
+		b.gateway.set(nil, fn("cat", "50"), fn("dog", "50"))
+		a.spoa.load("cat", 50)
+		a.spoa.load("dog", 50)
+		announce(t, other, "127.0.0.1:8003", strategy.Offer{Name: "cat", Capacity: 50}, strategy.Offer{Name: "dog", Capacity: 50})
+		within(t, formed, "both get half of each", func() bool { return a.weight("cat", other.id) > 0.4 && a.weight("dog", other.id) > 0.4 })
+		a.haproxy.answer(t, other.id, "cat", "dog")
+		within(t, 5*time.Second, "one is hardly sent any cat", func() bool { return a.weight("cat", other.id) < 0.03 })
+		pass(5 * time.Second)
+		if cat, dog := a.weight("cat", other.id), a.weight("dog", other.id); cat > 0.03 || dog < 0.4 {
+			t.Errorf("it gets %g of cat, and %g of dog", cat, dog)
+		}
 	})
 }
 
@@ -126,10 +159,19 @@ func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 // the peers' by, as often as those change, and again if they could not be read.
 func TestGatewayIsReadForPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &fakeHAProxy{good: 4, lost: 5, servers: []haproxy.Server{{Name: peerID(1), State: haproxy.Up, Good: 1, Lost: 5}}}
+		cat := haproxy.Function{Name: "cat"}
+		counted := func(n int64) map[haproxy.Function]haproxy.Answers {
+			return map[haproxy.Function]haproxy.Answers{cat: {Served: n, Lost: 5, Left: 6}, {Name: "cat", Async: true}: {Lost: 7}}
+		}
+		of := func(e haproxyEvent) estimate.Answers {
+			return e.Answers[estimate.Offered{Peer: peerID(1), Function: "cat"}]
+		}
+		h := &fakeHAProxy{good: 4, lost: 5, servers: []haproxy.Server{{Name: peerID(1), State: haproxy.Up, Answers: counted(1)}}}
 		k := newHAProxyKeeper(h, nil)
 		go k.run(t.Context())
-		if e := <-k.events; len(e.Servers) != 1 || e.Servers[peerID(1)].Answers != (estimate.Answers{Served: 1, Lost: 5}) || e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) {
+		if e := <-k.events; len(e.Servers) != 1 || len(e.Answers) != 2 || of(e) != (estimate.Answers{Served: 1, Lost: 5, Left: 6}) ||
+			e.Answers[estimate.Offered{Peer: peerID(1), Function: "cat", Async: true}] != (estimate.Answers{Lost: 7}) ||
+			e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) {
 			t.Errorf("%+v", e)
 		}
 		h.set(func(h *fakeHAProxy) { h.good = 40 })
@@ -137,8 +179,8 @@ func TestGatewayIsReadForPeers(t *testing.T) {
 		if h.gatewayReads != 1 {
 			t.Errorf("the gateway was read %d times although no peer had answered", h.gatewayReads)
 		}
-		h.set(func(h *fakeHAProxy) { h.servers[0].Good, h.gatewayErr = 2, haproxy.ErrTimeout })
-		if e := <-k.events; e.Servers[peerID(1)].Answers != (estimate.Answers{Served: 2, Lost: 5}) || e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) || e.Err == nil {
+		h.set(func(h *fakeHAProxy) { h.servers[0].Answers, h.gatewayErr = counted(2), haproxy.ErrTimeout })
+		if e := <-k.events; of(e) != (estimate.Answers{Served: 2, Lost: 5, Left: 6}) || e.Gateway != (estimate.Answers{Served: 4, Lost: 5}) || e.Err == nil {
 			t.Errorf("while it cannot be read: %+v", e)
 		}
 		h.set(func(h *fakeHAProxy) { h.gatewayErr = nil })

@@ -29,7 +29,7 @@ import (
 //  1. No claim counts as more than all others together, nor a surplus as more
 //     than the others could serve with all they have. So, at any time, a liar
 //     takes or keeps idle what an honest node with that surplus would get.
-//  2. Who sends sees which peer leaves requests unserved (Peer.Distrust). Its
+//  2. Who sends sees which peer leaves requests unserved (Peer.Unserved). Its
 //     spare counts for less, and it gets little as long as others have room.
 //     What they have no room for it may get, so that an honest node that was
 //     misjudged loses nobody's requests. After three periods, infinite spare

@@ -1,7 +1,6 @@
 package strategy
 
 import (
-	"maps"
 	"slices"
 	"strings"
 )
@@ -73,12 +72,12 @@ func (p *Planner) changes(o *Observation) (names []string, all bool) {
 	for i := range o.Peers {
 		b, n := &before.Peers[i], &o.Peers[i]
 		offers := b.Offers
-		if b.Down != n.Down || b.Distrust != n.Distrust || !maps.Equal(b.Unused, n.Unused) {
+		if b.Down != n.Down || b.Distrust != n.Distrust {
 			names = appendChanges(names, nil, b.Offers, offerName)
 			offers = nil
-			names = slices.AppendSeq(slices.AppendSeq(names, maps.Keys(b.Unused)), maps.Keys(n.Unused))
 		}
 		names = appendChanges(names, offers, n.Offers, offerName)
+		names = appendDifferent(appendDifferent(names, b.Unserved, n.Unserved), b.Unused, n.Unused)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), false
@@ -111,6 +110,21 @@ func appendChanges[T comparable](names []string, before, now []T, name func(*T) 
 	}
 	for i := range now {
 		names = append(names, name(&now[i]))
+	}
+	return names
+}
+
+// appendDifferent appends the keys whose values are not the same in both.
+func appendDifferent(names []string, before, now map[string]float64) []string {
+	for name, part := range before {
+		if now[name] != part {
+			names = append(names, name)
+		}
+	}
+	for name, part := range now {
+		if before[name] != part {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -47,6 +47,35 @@ func TestPlannerPlansTheSame(t *testing.T) {
 	}
 }
 
+// TestDistrustOfOneFunction: it is one function that is planned anew, as if the peer
+// were distrusted as a whole; the plans of all others stay as they are.
+func TestDistrustOfOneFunction(t *testing.T) {
+	offers := []Offer{{Name: "a", Capacity: 50}, {Name: "b", Capacity: 50}, {Name: "c", Capacity: 50}}
+	o := Observation{
+		Self:      id(0),
+		Functions: []Function{{Name: "a", Capacity: 10, UserRate: 40}, {Name: "b", Capacity: 10, UserRate: 40}, {Name: "c", Capacity: 10}},
+		Peers:     []Peer{{ID: id(1), Offers: offers}, {ID: id(2), Offers: offers}},
+	}
+	p := NewPlanner(headroom{})
+	before := p.Plan(o)
+	o.Peers = slices.Clone(o.Peers)
+	o.Peers[0].Unserved = map[string]float64{"b": 0.99}
+	now := p.Plan(o)
+	o.Peers[0].Unserved, o.Peers[0].Distrust = nil, 0.99
+	whole := headroom{}.Plan(o)
+	for i, name := range []string{"a", "b", "c"} {
+		if same := now.Functions[i].Same(&before.Functions[i]); same != (name != "b") {
+			t.Errorf("%s is planned as before: %v", name, same)
+		}
+	}
+	if diff := cmp.Diff(whole.Functions[1], now.Functions[1]); diff != "" {
+		t.Errorf("b is not planned as with a peer that is distrusted as a whole (-whole +now):\n%s", diff)
+	}
+	if weight := now.Functions[1].Out[0].Weight; weight > 0.03*now.Functions[1].Out[1].Weight {
+		t.Errorf("who is distrusted has the weight %g, the other one %g", weight, now.Functions[1].Out[1].Weight)
+	}
+}
+
 // changed returns the observation with one or a few things changed.
 func changed(r *rand.Rand, o Observation) Observation {
 	names := []string{"a", "b", "c", "d", "e", "f"}
@@ -75,7 +104,9 @@ func changed(r *rand.Rand, o Observation) Observation {
 			case 4:
 				p.Down = !p.Down
 			case 5:
-				p.Distrust = r.Float64()
+				if p.Distrust = r.Float64(); r.IntN(2) == 0 {
+					p.Distrust, p.Unserved = 0, map[string]float64{name: r.Float64()}
+				}
 			case 6:
 				p.Unused = map[string]float64{name: r.Float64()}
 			case 7:

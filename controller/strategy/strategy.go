@@ -60,9 +60,11 @@ type Peer struct {
 	Offers []Offer // sorted by name
 	// Down is true while nothing can be sent to the peer.
 	Down bool
-	// Distrust is how far this node disbelieves the peer's spare: it left that
-	// fraction of what was sent to it unserved. 0 to 1.
+	// Distrust is how far this node disbelieves that the peer has any spare at all, 0
+	// to 1. Unserved is that of single functions, by name: the peer left that fraction
+	// of their calls that was sent to it unserved.
 	Distrust float64
+	Unserved map[string]float64
 	// Unused is how far this node disbelieves the peer's surplus, by function: it
 	// did not use what it was given for it. 0 to 1.
 	Unused map[string]float64

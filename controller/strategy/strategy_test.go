@@ -228,7 +228,7 @@ func TestPlansAreSane(t *testing.T) {
 							TimeoutMillis: int64(r.Uint64()) >> r.IntN(64),
 						})
 					}
-					p.Distrust, p.Unused = pick(), map[string]float64{names[r.IntN(len(names))]: pick()}
+					p.Distrust, p.Unserved, p.Unused = pick(), map[string]float64{names[r.IntN(len(names))]: pick()}, map[string]float64{names[r.IntN(len(names))]: pick()}
 					o.Peers = append(o.Peers, p)
 				}
 				checkPlan(t, o, s.Plan(o))

@@ -105,7 +105,8 @@ func (p *Peer) offer(i int) peerOffer {
 		of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
 	}
 	of.TimeoutMillis = min(max(0, of.TimeoutMillis), limit.MaxTimeoutMillis)
-	return peerOffer{p.ID, of, min(1, clamp(p.Distrust)), min(1, clamp(p.Unused[of.Name])), p.Down}
+	distrust := max(clamp(p.Distrust), clamp(p.Unserved[of.Name]))
+	return peerOffer{p.ID, of, min(1, distrust), min(1, clamp(p.Unused[of.Name])), p.Down}
 }
 
 // setBackups sees to it that backups are used only while nobody else has the
