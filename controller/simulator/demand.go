@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
+	"github.com/dfaas/dfaas/internal/experiment/load/trace"
 )
 
 // Pattern is how the demand of a federation's users moves over time.
@@ -41,6 +42,36 @@ type Demand struct {
 	Skew    float64
 	On, Off time.Duration
 	Trace   []shape.Step // with Traced; from the end of the warm-up on
+	// Series, instead of Trace, are those of single functions at single nodes.
+	Series []Series
+}
+
+// Series is the demand for one function at one node.
+type Series struct {
+	Node, Function int
+	Steps          []shape.Step
+}
+
+// AssignSeries gives the series of a trace to the instance's nodes: to those that they
+// name, if the nodes and functions are the instance's, else to the nodes in turn, function
+// after function. It returns how many had no place.
+func (i *Instance) AssignSeries(t *trace.Trace) (series []Series, left int) {
+	functions := i.functions()
+	node := func(name string) int { return slices.IndexFunc(i.Nodes, func(n Node) bool { return n.Name == name }) }
+	named := !slices.ContainsFunc(t.Series, func(s trace.Series) bool {
+		return node(s.Node) < 0 || s.Function != "" && !slices.Contains(functions, s.Function)
+	})
+	for k, s := range t.Series {
+		n, f := k%len(i.Nodes), k/len(i.Nodes)
+		if named {
+			n, f = node(s.Node), max(0, slices.Index(functions, s.Function))
+		}
+		if f >= len(functions) {
+			return series, len(t.Series) - k
+		}
+		series = append(series, Series{n, f, s.Steps})
+	}
+	return series, 0
 }
 
 // DefaultDemand is steady and very uneven.
@@ -52,7 +83,7 @@ func (d Demand) check() error {
 	switch d.Pattern {
 	case Steady, Moving, OnOff, Step:
 	case Traced:
-		if len(d.Trace) == 0 {
+		if len(d.Trace) == 0 && len(d.Series) == 0 {
 			return errors.New("demand: there is no trace")
 		}
 	default:
@@ -94,7 +125,11 @@ func (d Demand) schedule(capacity [][]float64, load float64, seed uint64, warmup
 				out = append(out, d.spread(r, capacity, f, load*sum, at)...)
 			}
 		case Traced:
-			out = append(out, d.traced(r, capacity, f, load*sum, warmup, end)...)
+			if d.Series != nil {
+				out = append(out, d.measured(f, load*sum, warmup, end)...)
+			} else {
+				out = append(out, d.traced(r, capacity, f, load*sum, warmup, end)...)
+			}
 		case Step:
 			out = append(out, d.step(capacity, f, load, sum)...)
 		default:
@@ -132,6 +167,32 @@ func (d Demand) traced(r *rand.Rand, capacity [][]float64, f int, total float64,
 	for i, piece := range trace.Course(end - warmup) {
 		for _, c := range parts {
 			c.rate *= piece.Rate * scale
+			if i > 0 {
+				c.at = warmup + piece.At
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// measured goes through the series of a function, scaled so that the mean of all is the
+// total; before they begin, the demand is their first.
+func (d Demand) measured(f int, total float64, warmup, end time.Duration) []change {
+	mean := 0.0
+	course := func(s Series) shape.Shape { return shape.Shape{Kind: shape.Steps, Steps: s.Steps} }
+	for _, s := range d.Series {
+		if s.Function == f {
+			mean += course(s).Mean(end - warmup)
+		}
+	}
+	var out []change
+	for _, s := range d.Series {
+		if s.Function != f {
+			continue
+		}
+		for i, piece := range course(s).Course(end - warmup) {
+			c := change{node: s.Node, fn: f, rate: piece.Rate * total / max(mean, 1e-9)}
 			if i > 0 {
 				c.at = warmup + piece.At
 			}

@@ -15,7 +15,7 @@ import (
 
 // notWithScenario are the flags that say what a scenario says.
 var notWithScenario = []string{
-	"instance", "profiles", "nodes", "functions", "edge-prob", "capacity", "load", "pattern", "arrivals", "trace", "move", "skew", "on", "off",
+	"instance", "profiles", "nodes", "functions", "edge-prob", "capacity", "load", "pattern", "arrivals", "trace", "columns", "trace-speed", "trace-from", "move", "skew", "on", "off",
 	"duration", "warmup",
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/dfaas/dfaas/controller/simulator/report"
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
+	"github.com/dfaas/dfaas/internal/experiment/load/trace"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
@@ -28,10 +29,13 @@ type simulation struct {
 	instance   string
 	profiles   string
 	trace      string
+	columns    string // of the trace
+	traced     trace.Options
 	faults     []string
 	scenario   *scenario.Scenario // nil: none was given
 	path       string             // of its file
 	notes      []simulator.Note
+	left       int // series of the trace without a place
 	strategies []string
 	loads      []float64
 	repeat     int
@@ -64,6 +68,8 @@ are given come before what the file says.`,
   dfaasctl simulate --nodes 50 --edge-prob 0.3 --seed 701 --strategy headroom --delay 50ms -o out/
   dfaasctl simulate --instance federation.json --strategy all -o out/
   dfaasctl simulate --strategy headroom,static,recalc@60s deploy/emulator/scenarios/original/test-2.yaml
+  dfaasctl simulate --nodes 5 --trace invocations_per_function_md.anon.d01.csv --trace-speed 60 --trace-from 8h --load 0.9
+  dfaasctl simulate --nodes 2 --trace t.csv --columns time=step,step=5m,node-1=agent_0,node-2=agent_1 --trace-speed 300
   dfaasctl simulate --churn 60s --churn-down 10s --fault 'partition node-1,node-2 at 20s for 10s'`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -92,7 +98,10 @@ func (s *simulation) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&s.repeat, "repeat", 1, "runs of each, with the seeds that follow --seed")
 	f.Uint64Var(&b.Seed, "seed", b.Seed, "of all random numbers")
 	f.StringVar(&s.pattern, "pattern", "", "steady, moving, onoff, step or trace (default steady; moving if --move is given, trace if --trace is)")
-	f.StringVar(&s.trace, "trace", "", "CSV of second and rate: the course of the demand, scaled to the load")
+	f.StringVar(&s.trace, "trace", "", "measured load, scaled to --load: CSV of second and rate, or of nodes and functions as Azure (2019, 2021), Huawei (2023)\nand the DFaaS group have published it, or with --columns")
+	f.StringVar(&s.columns, "columns", "", "what the trace's columns are: time=COLUMN,node=COLUMN,function=COLUMN,rate=COLUMN (or count=), or time=COLUMN,NODE=COLUMN,...\nand step=DURATION, where=COLUMN:VALUE")
+	f.Float64Var(&s.traced.Speed, "trace-speed", 1, "seconds of the trace that pass in one")
+	f.DurationVar(&s.traced.From, "trace-from", 0, "time in the trace at which it begins")
 	f.StringVar(&s.arrivals, "arrivals", string(b.Arrivals), "poisson or constant")
 	f.StringVar(&s.machine, "machine", string(b.Machine.Kind), "token, servers or shared")
 	f.DurationVar(&b.Demand.Move, "move", b.Demand.Move, "time between two moves of the demand; when the step comes")
@@ -128,6 +137,9 @@ func (a *app) simulate(c *cobra.Command, s *simulation, args []string) error {
 	sweep, err := s.sweep(c.Flags().Changed("move"))
 	if err != nil {
 		return cli.Usage(err)
+	}
+	if s.left > 0 {
+		fmt.Fprintf(a.Err, "%s: %d series, called less than the others, are left out: there are no more nodes and functions\n", s.trace, s.left)
 	}
 	for _, n := range s.notes {
 		fmt.Fprintf(a.Err, "%s:%d: %s\n", s.path, n.Line, n.Text)
@@ -188,11 +200,9 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	case moves:
 		s.base.Demand.Pattern = simulator.Moving
 	}
-	if s.trace != "" {
-		var err error
-		if s.base.Demand.Trace, err = shape.ReadTrace(s.trace); err != nil {
-			return simulator.Sweep{}, err
-		}
+	measured, err := s.readTrace()
+	if err != nil {
+		return simulator.Sweep{}, err
 	}
 	s.base.Arrivals, s.base.Machine.Kind = simulator.Arrivals(s.arrivals), simulator.MachineKind(s.machine)
 	sweep := simulator.Sweep{Base: s.base, Strategies: s.strategies, Loads: s.loads, Repeats: s.repeat}
@@ -222,9 +232,15 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	}
 	// Everything is checked before anything runs.
 	first := sweep.Base
-	var err error
 	if first.Instance, err = sweep.Instance(first.Seed); err != nil {
 		return sweep, err
+	}
+	if measured != nil {
+		series, left := first.Instance.AssignSeries(measured)
+		sweep.Base.Demand.Series, first.Demand.Series = series, series
+		if s.left = left; left > 0 && left == len(measured.Series) {
+			return sweep, fmt.Errorf("--trace: none of its %d series has a place", left)
+		}
 	}
 	for _, text := range s.faults {
 		faults, err := first.Instance.ParseFault(text)
@@ -240,6 +256,37 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 		}
 	}
 	return sweep, nil
+}
+
+// readTrace reads the demand: that of all together, or of each function at each node.
+func (s *simulation) readTrace() (*trace.Trace, error) {
+	if s.trace == "" {
+		if s.columns != "" {
+			return nil, errors.New("--columns: of which --trace?")
+		}
+		return nil, nil
+	}
+	var err error
+	if s.traced.Columns, err = trace.ParseColumns(s.columns); err != nil {
+		return nil, fmt.Errorf("--columns: %w", err)
+	}
+	var simple error
+	if s.columns == "" && s.traced.Speed == 1 && s.traced.From == 0 {
+		if s.base.Demand.Trace, simple = shape.ReadTrace(s.trace); simple == nil {
+			return nil, nil
+		}
+	}
+	t, err := trace.ReadFile(s.trace, s.traced)
+	switch {
+	case errors.Is(err, trace.ErrUnknown) && simple != nil:
+		return nil, fmt.Errorf("%w; as second,rate: %w", err, simple)
+	case err != nil:
+		return nil, err
+	case len(t.Series) == 1 && t.Series[0].Node+t.Series[0].Function == "":
+		s.base.Demand.Trace = t.Series[0].Steps
+		return nil, nil
+	}
+	return t, nil
 }
 
 // write puts all results below the directory.

@@ -309,6 +309,37 @@ load:
 	}
 }
 
+// TestTraces: each target of a trace gets its series, and bad ones are refused with the
+// line of the scenario and the place in the trace.
+func TestTraces(t *testing.T) {
+	load := func(load string) (*Scenario, error) {
+		return parse("testdata/traces.yaml", []byte("name: x\nnodes: [{name: a, functions: [{name: f, process: cat}]}, {name: b}]\nload:\n  - "+load+"\n"))
+	}
+	s, err := load("{targets: [a, b], function: f, duration: 10s, shape: {trace: {file: trace.csv, speed: 60, scale: 2}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Loads) != 2 || s.Loads[0].Target != "a" || s.Loads[0].Requests() != 60 || s.Loads[1].Target != "b" || s.Loads[1].Requests() != 20 {
+		t.Errorf("%+v", s.Loads)
+	}
+	if s, err := load("{target: a, function: f, duration: 10s, shape: {trace: {file: trace.csv, speed: 60, first: 2}}}"); err != nil || s.Loads[0].Requests() != 10 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for bad, want := range map[string]string{
+		"{targets: [a, b], function: f, duration: 9s, shape: {trace: {file: trace.csv, first: 2}}}":  "x.yaml:4: trace: the trace has 2 series, which are too few",
+		"{function: f, duration: 9s, shape: {trace: {file: trace.csv}}}":                             ":4: a load of a trace has a target",
+		"{target: a, targets: [a, b], function: f, duration: 9s, shape: {trace: {file: trace.csv}}}": ":4: a load of a trace has a target",
+		"{target: a, function: f, duration: 9s, shape: {trace: {file: ../x.csv}}}":                   `:4: file "../x.csv": the name of a file beside`,
+		"{target: a, function: f, duration: 9s, shape: {trace: {file: rates.csv, columns: time}}}":   ":4: columns: columns: KEY=COLUMN",
+		"{target: a, function: f, duration: 9s, shape: {trace: {file: square.csv}}}":                 ":4: trace: testdata/square.csv:1: the first line is that of no known form",
+		"{target: a, function: f, duration: 9s, rate: 5, shape: {trace: {file: trace.csv}}}":         ":4: rate: the steps say",
+	} {
+		if _, err := load(bad); err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(want, "x.yaml")) {
+			t.Errorf("%s: %v, want %q", bad, err, want)
+		}
+	}
+}
+
 func TestParseFollowsAliases(t *testing.T) {
 	s, err := parse("x.yaml", []byte(`name: x
 nodes:
@@ -334,7 +365,7 @@ func TestParseRefusesHugeFiles(t *testing.T) {
 func TestShippedScenarios(t *testing.T) {
 	const dir = "../../../deploy/emulator/scenarios"
 	var files []string
-	for _, pattern := range []string{"/*.yaml", "/original/*.yaml", "/paper/*.yaml"} {
+	for _, pattern := range []string{"/*.yaml", "/original/*.yaml", "/paper/*.yaml", "/traces/*.yaml"} {
 		some, err := filepath.Glob(dir + pattern)
 		if err != nil || len(some) == 0 {
 			t.Fatalf("no scenarios in %s: %v", pattern, err)

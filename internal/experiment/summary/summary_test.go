@@ -35,7 +35,7 @@ func TestSummaryJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"scenario":"x","strategy":"recalc","loads":[{"target":"node-1","function":"funca","sent":5,` +
+	want := `{"scenario":"x","strategy":"recalc","seed":0,"version":"","loads":[{"target":"node-1","function":"funca","sent":5,` +
 		`"status":{"0":1,"200":3,"429":1},"by_node":{"node-1":1,"node-2":1,"unknown":1},` +
 		`"latency_ms":{"p50":1.5,"p90":10000,"p99":10000,"max":10000},"seconds":[` +
 		`{"t":1,"status":{"200":3},"by_node":{"node-1":1,"node-2":1,"unknown":1}},` +
