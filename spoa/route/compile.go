@@ -203,9 +203,10 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 	}
 	anyOpen := false
 	f.forwards, anyOpen = c.forwards(tf, old, f.meter)
+	f.upTo = make([]float64, len(f.forwards))
 	for i := range f.forwards {
 		f.weight += f.forwards[i].weight
-		f.forwards[i].upTo = f.weight
+		f.upTo[i] = f.weight
 	}
 	f.dryUntil.Store(0)
 	f.takers = c.s.takers(tf)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -747,6 +748,24 @@ func TestClockOffset(t *testing.T) {
 		later := t0.Add(token.MaxLifetime + token.Leeway + time.Second)
 		if d := s.Route(later, callFrom(t, 50, "f500", t0.Add(offset))); d.Action != Deny {
 			t.Errorf("a token that has expired: %+v", d)
+		}
+	}
+}
+
+func TestFirstAbove(t *testing.T) {
+	for n := 1; n < 20; n++ {
+		sums := make([]float64, n)
+		for i := range sums {
+			sums[i] = float64((i + 1) / 2) // some are equal, as those after a weight of 0
+		}
+		for mark := -0.5; mark < float64(n); mark += 0.5 {
+			want := slices.IndexFunc(sums, func(sum float64) bool { return mark < sum })
+			if want < 0 {
+				want = n - 1
+			}
+			if got := firstAbove(sums, mark); got != want {
+				t.Errorf("%v in %v: %d, want %d", mark, sums, got, want)
+			}
 		}
 	}
 }

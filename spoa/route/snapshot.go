@@ -57,6 +57,7 @@ type function struct {
 
 	// forwards are all peers that have it, those of the greatest weight first.
 	forwards []forward
+	upTo     []float64   // of each: the sum of the weights up to and including its own
 	takers   []int32     // whose queues take its asynchronous calls, see async.go
 	weight   float64     // sum over all
 	refusal  int32       // status for users whom nobody serves
@@ -88,7 +89,6 @@ type functionState struct {
 // forward is a peer to send one function's requests to.
 type forward struct {
 	bucket
-	upTo    float64 // sum of the weights up to and including this one
 	weight  float64 // 0 also for those that nothing can be sent to
 	spare   float64 // requests/s; 0 where nothing is tried beyond the rate
 	timeout int32   // of calls that are sent there
@@ -164,6 +164,9 @@ func (s *Snapshot) row(name string) *function {
 
 // admission is that of a peer, nil if it is not named.
 func (f *function) admission(peer int32) *admission {
+	if int(peer) < len(f.admits) && f.admits[peer].peer == peer { // as it is where all peers are named
+		return &f.admits[peer]
+	}
 	i, named := slices.BinarySearchFunc(f.admits, peer, func(a admission, peer int32) int { return int(a.peer - peer) })
 	if !named {
 		return nil
