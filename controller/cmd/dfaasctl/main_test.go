@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -36,7 +37,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DFAAS_ADMIN_SOCKET", env.WorkDir+"/admin.sock")
 			env.Setenv("DFAAS_IDENTITY", env.WorkDir+"/identity.key")
-			return nil
+			repository, err := filepath.Abs("../../..")
+			env.Setenv("REPOSITORY", repository)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"controller": startController,
