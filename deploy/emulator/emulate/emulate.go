@@ -129,13 +129,21 @@ func (w *World) afflict(ctx context.Context, s *scenario.Scenario, f *federation
 		if err := pause.For(ctx, time.Until(zero.Add(fault.At))); err != nil {
 			return err
 		}
-		w.Log.Info().Dur("at_ms", fault.At).Str("node", fault.Node).Strs("nodes", fault.Nodes).Str("part", string(fault.Part)).
+		w.Log.Info().Dur("at_ms", fault.At).Str("node", fault.Node).Strs("nodes", fault.Nodes).Strs("between", between(fault)).Str("part", string(fault.Part)).
 			Msg(string(fault.Do))
 		if err := f.Do(ctx, fault); err != nil {
 			return fmt.Errorf("fault at %s (line %d): %w", fault.At, fault.Line, err)
 		}
 	}
 	return nil
+}
+
+// between are the ends of a fault's link, none if it has none.
+func between(f scenario.Fault) []string {
+	if !f.Do.OnLink() {
+		return nil
+	}
+	return f.Between[:]
 }
 
 func describe(ctx context.Context, f *federation.Federation) ([]summary.Node, error) {

@@ -14,6 +14,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/link"
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
@@ -165,5 +167,54 @@ load:
 	}
 	if l := sum.Loads[1]; l.ByNode["node-3"] != 20 {
 		t.Errorf("of node-3's users: %v, %v", l.ByNode, l.Status)
+	}
+}
+
+// needNetworks skips a test where this program may not make networks.
+func needNetworks(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, network.ErrUnavailable) || errors.Is(err, link.ErrNoTUN) {
+		t.Skip(err)
+	}
+}
+
+// Calls over a link take as long as it does, nodes find each other by mDNS, and a link
+// that goes down is not used.
+func TestLinks(t *testing.T) {
+	w, s, out := world(t, `name: star
+period: 200ms
+warmup: 500ms
+mdns: true
+topology: {kind: star, delay: 20ms, rate: 100mbit}
+nodes:
+  - {name: node-1, functions: &f [{name: funca, process: cat, maxrate: 10}]}
+  - {name: node-2, functions: *f}
+  - {name: node-3, functions: *f}
+load: [{target: node-1, function: funca, rate: 25, duration: 12s}]
+faults: [{at: 4s, do: link-down, between: [node-1, node-3], duration: 4s}]
+`)
+	w.Ready = func(_ context.Context, f *federation.Federation) error {
+		if url := f.Node("node-2").URL; !strings.HasSuffix(url, ":80") {
+			t.Errorf("node-2 serves at %s", url)
+		}
+		return nil
+	}
+	sum, err := experiment.Run(t.Context(), w, s, out)
+	needNetworks(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := sum.Loads[0]
+	if l.Latency.P99 < 40 {
+		t.Errorf("calls over 20 ms, there and back, take %v ms", l.Latency.P99)
+	}
+	far := func(from, to int) (n int) {
+		for _, second := range l.Seconds[from:to] {
+			n += second.ByNode["node-3"]
+		}
+		return n
+	}
+	if far(1, 4) < 5 || far(7, 8) > 0 || far(10, 12) < 4 {
+		t.Errorf("node-3 serves %d before its link goes down, %d then, and %d after: %v", far(1, 4), far(7, 8), far(10, 12), l.Seconds)
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
@@ -56,11 +60,11 @@ func (f *Federation) writeConfig(n *Node, o Options) error {
 	controller.Identity = n.files.identity()
 	controller.FederationKey = f.key
 	controller.Listen = []string{n.overlayAddr()}
-	if first := f.nodes[0]; n != first {
+	if first := f.nodes[0]; n != first && !o.MDNS {
 		controller.Bootstrap = []string{first.overlayAddr() + "/p2p/" + first.PeerID}
 	}
 	// Other federations on this machine or network are none of its business.
-	controller.MDNS = false
+	controller.MDNS = o.MDNS
 	controller.HTTPAddress = n.place.address(n.place.ports.HTTP)
 	if o.TLS {
 		controller.PeerTLS, controller.TLSDir, controller.HTTPAddress = true, n.files.tls(), n.place.address(n.place.ports.TLS)
@@ -111,7 +115,7 @@ func (f *Federation) processes(n *Node, o Options) []*process {
 			path = o.Binaries[part]
 		}
 		all = append(all, &process{
-			part: part, node: n.Name, path: path, args: n.args(part), env: f.environment(n, part),
+			part: part, node: n.Name, path: path, args: n.args(part), env: f.environment(n, part, o),
 			log: filepath.Join(n.Logs, string(part)+".log"), spawner: n.place.spawner,
 		})
 	}
@@ -133,7 +137,7 @@ func (n *Node) args(part scenario.Part) []string {
 
 // environment is the emulator's own without what configures DFaaS; for HAProxy
 // with the settings of the node's drop-in.
-func (f *Federation) environment(n *Node, part scenario.Part) []string {
+func (f *Federation) environment(n *Node, part scenario.Part, o Options) []string {
 	var env []string
 	for _, entry := range os.Environ() {
 		if !strings.HasPrefix(entry, "DFAAS_") {
@@ -146,6 +150,9 @@ func (f *Federation) environment(n *Node, part scenario.Part) []string {
 	if n.place.ports.TLS != 0 {
 		env = append(env, haproxy.EnvTLSBind+"="+n.place.address(n.place.ports.TLS), haproxy.EnvTLSDir+"="+n.files.tls())
 	}
+	if limit := f.peerConnect(n, o); limit != 0 {
+		env = append(env, haproxy.EnvPeerConnect+"="+strconv.FormatInt(limit.Milliseconds(), 10)+"ms")
+	}
 	return append(env,
 		haproxy.EnvBind+"="+n.place.address(n.place.ports.HTTP),
 		haproxy.EnvStats+"="+n.place.address(n.place.ports.Stats),
@@ -155,6 +162,26 @@ func (f *Federation) environment(n *Node, part scenario.Part) []string {
 		haproxy.EnvNodeID+"="+n.PeerID,
 		haproxy.EnvInstance+"="+f.id+"-"+n.Name,
 	)
+}
+
+// peerConnect is how long a node has to wait for a connection to the peer that is
+// farthest away, as its operator would have to set it; 0 where the default will do.
+func (f *Federation) peerConnect(n *Node, o Options) time.Duration {
+	const enough = 100 * time.Millisecond // there and back
+	if f.network == nil || o.Topology == nil {
+		return 0
+	}
+	self, farthest := slices.Index(f.nodes, n), time.Duration(0)
+	routes := topology.NewRoutes(o.Topology)
+	for other := range f.nodes {
+		if way, ok := routes.Link(self, other); ok {
+			farthest = max(farthest, 2*(way.Delay+way.Jitter))
+		}
+	}
+	if farthest <= enough {
+		return 0
+	}
+	return 100*time.Millisecond + farthest*3/2
 }
 
 // hostPort is the address of a gateway's http URL with its port.

@@ -32,6 +32,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // Options say what federation to start.
@@ -57,6 +58,13 @@ type Options struct {
 	// Namespaces gives each node a network namespace and an address of its own,
 	// so that nodes can be parted. It needs root, and Ports does not apply.
 	Namespaces bool
+	// Topology, with Namespaces, is how the nodes are linked, by their indexes; nil: by a
+	// bridge. What links lose follows from Seed.
+	Topology *topology.Topology
+	Seed     uint64
+	// MDNS, with Namespaces, has the nodes find each other on their network, instead of
+	// through the first.
+	MDNS bool
 	// Special are programs that some nodes run instead, by the node's name.
 	Special map[string]Binaries
 	Log     zerolog.Logger
@@ -65,7 +73,8 @@ type Options struct {
 // Of are the options that a scenario says.
 func Of(s *scenario.Scenario) Options {
 	o := Options{
-		Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS, Namespaces: s.Namespaces,
+		Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
+		Namespaces: s.Namespaces, Topology: s.Topology, Seed: s.Seed, MDNS: s.MDNS,
 	}
 	if s.Neighbours {
 		o.Neighbours = make(map[string][]string)
@@ -123,7 +132,12 @@ func prepare(o Options) (_ *Federation, err error) {
 		}
 	}()
 	if o.Namespaces {
-		if f.network, err = network.New(); err != nil {
+		if o.Topology != nil {
+			f.network, err = network.NewLinked(o.Topology, o.Seed)
+		} else {
+			f.network, err = network.New()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -7,7 +7,9 @@ import (
 	"net"
 	"os/exec"
 
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // place is where a node lives.
@@ -111,6 +113,10 @@ func (f *Federation) Do(ctx context.Context, fault scenario.Fault) error {
 		return f.Partition(fault.Nodes...)
 	case scenario.Heal:
 		return f.Heal(fault.Nodes...)
+	case scenario.ChangeLink:
+		return f.ChangeLink(fault.Between[0], fault.Between[1], func(l *topology.Link) error { *l = fault.Link; return nil })
+	case scenario.LinkDown, scenario.LinkUp:
+		return f.SetLinkDown(fault.Between[0], fault.Between[1], fault.Do == scenario.LinkDown)
 	}
 	n := f.Node(fault.Node)
 	if n == nil {
@@ -129,6 +135,32 @@ func (f *Federation) Partition(nodes ...string) error {
 	}
 	return f.network.Partition(nodes...)
 }
+
+// ChangeLink changes the link between two nodes.
+func (f *Federation) ChangeLink(a, b string, change func(*topology.Link) error) error {
+	if f.network == nil {
+		return errNoLinks
+	}
+	return f.network.ChangeLink(a, b, change)
+}
+
+// SetLinkDown takes the link between two nodes down, or up again.
+func (f *Federation) SetLinkDown(a, b string, down bool) error {
+	if f.network == nil {
+		return errNoLinks
+	}
+	return f.network.SetDown(a, b, down)
+}
+
+// Links lists the links between nodes, none where they are connected otherwise.
+func (f *Federation) Links() []network.Link {
+	if f.network == nil {
+		return nil
+	}
+	return f.network.Links()
+}
+
+var errNoLinks = errors.New("nodes that share the loopback interface have no links: start them with Namespaces and a Topology")
 
 // Heal ends the partition of these nodes, of all nodes if none is named.
 func (f *Federation) Heal(nodes ...string) error {

@@ -14,7 +14,7 @@ import (
 const host = "127.0.0.1"
 
 // ownPorts are those of nodes that have an address of their own.
-var ownPorts = Ports{HTTP: 8081, TLS: 8443, Stats: 8404, Gateway: 8080, Overlay: 4001}
+var ownPorts = Ports{HTTP: 80, TLS: 443, Stats: 8404, Gateway: 8080, Overlay: 4001}
 
 // Free ports are looked for below the range from which the kernel takes the
 // ports of outgoing connections, so that none of these gets in between.

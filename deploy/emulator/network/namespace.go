@@ -13,7 +13,8 @@ import (
 type namespace struct{ handle netns.NsHandle }
 
 // ErrUnavailable says that this program may not make networks here.
-var ErrUnavailable = errors.New("network namespaces need root (CAP_SYS_ADMIN and CAP_NET_ADMIN)")
+var ErrUnavailable = errors.New("network namespaces need root (CAP_SYS_ADMIN and CAP_NET_ADMIN): try sudo; " +
+	"without, a scenario can have a topology whose links do nothing, and no partition")
 
 func newNamespace() (namespace, error) {
 	s := namespace{netns.None()}

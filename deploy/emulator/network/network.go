@@ -1,5 +1,6 @@
 // Package network connects hosts, each in a network namespace of its own with an
-// address of its own, by a switch.
+// address of its own: all by a bridge of the kernel's, or as a topology says, with links
+// that take their time, by a switch in this program.
 //
 //	n, err := network.New()
 //	defer n.Close()
@@ -10,7 +11,7 @@
 //	err = n.Partition("b")            // a and b cannot reach each other
 //	err = n.Heal()
 //
-// The switch lives in a namespace of its own, and none has a name: nothing of the
+// The bridge lives in a namespace of its own, and none has a name: nothing of the
 // machine's own network is touched, and nothing is left when the program and the
 // processes that it started have ended, in whatever way.
 package network
@@ -25,23 +26,27 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 const (
-	prefix   = 24
-	maxHosts = 250
+	prefix   = 16
+	maxHosts = topology.MaxNodes
 )
 
 var base = netip.AddrFrom4([4]byte{10, 77, 0, 0})
 
 // Network is safe for concurrent use.
 type Network struct {
-	hub namespace // of the switches
+	links *links // nil: a bridge
+
+	hub namespace // of the bridges
 	ctl *netlink.Handle
 
 	mu    sync.Mutex
 	hosts []*Host
-	// sides counts the switches. The first connects all hosts unless they are
+	// sides counts the bridges, or the sides of a switch. The first connects all hosts unless they are
 	// parted; those that are, are moved to another one, so that what they send
 	// to the rest goes nowhere, as on a line that was cut further away.
 	sides int
@@ -53,11 +58,11 @@ type Host struct {
 	Addr netip.Addr
 
 	space namespace
-	port  netlink.Link // at the switch
-	side  netlink.Link // the switch
+	port  netlink.Link // at the bridge
+	side  netlink.Link // the bridge
 }
 
-// New makes a network without hosts.
+// New makes a network without hosts, which a bridge will connect.
 func New() (_ *Network, err error) {
 	n := &Network{}
 	if n.hub, err = newNamespace(); err != nil {
@@ -77,15 +82,15 @@ func New() (_ *Network, err error) {
 	return n, nil
 }
 
-// newSide makes another switch.
+// newSide makes another bridge.
 func (n *Network) newSide() (netlink.Link, error) {
 	side := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
 	side.Name = fmt.Sprintf("side%d", n.sides)
 	if err := n.ctl.LinkAdd(side); err != nil {
-		return nil, fmt.Errorf("making a switch (is the kernel's module bridge there?): %w", err)
+		return nil, fmt.Errorf("making a bridge (is the kernel's module bridge there?): %w", err)
 	}
 	if err := n.ctl.LinkSetUp(side); err != nil {
-		return nil, fmt.Errorf("making a switch: %w", err)
+		return nil, fmt.Errorf("making a bridge: %w", err)
 	}
 	n.sides++
 	return side, nil
@@ -107,14 +112,24 @@ func (n *Network) Add(name string) (*Host, error) {
 		return nil, err
 	}
 	number := len(n.hosts) + 1
-	if err := n.connect(h, number); err != nil {
+	ip := base.As4()
+	ip[2], ip[3] = byte(number>>8), byte(number)
+	h.Addr = netip.AddrFrom4(ip)
+	connect := n.connect
+	if n.links != nil {
+		connect = n.links.connect
+	}
+	if err := connect(h, number); err != nil {
 		return nil, errors.Join(fmt.Errorf("connecting host %s: %w", name, err), h.space.close())
 	}
 	n.hosts = append(n.hosts, h)
 	return h, nil
 }
 
-// connect gives the host its address and a port at the first switch.
+// device is a host's, by which it is connected.
+const device = "eth0"
+
+// connect gives the host its address and a port at the first bridge.
 func (n *Network) connect(h *Host, number int) error {
 	side, err := n.ctl.LinkByName("side0")
 	if err != nil {
@@ -122,7 +137,6 @@ func (n *Network) connect(h *Host, number int) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MasterIndex = fmt.Sprintf("port%d", number), side.Attrs().Index
-	const device = "eth0"
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: device, PeerNamespace: netlink.NsFd(h.space.handle)}
 	if err := n.ctl.LinkAdd(veth); err != nil {
 		return err
@@ -134,9 +148,11 @@ func (n *Network) connect(h *Host, number int) error {
 	if err := n.ctl.LinkSetUp(h.port); err != nil {
 		return err
 	}
-	ip := base.As4()
-	ip[3] = byte(number)
-	h.Addr = netip.AddrFrom4(ip)
+	return h.configure()
+}
+
+// configure brings up the host's devices.
+func (h *Host) configure() error {
 	ctl, err := netlink.NewHandleAt(h.space.handle)
 	if err != nil {
 		return err
@@ -167,7 +183,7 @@ func (n *Network) connect(h *Host, number int) error {
 }
 
 func (n *Network) find(name string) *Host {
-	i := slices.IndexFunc(n.hosts, func(h *Host) bool { return h.Name == name })
+	i := n.index(name)
 	if i < 0 {
 		return nil
 	}
@@ -182,6 +198,10 @@ func (h *Host) Enter() error { return h.space.enter() }
 func (n *Network) Partition(names ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.links != nil {
+		n.sides++
+		return n.onSide(names, n.sides)
+	}
 	side, err := n.newSide()
 	if err != nil {
 		return err
@@ -194,19 +214,22 @@ func (n *Network) Partition(names ...string) error {
 func (n *Network) Heal(names ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	side, err := n.ctl.LinkByName("side0")
-	if err != nil {
-		return fmt.Errorf("healing the network: %w", err)
-	}
 	if len(names) == 0 {
 		for _, h := range n.hosts {
 			names = append(names, h.Name)
 		}
 	}
+	if n.links != nil {
+		return n.onSide(names, 0)
+	}
+	side, err := n.ctl.LinkByName("side0")
+	if err != nil {
+		return fmt.Errorf("healing the network: %w", err)
+	}
 	return n.move(names, side)
 }
 
-// move plugs the hosts' lines into another switch.
+// move plugs the hosts' lines into another bridge.
 func (n *Network) move(names []string, side netlink.Link) error {
 	for _, name := range names {
 		h := n.find(name)
@@ -225,14 +248,14 @@ func (n *Network) move(names []string, side netlink.Link) error {
 	return nil
 }
 
-// tidy removes a switch at which nobody is left, unless it is the first.
+// tidy removes a bridge at which nobody is left, unless it is the first.
 func (n *Network) tidy(side netlink.Link) error {
 	index := side.Attrs().Index
 	if side.Attrs().Name == "side0" || slices.ContainsFunc(n.hosts, func(h *Host) bool { return h.side.Attrs().Index == index }) {
 		return nil
 	}
 	if err := n.ctl.LinkDel(side); err != nil {
-		return fmt.Errorf("removing a switch: %w", err)
+		return fmt.Errorf("removing a bridge: %w", err)
 	}
 	return nil
 }
@@ -253,6 +276,9 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 	}
 	return hosts[i].DialContext(ctx, network, address)
 }
+
+// Do calls f at the host.
+func (h *Host) Do(f func() error) error { return h.space.do(f) }
 
 // DialContext connects to a literal address, from the host.
 func (h *Host) DialContext(ctx context.Context, network, address string) (conn net.Conn, err error) {
@@ -275,6 +301,9 @@ func (n *Network) Close() error {
 		n.ctl.Close()
 	}
 	errs := []error{n.hub.close()}
+	if n.links != nil {
+		errs = append(errs, n.links.Close())
+	}
 	for _, h := range n.hosts {
 		errs = append(errs, h.space.close())
 	}

@@ -121,9 +121,6 @@ func readScenario(path string) (*scenario.Scenario, []byte, error) {
 		return nil, nil, cli.Usage(err)
 	}
 	s, err := scenario.Parse(path, text, scenario.Limits{})
-	if err == nil && (s.Topology != nil && s.Namespaces || s.MDNS) {
-		err = fmt.Errorf("%s: links and mdns: only `dfaasctl simulate %s` has them", path, path)
-	}
 	return s, text, cli.Usage(err)
 }
 
