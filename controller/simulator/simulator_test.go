@@ -85,12 +85,12 @@ func TestHeadroom(t *testing.T) {
 		pattern Pattern
 	}{
 		{"steady", Demand{Pattern: Steady}, 0.8, 0.995, 0.005, Steady},
-		{"steady, over capacity", Demand{Pattern: Steady}, 1.5, 0.995, 0.01, Steady},
+		{"steady, over capacity", Demand{Pattern: Steady}, 1.5, 0.995, 0.02, Steady},
 		{"moving", Demand{Pattern: Moving, Move: 5 * time.Second}, 0.8, 0.99, 0.005, Moving},
-		{"moving, at capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1, 0.965, 0.015, Moving},
-		{"moving, over capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1.5, 0.985, 0.03, Moving},
-		{"moving fast", Demand{Pattern: Moving, Move: 2 * time.Second}, 0.8, 0.98, 0.01, Moving},
-		{"on and off", Demand{Pattern: OnOff}, 0.8, 0.96, 0.02, OnOff},
+		{"moving, at capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1, 0.98, 0.01, Moving},
+		{"moving, over capacity", Demand{Pattern: Moving, Move: 5 * time.Second}, 1.5, 0.99, 0.04, Moving},
+		{"moving fast", Demand{Pattern: Moving, Move: 2 * time.Second}, 0.8, 0.99, 0.01, Moving},
+		{"on and off", Demand{Pattern: OnOff}, 0.8, 0.98, 0.02, OnOff},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run := func(name string) Result {

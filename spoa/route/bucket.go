@@ -55,14 +55,17 @@ func (b *bucket) unlimited() bool { return b.interval == 0 }
 func (b *bucket) never() bool     { return b.usedUntil == nil && b.interval != 0 }
 
 // take admits a request and reports true, or reports false.
-func (b *bucket) take(now int64) bool {
+func (b *bucket) take(now int64) bool { return b.takeInto(now, 0) }
+
+// takeInto is take with a debt of so many ns allowed.
+func (b *bucket) takeInto(now, debt int64) bool {
 	if b.usedUntil == nil {
 		return b.unlimited()
 	}
 	for {
 		old := b.usedUntil.Load()
 		from := max(old, now)
-		if from-now > b.burst {
+		if from-now > b.burst+debt {
 			return false
 		}
 		if b.usedUntil.CompareAndSwap(old, from+b.interval) {

@@ -196,6 +196,9 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
 		f.capacity.settle(capacity, c.at, f.capacity.mostDebt())
 		f.reserve = f.capacity.depth() / reservedPart
+		if tf.Elastic {
+			f.honor = f.capacity.depth() / honoredPart
+		}
 		// No more than the bucket holds, or some of the rate would be lost.
 		f.fair = max(0, f.capacity.burst-f.reserve) / fairPart
 		f.userFair = f.user.burst / fairPart
@@ -254,6 +257,7 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
 		if tf.Elastic {
 			fw.bucket.slow(plannedPart)
+			fw.rate = max(0, tfw.Rate) / float64(time.Second)
 		}
 		fw.settle(before, c.at, fw.depth())
 		open := !fw.never() && p.token != ""

@@ -15,7 +15,11 @@ import (
 const (
 	// reservedPart divides the depth of a capacity bucket: that part is left for
 	// peers within their rates.
-	reservedPart = 5
+	reservedPart = 8
+	// honoredPart divides it, too: so far into debt peers are admitted within their
+	// rates. When users come back, a node's word holds until those that it was given
+	// can have heard otherwise; calls that come later pay for it.
+	honoredPart = 2
 	// plannedPart is how much of its rate a sender uses without asking what the peer's
 	// answers say: what is refused in vain is mostly sent by a plan that is too old.
 	plannedPart = 0.8
@@ -29,9 +33,9 @@ const (
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
 	// A trial costs one until the peer is heard to have served it; each call that is not
-	// served here earns perCall, and no more than maxTrials are kept. A refusal of what
-	// was no trial costs one, too, down to minTrials.
-	trial, perCall       = 1000, 20
+	// served here at once earns perCall, and no more than maxTrials are kept. A refusal of
+	// what was no trial costs half of one, down to minTrials.
+	trial, perCall       = 1000, 30
 	maxTrials, minTrials = 10 * trial, -10 * trial
 	// maxRoom bounds the room that is told and believed, calls.
 	maxRoom = 9999
@@ -42,6 +46,7 @@ type echo struct {
 	sent      atomic.Int64 // calls, ever
 	heard     atomic.Int64 // number of the latest of them that was answered
 	heardAt   atomic.Int64 // when, ns since the epoch of the snapshots
+	trip      atomic.Int64 // how long it was under way, ns
 	room      atomic.Int64 // what it had then, calls
 	shutUntil atomic.Int64 // it has refused; ns since the epoch
 	shutFor   atomic.Int64 // ns, doubled with each refusal
@@ -51,12 +56,14 @@ type echo struct {
 func (e *echo) shut(at int64) bool { return at < e.shutUntil.Load() }
 
 // left is how many calls the peer could take as far as is known, of which those
-// under way are taken off.
-func (e *echo) left(at int64) float64 {
+// under way are taken off, and to which is added what it gains of the planned rate
+// while they are: else a long way would keep the rate low.
+func (f *forward) left(at int64) float64 {
+	e := f.state
 	if heardAt := e.heardAt.Load(); heardAt == 0 || at-heardAt > int64(echoTime) {
 		return 0
 	}
-	return overcommit*float64(e.room.Load()) - float64(e.sent.Load()-e.heard.Load())
+	return overcommit*float64(e.room.Load()) + f.rate*float64(e.trip.Load()) - float64(e.sent.Load()-e.heard.Load())
 }
 
 // trials is what a function's senders may still try.
@@ -74,19 +81,16 @@ func (t *trials) earn(credit int64) {
 	}
 }
 
-func (t *trials) lose() {
+func (t *trials) lose(credit int64) {
 	if t.credit.Load() > minTrials {
-		t.credit.Add(-trial)
+		t.credit.Add(-credit)
 	}
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
-// its answers, or else one to try. A call that has returned has earned before; one
-// that cannot be served here at all is tried without credit.
-func (f *function) reach(at int64, returned, free bool) (best *forward, isTrial bool) {
-	if !returned {
-		f.earn(perCall)
-	}
+// its answers, or else one to try. What cannot be served here at all is tried
+// without credit.
+func (f *function) reach(at int64, free bool) (best *forward, isTrial bool) {
 	if at < f.roomUntil.Load() {
 		most := 1.0
 		for i := range f.forwards {
@@ -94,7 +98,7 @@ func (f *function) reach(at int64, returned, free bool) (best *forward, isTrial 
 			if fw.spare == 0 || fw.state.shut(at) {
 				continue
 			}
-			if left := fw.state.left(at); left >= most {
+			if left := fw.left(at); left >= most {
 				best, most = fw, left
 			}
 		}
@@ -116,7 +120,7 @@ func (f *function) reach(at int64, returned, free bool) (best *forward, isTrial 
 		}
 	}
 	if best != nil {
-		f.lose()
+		f.lose(trial)
 	}
 	return best, true
 }
@@ -169,12 +173,13 @@ type sentCall struct {
 	mark     atomic.Uint32 // 0: none, or answered
 	number   atomic.Int64  // of the calls to that peer
 	trial    atomic.Bool
+	at       atomic.Int64 // when, ns since the epoch of the snapshots
 	function atomic.Pointer[functionState]
 	forward  atomic.Pointer[forwardState]
 }
 
 // note returns the mark of a call that is sent now, > 0.
-func (s *sent) note(f *functionState, fw *forwardState, isTrial bool) int32 {
+func (s *sent) note(at int64, f *functionState, fw *forwardState, isTrial bool) int32 {
 	mark := s.next.Add(1) & 0x7fffffff
 	if mark == 0 {
 		mark = s.next.Add(1) & 0x7fffffff
@@ -183,6 +188,7 @@ func (s *sent) note(f *functionState, fw *forwardState, isTrial bool) int32 {
 	c.mark.Store(0) // nobody reads while it is changed
 	c.number.Store(fw.sent.Add(1))
 	c.trial.Store(isTrial)
+	c.at.Store(at)
 	c.function.Store(f)
 	c.forward.Store(fw)
 	c.mark.Store(mark)
@@ -202,13 +208,13 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	if mark <= 0 || c.mark.Load() != uint32(mark) {
 		return
 	}
-	f, fw, number, isTrial := c.function.Load(), c.forward.Load(), c.number.Load(), c.trial.Load()
+	f, fw, number, isTrial, sentAt := c.function.Load(), c.forward.Load(), c.number.Load(), c.trial.Load(), c.at.Load()
 	if !c.mark.CompareAndSwap(uint32(mark), 0) {
 		return
 	}
 	switch {
 	case refused && !isTrial:
-		f.lose()
+		f.lose(trial / 2)
 	case !refused && isTrial:
 		f.earn(trial)
 	}
@@ -232,6 +238,7 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	fw.heard.Store(number)
 	fw.room.Store(int64(min(max(0, room), maxRoom)))
 	fw.heardAt.Store(at)
+	fw.trip.Store(max(0, at-sentAt))
 	if room > 0 {
 		f.roomUntil.Store(at + int64(echoTime))
 	}

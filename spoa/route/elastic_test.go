@@ -36,10 +36,10 @@ func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
 
 // TestReceiverAdmitsWhileItHasRoom: a peer without any rate is admitted as long as
 // there is room, told how much, and refused with "full" in the end; what is
-// reserved for peers within their rates is left to them.
+// reserved for peers within their rates is left to them, and a debt is made for them.
 func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 	tab := elastic(2, 100)
-	testtable.Admit(tab, "f0", testtable.ID(2), 50)
+	testtable.Admit(tab, "f0", testtable.ID(2), 100)
 	s := compile(t, tab, nil, t0)
 	admitted, before := 0, int32(maxRoom)
 	for {
@@ -59,16 +59,19 @@ func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 		before = d.Room
 		admitted++
 	}
-	if admitted != 40 || before != 0 {
-		t.Errorf("%d calls of a bucket of 50 admitted, %d told at last; a fifth is reserved", admitted, before)
+	if admitted != 43 || before != 0 {
+		t.Errorf("%d calls of a bucket of 50 admitted, %d told at last; an eighth is reserved", admitted, before)
 	}
-	for range 10 {
+	for range 7 + 25 {
 		if d := from(t, s, t0, 2); d.Action != Local {
 			t.Fatal("a peer within its rate does not get what is reserved")
 		}
 	}
 	if d := from(t, s, t0, 2); d.Action != Deny {
-		t.Error("more than the capacity was admitted")
+		t.Error("more than the capacity and half a bucket of debt was admitted")
+	}
+	if d := from(t, s, t0.Add(200*time.Millisecond), 1); d.Action != Deny {
+		t.Error("a peer beyond its rate is admitted while there is a debt")
 	}
 	if d := s.Admit(t0, Caller{}, "f0", Call{}); d.Action != Local {
 		t.Error("peers took what belongs to users")
@@ -189,7 +192,7 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 		s.Heard(t0, mark, -5, true)
 	}
 	fw := s.function("f0").forwards[0].state
-	mark := s.sent.note(s.function("f0").functionState, fw, false)
+	mark := s.sent.note(0, s.function("f0").functionState, fw, false)
 	s.Heard(t0, mark, 1<<30, false)
 	if got := fw.room.Load(); got != maxRoom {
 		t.Errorf("a room of %d is believed", got)
@@ -198,12 +201,34 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 	if fw.shut(s.sinceEpoch(t0)) {
 		t.Error("one answer counts twice")
 	}
-	late := s.sent.note(s.function("f0").functionState, fw, false)
+	late := s.sent.note(0, s.function("f0").functionState, fw, false)
 	for range sentCalls {
-		s.sent.note(s.function("f0").functionState, fw, false)
+		s.sent.note(0, s.function("f0").functionState, fw, false)
 	}
 	s.Heard(t0, late, 0, true)
 	if fw.shut(s.sinceEpoch(t0)) {
 		t.Error("an answer counts whose call is not remembered any more")
+	}
+}
+
+// TestLongWay: what a peer gains of the plan while calls are under way is not taken
+// off, be the way as long as it may.
+func TestLongWay(t *testing.T) {
+	for _, way := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 2 * time.Second} {
+		tab := elastic(1, 0)
+		tab.Functions[0].Forward[0].Rate = 100
+		s := compile(t, tab, nil, t0)
+		f := s.function("f0")
+		fw := &f.forwards[0]
+		// Calls leave at the rate of the plan; the first answer arrives when so many
+		// are under way.
+		first := s.sent.note(0, f.functionState, fw.state, false)
+		for at := time.Duration(0); at < way; at += time.Second / 100 {
+			s.sent.note(int64(at), f.functionState, fw.state, false)
+		}
+		s.heard(int64(way), first, 3, false)
+		if left := fw.left(int64(way)); left < 2*3-1.5 || left > 2*3+1.5 {
+			t.Errorf("way of %v: %v calls left, want what the peer has told", way, left)
+		}
 	}
 }

@@ -218,11 +218,11 @@ func (f *function) admit(at int64, a *admission, from *sender) bool {
 	}
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
-	if f.capacity.opensAt() > at {
+	if f.capacity.opensAt() > at+f.honor {
 		return false
 	}
 	if a != nil && a.take(at) {
-		return f.capacity.take(at)
+		return f.capacity.takeInto(at, f.honor)
 	}
 	if !f.elastic {
 		return false
@@ -247,12 +247,15 @@ func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c
 	if hereFirst && s.takeForUser(at, source, f) {
 		return f.serve(at, c)
 	}
+	if f.elastic && !c.returned() {
+		f.earn(perCall)
+	}
 	if fw := f.draw(at); fw != nil {
-		return s.send(f, fw, c, false)
+		return s.send(at, f, fw, c, false)
 	}
 	if f.elastic {
-		if fw, isTrial := f.reach(at, c.returned(), gone); fw != nil {
-			return s.send(f, fw, c, isTrial)
+		if fw, isTrial := f.reach(at, gone); fw != nil {
+			return s.send(at, f, fw, c, isTrial)
 		}
 	}
 	if f.local && (c.notTaken() || !hereFirst && s.takeForUser(at, source, f) || f.soft) {
@@ -298,7 +301,7 @@ func (f *function) serve(at int64, c *Call) Decision {
 	return Decision{TimeoutMillis: f.timeout}
 }
 
-func (s *Snapshot) send(f *function, fw *forward, c *Call, isTrial bool) Decision {
+func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial bool) Decision {
 	fw.count.Forwarded.Add(1)
 	f.outcomes(c).Forwarded.Add(1)
 	p := &s.peers[fw.peer]
@@ -310,7 +313,7 @@ func (s *Snapshot) send(f *function, fw *forward, c *Call, isTrial bool) Decisio
 		d.Status = f.refusal
 	}
 	if f.elastic {
-		d.Mark = s.sent.note(f.functionState, fw.state, isTrial)
+		d.Mark = s.sent.note(at, f.functionState, fw.state, isTrial)
 	}
 	return d
 }

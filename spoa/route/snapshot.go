@@ -62,6 +62,9 @@ type function struct {
 	weight   float64     // sum over all
 	refusal  int32       // status for users whom nobody serves
 	admits   []admission // by place of the peer
+	// honor is how far into debt, in ns, the capacity bucket goes for peers within
+	// their rates.
+	honor int64
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
 	// what is beyond their rates; fair how much more, at most, who has had more than
 	// the others; userFair the same of the users' bucket.
@@ -91,6 +94,7 @@ type forward struct {
 	bucket
 	weight  float64 // 0 also for those that nothing can be sent to
 	spare   float64 // requests/s; 0 where nothing is tried beyond the rate
+	rate    float64 // requests/ns; 0 for unlimited, too
 	timeout int32   // of calls that are sent there
 	peer    int32   // place
 	state   *forwardState
