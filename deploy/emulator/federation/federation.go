@@ -189,7 +189,7 @@ func (f *Federation) chooseDir(dir string) error {
 		}
 		f.dir = path
 		if len(path) > maxDir || !plainPath.MatchString(path) {
-			f.dir = "/tmp/dfaas-" + f.id
+			f.dir = shortWay + f.id
 			f.temp = f.dir
 			if err := os.Symlink(path, f.dir); err != nil {
 				return fmt.Errorf("a short way to the federation's directory: %w", err)
@@ -203,6 +203,30 @@ func (f *Federation) chooseDir(dir string) error {
 		return fmt.Errorf("the federation's directory: %w", err)
 	}
 	f.dir, f.temp = path, path
+	return nil
+}
+
+// shortWay is where the link to a directory with a path that will not do is.
+const shortWay = "/tmp/dfaas-"
+
+// RemoveShortWays removes the links to a federation's directory that a program which was
+// killed has left.
+func RemoveShortWays(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("the federation's directory: %w", err)
+	}
+	links, err := filepath.Glob(shortWay + "*")
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && to == dir {
+			if err := os.Remove(l); err != nil {
+				return fmt.Errorf("removing what is left: %w", err)
+			}
+		}
+	}
 	return nil
 }
 

@@ -31,6 +31,9 @@ type Node struct {
 	// AdminSocket is the controller's, for dfaasctl --socket; HAProxySocket is
 	// HAProxy's runtime socket, ControlSocket the SPOA's control socket.
 	AdminSocket, HAProxySocket, ControlSocket string
+	// Namespace is the path of the node's network namespace, while this program runs; "":
+	// it has none of its own.
+	Namespace string
 	// Logs is the directory with one log file for each part.
 	Logs string
 
@@ -57,6 +60,7 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 	if p.ports.TLS != 0 {
 		n.PeerURL = "https://" + p.address(p.ports.TLS)
 	}
+	n.Namespace = p.space
 	n.AdminSocket, n.HAProxySocket, n.ControlSocket = n.files.admin(), n.files.runtime(), n.files.control()
 	for _, dir := range []string{n.files.provider(), n.Logs} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

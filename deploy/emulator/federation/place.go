@@ -18,6 +18,7 @@ type place struct {
 	ports   Ports
 	spawner *spawner
 	dial    dialer // from there
+	space   string // path of the network namespace; "": that of this program
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -46,7 +47,7 @@ func (f *Federation) places(o Options) ([]place, error) {
 			if err != nil {
 				return nil, fmt.Errorf("ports of %s: %w", spec.Name, err)
 			}
-			places[i] = place{host, ports, shared, new(net.Dialer).DialContext}
+			places[i] = place{host, ports, shared, new(net.Dialer).DialContext, ""}
 		}
 		return places, nil
 	}
@@ -63,7 +64,7 @@ func (f *Federation) places(o Options) ([]place, error) {
 		if !o.TLS {
 			ports.TLS = 0
 		}
-		places[i] = place{h.Addr.String(), ports, s, h.DialContext}
+		places[i] = place{h.Addr.String(), ports, s, h.DialContext, h.Namespace()}
 	}
 	return places, nil
 }

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 
@@ -275,6 +276,12 @@ func (n *Network) DialContext(ctx context.Context, network, address string) (net
 		return nil, fmt.Errorf("dialling %s: no host of this network has that address", address)
 	}
 	return hosts[i].DialContext(ctx, network, address)
+}
+
+// Namespace is the path of the host's network namespace, for nsenter and the like, as
+// long as this program runs and the network is not closed.
+func (h *Host) Namespace() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(h.space.handle))
 }
 
 // Do calls f at the host.

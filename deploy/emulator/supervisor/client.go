@@ -51,6 +51,12 @@ func (c *Client) Do(ctx context.Context, fault Fault) error {
 	return err
 }
 
+// Link changes a link.
+func (c *Client) Link(ctx context.Context, change Change) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/links", change)
+	return err
+}
+
 // Stop stops the federation and returns when its processes are gone.
 func (c *Client) Stop(ctx context.Context) error {
 	if _, err := c.do(ctx, http.MethodPost, "/v1/stop", nil); err != nil {

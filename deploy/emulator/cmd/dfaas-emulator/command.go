@@ -36,7 +36,7 @@ The programs are looked for beside dfaas-emulator, then in PATH.`,
 	}
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what the emulator does")
 	root.AddCommand(a.runCommand(), a.checkCommand(), a.demoCommand(), a.faultsCommand(), a.soakCommand(),
-		a.upCommand(), a.psCommand(), a.faultCommand(), a.downCommand(), a.superviseCommand(), a.guestsCommand())
+		a.upCommand(), a.psCommand(), a.execCommand(), a.logsCommand(), a.linkCommand(), a.faultCommand(), a.downCommand(), a.superviseCommand(), a.guestsCommand())
 	cli.AddVersion(root, cli.Version(version))
 	return root
 }

@@ -14,8 +14,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/dfaas/dfaas/deploy/emulator/link"
+	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
+	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
@@ -90,6 +94,19 @@ func TestUsage(t *testing.T) {
 		{[]string{"fault", "partition", "node-1", "all"}, 2, "", "partition is done to whole nodes"},
 		{[]string{"fault", "kill", "node-1", "brain"}, 2, "", "unknown part"},
 		{[]string{"fault", "kill", "node-1", "spoa"}, 1, "", "no federation is up in .run"},
+		{[]string{"fault", "partition"}, 2, "", "a node and a part are expected"},
+		{[]string{"fault", "heal", "node-1"}, 1, "", "no federation is up in .run"},
+		{[]string{"exec", "node-1"}, 2, "", "See 'dfaas-emulator exec --help'"},
+		{[]string{"exec", "node-1", "--"}, 2, "", "a command is expected"},
+		{[]string{"exec", "node-1", "--", "true"}, 1, "", "no federation is up in .run"},
+		{[]string{"link", "node-1"}, 2, "", "two nodes and a change"},
+		{[]string{"link", "node-1", "node-2", "delay"}, 2, "", `"delay": down, up, or one of delay, jitter, rate, loss`},
+		{[]string{"link", "node-1", "node-2", "delay=5"}, 2, "", "a duration like 20ms"},
+		{[]string{"link", "-o", "xml"}, 2, "", "unknown output format"},
+		{[]string{"link"}, 1, "", "no federation is up in .run"},
+		{[]string{"logs", "node-1"}, 1, "", "no logs of node-1"},
+		{[]string{"logs", "../node-1"}, 2, "", "no name of a node"},
+		{[]string{"logs", "node-1", "brain"}, 2, "", "unknown part"},
 		{[]string{"ps"}, 1, "", "no federation is up in .run"},
 		{[]string{"ps", "-o", "xml"}, 2, "", "unknown output format"},
 		{[]string{"down"}, 0, "no federation is up in .run", ""},
@@ -225,4 +242,133 @@ func TestUpFails(t *testing.T) {
 	if code, stdout, _ := emulator.execute(t, dir, "down"); code != 0 || !strings.Contains(stdout, "no federation is up") {
 		t.Errorf("something stays behind: %d %s", code, stdout)
 	}
+}
+
+const pair = `name: pair
+period: 200ms
+topology: {kind: line, delay: 5ms}
+nodes:
+  - {name: node-1, functions: &f [{name: funca, process: cat, maxrate: 50}]}
+  - {name: node-2, functions: *f}
+`
+
+// Nodes with networks of their own are reached from here, commands are run on them, their
+// links change, and nothing stays behind when the supervisor is killed.
+func TestUpWithLinks(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "pair.yaml"), pair)
+	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-3)
+	code, stdout, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
+	if strings.Contains(stderr, network.ErrUnavailable.Error()) || strings.Contains(stderr, link.ErrNoTUN.Error()) {
+		t.Skip(stderr)
+	}
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	t.Cleanup(func() { emulator.execute(t, dir, "down") })
+	says := func(want string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := emulator.execute(t, dir, args...)
+		if code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%v: exit code %d, no %q in\n%s%s", args, code, want, stdout, stderr)
+		}
+	}
+	var before supervisor.State
+	_, stdout, _ = emulator.execute(t, dir, "ps", "-o", "json")
+	if err := json.Unmarshal([]byte(stdout), &before); err != nil || len(before.Nodes) != 2 || len(before.Links) != 1 {
+		t.Fatalf("ps: %v\n%s", err, stdout)
+	}
+	response, err := http.Post(before.Nodes[1].URL+"/function/funca", "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "hello" {
+		t.Errorf("funca answers %q, %v", body, err)
+	}
+	if code, _, _ := emulator.execute(t, dir, "exec", "node-2", "--", "sh", "-c", `[ "$NODE $URL" = "node-2 http://10.77.0.2:80" ] && exit 7`); code != 7 {
+		t.Errorf("exec: exit code %d, want 7", code)
+	}
+	says("eth0", "exec", "node-2", "--", "cat", "/proc/net/dev")
+	says("node-1", "exec", "node-2", "--", "dfaasctl", "peers")
+	says("delay=5ms", "link")
+	says("", "link", "node-2", "node-1", "delay=7ms", "loss=1%", "down")
+	says("down   delay=7ms loss=1%", "link")
+	says("", "link", "node-2", "node-1", "up")
+	says("", "fault", "partition", "node-1")
+	says("", "fault", "heal")
+	says("dfaas-controller is running", "logs", "node-1", "controller", "-n", "-1")
+	code, _, stderr = emulator.execute(t, dir, "link", "node-1", "node-3", "up")
+	if code != 1 || !strings.Contains(stderr, `no host "node-3"`) {
+		t.Errorf("a link to nobody: %d %s", code, stderr)
+	}
+	if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range before.Nodes {
+		for _, p := range n.Parts {
+			gone(t, p.PID)
+		}
+	}
+	says("no federation is up", "down")
+	if _, err := os.Lstat(filepath.Join(dir, ".run", supervisor.SocketFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+// gone waits for the end of a process that is not a child.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d is still there", pid)
+		}
+	}
+}
+
+func TestFollowLogs(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "node-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, filepath.Join(dir, "node-1", "spoa.log"), "one\ntwo\n"+strings.Repeat("x", 5000)+"\nthr")
+	logs, err := openLogs(dir, "node-1", []scenario.Part{scenario.SPOA, scenario.HAProxy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logs.close()
+	var out bytes.Buffer
+	expect := func(when, want string) {
+		t.Helper()
+		for _, f := range logs {
+			if err := f.copy(&out); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out.String() != want {
+			t.Errorf("%s: %q, want %q", when, out.String(), want)
+		}
+		out.Reset()
+	}
+	if err := logs.tail(&out, 3); err != nil {
+		t.Fatal(err)
+	}
+	const spoa = "spoa        "
+	expect("at first", spoa+"two\n"+spoa+strings.Repeat("x", 5000)+"\n")
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString("ee\nfour"); err != nil {
+		t.Fatal(err)
+	}
+	expect("more", spoa+"three\n")
+	if err := file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString("anew\n"); err != nil {
+		t.Fatal(err)
+	}
+	expect("begun anew", spoa+"anew\n")
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // bases are the ports that the federation that stays up counts from: node i,
@@ -53,15 +54,17 @@ func (a *app) upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up [FILE]",
 		Short: "start a federation and leave it running",
-		Long: `up starts the nodes of a scenario (its load, faults and network are left out), without FILE three nodes with the
-functions figlet, shasum and ocr, and leaves them running in the background until "down".
+		Long: `up starts the nodes of a scenario (its load and its faults are left out), without FILE three nodes with the functions
+figlet, shasum and ocr, and leaves them running in the background until "down".
 
 Node i serves on http://127.0.0.1:808i and has HAProxy's statistics page on http://127.0.0.1:840i, unless --base-port
-and --base-stats say otherwise.`,
+and --base-stats say otherwise. Nodes with networks of their own, which a topology with links needs (as root), serve on port 80
+of an address of their own besides: see "exec" and "link".`,
 		Example: `  dfaas-emulator up
   curl -d hello http://127.0.0.1:8081/function/figlet
   dfaasctl --socket .run/node-1/admin.sock peers
-  dfaas-emulator down`,
+  dfaas-emulator down
+  sudo dfaas-emulator up deploy/emulator/scenarios/ring.yaml`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -122,7 +125,12 @@ func (a *app) superviseCommand() *cobra.Command {
 			}
 			a.verbose = true
 			o := federation.Of(s)
-			o.Binaries, o.Dir, o.Ports, o.Log, o.Namespaces = binaries, dir, ports, a.logger(), false
+			o.Binaries, o.Dir, o.Ports, o.Log = binaries, dir, ports, a.logger()
+			if o.Namespaces && o.Topology == nil && len(s.Nodes) > 1 { // so that there are links to change
+				if o.Topology, err = (topology.Shape{Kind: topology.Mesh}).Topology(len(s.Nodes)); err != nil {
+					return err
+				}
+			}
 			return supervisor.Serve(c.Context(), listener, o)
 		},
 	}
@@ -248,21 +256,36 @@ func firstLine(text string) string {
 func (a *app) faultCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use:   "fault ACTION NODE PART",
-		Short: "kill, stop, continue, restart or reload a part of the federation that is up",
+		Use:   "fault ACTION NODE PART | fault partition NODE,NODE | fault heal [NODE,NODE]",
+		Short: "kill, stop, continue, restart or reload a part of the federation that is up, or part its nodes",
 		Long: `fault does something to a part (spoa, controller, haproxy, provider) of a node, or to all of them:
 
   kill      end it at once (SIGKILL); it stays dead until it is restarted
   stop      make it hang (SIGSTOP)
   continue  end that (SIGCONT)
   restart   end it if it runs, then start it
-  reload    haproxy only: reload it, as an operator would`,
-		Example: "  dfaas-emulator fault kill node-2 spoa\n  dfaas-emulator fault restart node-2 all",
-		Args:    cobra.ExactArgs(3),
+  reload    haproxy only: reload it, as an operator would
+
+Nodes with networks of their own can be parted:
+
+  partition  they are cut off from all others, and still reach one another
+  heal       they reach the others again; without nodes, all do`,
+		Example: "  dfaas-emulator fault kill node-2 spoa\n  dfaas-emulator fault restart node-2 all\n  dfaas-emulator fault partition node-1,node-2",
+		Args:    cobra.RangeArgs(1, 3),
 		RunE: func(c *cobra.Command, args []string) error {
 			action, err := scenario.ParseAction(args[0])
 			if err != nil {
 				return cli.Usage(err)
+			}
+			if action == scenario.Partition && len(args) == 2 || action == scenario.Heal && len(args) <= 2 {
+				var nodes []string
+				if len(args) == 2 {
+					nodes = strings.Split(args[1], ",")
+				}
+				return supervisor.NewClient(dir).Do(c.Context(), supervisor.Fault{Do: action, Nodes: nodes})
+			}
+			if len(args) != 3 {
+				return cli.Usage(fmt.Errorf("%s: a node and a part are expected", action))
 			}
 			part, err := scenario.ParsePart(args[2])
 			if err != nil {
@@ -284,7 +307,7 @@ func (a *app) faultCommand() *cobra.Command {
 func faultCompletion(args []string) (words []string) {
 	switch len(args) {
 	case 0:
-		for _, action := range scenario.Actions() {
+		for _, action := range append(scenario.Actions(), scenario.Partition, scenario.Heal) {
 			words = append(words, string(action))
 		}
 	case 2:
@@ -298,8 +321,10 @@ func faultCompletion(args []string) (words []string) {
 func (a *app) downCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use:     "down",
-		Short:   "stop the federation that is up",
+		Use:   "down",
+		Short: "stop the federation that is up, or remove what one that crashed has left",
+		Long: `down stops the federation that is up. Of one whose supervisor was killed, the kernel has ended all processes, namespaces
+and devices with it; down removes what is left of it in the file system. Configuration, identities and logs stay in --dir.`,
 		Example: "  dfaas-emulator down",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -307,6 +332,9 @@ func (a *app) downCommand() *cobra.Command {
 			defer cancel()
 			err := supervisor.NewClient(dir).Stop(ctx)
 			if errors.Is(err, supervisor.ErrDown) {
+				if err := supervisor.Tidy(dir); err != nil {
+					return err
+				}
 				fmt.Fprintf(a.out, "no federation is up in %s\n", dir)
 				return nil
 			}

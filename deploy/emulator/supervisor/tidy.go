@@ -1,0 +1,24 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/dfaas/dfaas/deploy/emulator/federation"
+)
+
+// Tidy removes what a supervisor that was killed has left of a federation: its socket,
+// and the short ways to its directory. Its processes, its network namespaces and their
+// devices have ended with it.
+func Tidy(dir string) error {
+	if Running(dir) {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(dir, SocketFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing what is left: %w", err)
+	}
+	return federation.RemoveShortWays(dir)
+}
