@@ -154,6 +154,18 @@ func (m *tableMaker) follow(in *tableInput) *table.Table {
 	return &t
 }
 
+// Routes are the entries of the newest table: where calls may be sent, and from whom they
+// are admitted.
+type Routes struct{ Used, Omitted, Max int }
+
+func (m *tableMaker) routes() Routes {
+	if m.table == nil {
+		return Routes{}
+	}
+	most := m.last.limits.Routes
+	return Routes{Used: most - m.builder.budget, Omitted: m.builder.omitted, Max: most}
+}
+
 // sameForRows reports whether a peer is to the rows of a table what it was before.
 func sameForRows(a, b tablePeer) bool {
 	return a.id == b.id && (a.token == "") == (b.token == "") && a.usable == b.usable && a.lingering == b.lingering
@@ -235,6 +247,7 @@ type builder struct {
 	usable  map[string]bool // peers of the table
 	gone    []tablePeer     // of these, those with something lingering
 	budget  int             // routes left
+	omitted int             // routes that there was no room for
 	left    bool            // there was no room for something
 }
 
@@ -283,6 +296,7 @@ func (b *builder) addLingering(f *table.Function) {
 func (b *builder) room() bool {
 	if b.budget <= 0 {
 		b.left = true
+		b.omitted++
 		return false
 	}
 	b.budget--

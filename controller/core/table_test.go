@@ -173,6 +173,34 @@ func TestLivingPeersGoFirst(t *testing.T) {
 	}
 }
 
+// TestRoutesAreCounted: those of the newest table, however it was made, and those that it
+// has no room for.
+func TestRoutesAreCounted(t *testing.T) {
+	in := tableInput{self: peerID(0), limits: Limits{Functions: 10, Peers: 10, Routes: 4}}
+	for i := range 3 {
+		in.peers = append(in.peers, tablePeer{id: peerID(1 + i), token: "t.o.k", usable: true})
+	}
+	var m tableMaker
+	if got := m.routes(); got != (Routes{}) {
+		t.Errorf("before the first table: %+v", got)
+	}
+	for names, want := range []Routes{{0, 0, 4}, {3, 0, 4}, {4, 2, 4}, {4, 5, 4}} {
+		in.plan = strategy.Plan{}
+		for i := range names {
+			f := strategy.FunctionPlan{Name: string(rune('a' + i))}
+			for _, p := range in.peers {
+				f.Out = append(f.Out, strategy.Flow{Peer: p.id, Weight: 1, Rate: 1})
+			}
+			in.plan.Functions = append(in.plan.Functions, f)
+		}
+		for range 2 { // the second one follows the first, if that had room for all
+			if m.next(in); m.routes() != want {
+				t.Errorf("%d functions at 3 peers: %+v, want %+v", names, m.routes(), want)
+			}
+		}
+	}
+}
+
 func sameTable(a, b *table.Table) bool {
 	return sameHead(a, b) && slices.EqualFunc(a.Functions, b.Functions, func(a, b table.Function) bool { return a.Equal(&b) })
 }

@@ -26,6 +26,7 @@ type View struct {
 	Alive, Gone  []membership.Member
 	Refused      []membership.Refusal
 	Members      membership.Counts
+	Routes       Routes
 	Skews        map[string]time.Duration // peers' clocks minus this machine's
 	Plan         strategy.Plan
 	Demand       map[string]float64                // user rates, requests/s, by function
@@ -58,6 +59,7 @@ func (c *Core) View(now time.Time) View {
 		Gone:         c.o.Members.Gone(),
 		Refused:      c.o.Members.Refused(now),
 		Members:      c.o.Members.Counts(),
+		Routes:       c.maker.routes(),
 		Skews:        c.clocks.Skews(),
 		Plan:         c.plan,
 		Demand:       maps.Clone(c.rates.Smooth()),

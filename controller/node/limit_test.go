@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/membership"
 )
 
@@ -63,6 +64,38 @@ func TestMemberLimitIsTold(t *testing.T) {
 			t.Errorf("said again: %v, log %s", a.Status().Warnings, log)
 		}
 	})
+}
+
+// What a table has no room for is warned of before, said once when it is so, and not
+// again while it is nearly so.
+func TestRouteLimitIsTold(t *testing.T) {
+	log := &lockedBuffer{}
+	var l limits
+	for _, step := range []struct {
+		routes    core.Routes
+		told, log string
+	}{
+		{core.Routes{Used: 79, Max: 100}, "", ""},
+		{core.Routes{Used: 80, Max: 100}, "make 80, and 100 is the limit", "make 80, and 100"},
+		{core.Routes{Used: 90, Max: 100}, "make 90, and 100 is the limit", ""},
+		{core.Routes{Used: 100, Max: 100}, "make 100, and 100 is the limit", ""},
+		{core.Routes{Used: 100, Omitted: 7, Max: 100}, "more than 100, which is the limit: 7 are left out", "7 are left out"},
+		{core.Routes{Used: 75, Max: 100}, "", ""},
+		{core.Routes{Used: 100, Omitted: 8, Max: 100}, "8 are left out", ""},
+		{core.Routes{Used: 60, Max: 100}, "", ""},
+		{core.Routes{Used: 100, Omitted: 9, Max: 100}, "9 are left out", "9 are left out"},
+	} {
+		v, before := &core.View{Routes: step.routes}, len(log.String())
+		all := boundedIn(v)
+		told := all[1].warning()
+		if (told == "") != (step.told == "") || !strings.Contains(told, step.told) {
+			t.Errorf("%+v: told %q, want %q", step.routes, told, step.told)
+		}
+		l.log(zerolog.New(log), v)
+		if said := log.String()[before:]; (said == "") != (step.log == "") || !strings.Contains(said, step.log) {
+			t.Errorf("%+v: logged %q, want %q", step.routes, said, step.log)
+		}
+	}
 }
 
 // lockedBuffer is a log that may be read while it is written.

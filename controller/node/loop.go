@@ -31,7 +31,7 @@ type loop struct {
 	wall      time.Duration // this machine's clock minus the node's time
 	connected int
 	servers   map[string]haproxy.State // by peer id, as HAProxy said last
-	limit     limit                    // of members, as logged last
+	limits    limits                   // as logged last
 }
 
 func newLoop(n *Node, spoa *spoaKeeper, proxy *haproxyKeeper, voice *publisher) *loop {
@@ -116,7 +116,7 @@ func (l *loop) look() {
 	l.readClock(l.node.now())
 	view := &l.node.snapshot.Load().View
 	l.o.Overlay.Refuse(refusedLately(view))
-	l.limit = l.limit.log(l.o.Log, view.Members)
+	l.limits.log(l.o.Log, view)
 	if !l.o.HasBootstrap || len(view.Alive) > 0 {
 		return // whom one hears, one has reached
 	}

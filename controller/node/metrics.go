@@ -16,6 +16,7 @@ type metrics struct {
 	planSeconds   prometheus.Histogram
 	unannounced   prometheus.Gauge
 	tableVersion  prometheus.Gauge
+	routes        [3]prometheus.Gauge // used, omitted, limit
 	putsFailed    prometheus.Counter
 	announcements prometheus.Counter
 	componentUp   *prometheus.GaugeVec
@@ -75,6 +76,17 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 		tableVersion: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "dfaas_table_version", Help: "Version of the last table that the SPOA accepted.",
 		}),
+		routes: [...]prometheus.Gauge{
+			prometheus.NewGauge(prometheus.GaugeOpts{
+				Name: "dfaas_table_routes", Help: "Entries of the last table: where calls of functions may be sent, and from whom they are admitted.",
+			}),
+			prometheus.NewGauge(prometheus.GaugeOpts{
+				Name: "dfaas_table_routes_omitted", Help: "Entries that were left out of the last table, which was full.",
+			}),
+			prometheus.NewGauge(prometheus.GaugeOpts{
+				Name: "dfaas_table_routes_limit", Help: "Entries that a table has at most.",
+			}),
+		},
 		putsFailed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dfaas_table_puts_failed_total", Help: "Tables that the SPOA did not take.",
 		}),
@@ -95,6 +107,9 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 	info.Set(1)
 	if reg != nil {
 		reg.MustRegister(info, m.functions, m.unannounced, m.planSeconds, m.tableVersion, m.putsFailed, m.announcements, m.componentUp, m.members)
+		for _, r := range m.routes {
+			reg.MustRegister(r)
+		}
 	}
 	return m
 }
@@ -105,6 +120,9 @@ func (m *metrics) planned(d time.Duration) { m.planSeconds.Observe(d.Seconds()) 
 func (m *metrics) observe(v *core.View) {
 	m.members.counts.Store(&v.Members)
 	m.tableVersion.Set(float64(v.TableVersion))
+	for i, n := range []int{v.Routes.Used, v.Routes.Omitted, v.Routes.Max} {
+		m.routes[i].Set(float64(n))
+	}
 	functions := 0
 	if v.GatewayUp {
 		functions = len(v.Functions)

@@ -51,8 +51,10 @@ func (n *Node) Status() api.Status {
 	for _, r := range o.Overlay.RefusedBy() {
 		status.RefusedBy = append(status.RefusedBy, api.Refusal{Peer: r.Peer, Reason: r.Reason})
 	}
-	if warning := limitOf(s.Members).warning(s.Members); warning != "" {
-		status.Warnings = append(status.Warnings, warning)
+	for _, b := range boundedIn(&s.View) {
+		if warning := b.warning(); warning != "" {
+			status.Warnings = append(status.Warnings, warning)
+		}
 	}
 	return status
 }

@@ -57,7 +57,7 @@ func controllerChecks() []check {
 		{"peers", judgePeers},
 		{"refused peers", judgeRefused},
 		{"refused by peers", judgeRefusedBy},
-		{"limits", judgeMemberLimit},
+		{"limits", judgeBounds},
 		{"newer peers", judgeNewer},
 		{"functions", judgeFunctions},
 		{"peers' servers", judgeServers},
@@ -205,7 +205,7 @@ func judgeRefusedBy(f *Facts) Verdict {
 	return warn(strings.Join(hints, "; "), "%s", few(said))
 }
 
-func judgeMemberLimit(f *Facts) Verdict {
+func judgeBounds(f *Facts) Verdict {
 	warnings := f.Controller.status.Warnings
 	if f.Controller.err != nil || len(warnings) == 0 {
 		return skip()
