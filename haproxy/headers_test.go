@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -330,6 +331,7 @@ func testNotFound(t *testing.T, a, _ *node) {
 		{"deployed just now, after its node went", "/function/f", []string{"Test-Action", "local", "Test-Status", "503"}, 200, "served"},
 		{"its own error", "/function/status/500", []string{"Test-Action", "local", "Test-Status", "404"}, 500, ""},
 	} {
+		before := call(t, "GET", "http://"+a.decided+"/heard", nil).body
 		got := call(t, "GET", "http://"+a.decided+test.path, nil, test.headers...)
 		wantReply(t, got, test.status, a.decided, idA)
 		if !strings.Contains(got.body, test.body) {
@@ -337,6 +339,11 @@ func testNotFound(t *testing.T, a, _ *node) {
 		}
 		if retry := got.header.Get("Retry-After"); (retry != "") != (test.status == 503) {
 			t.Errorf("%s: Retry-After %q", test.name, retry)
+		}
+		// With the next question dfaas-spoa hears of what was found, and of nothing else.
+		heard := call(t, "GET", "http://"+a.decided+"/heard", nil).body
+		if found := regexp.MustCompile(`^found f [0-9]+$`).MatchString(heard); test.path == "/function/f" && !found || test.path != "/function/f" && heard != before {
+			t.Errorf("%s: dfaas-spoa hears %q, before that %q", test.name, heard, before)
 		}
 	}
 }

@@ -24,7 +24,7 @@ const (
 
 	argNodes, argTokens = "nodes", "tokens" // how many there are of these headers
 
-	argHeard   = "heard"   // of the latest answer of a peer, see heard.go; absent: null
+	argHeard   = "heard"   // of the latest answer of a peer, or of the gateway, see heard.go; absent: null
 	argGateway = "gateway" // whether this node's takes calls; absent: it does
 	argAgain   = "again"   // of a call that comes back, see again.go; absent: null
 
@@ -94,7 +94,11 @@ func (a *Agent) decide(q *question) (d route.Decision) {
 		}
 	}()
 	now := time.Now()
-	if q.isHeard {
+	switch {
+	case !q.isHeard:
+	case q.heard.found != "":
+		a.router.Found(now, q.heard.found, q.heard.number)
+	default:
 		a.router.Heard(now, q.heard.mark, q.heard.room, q.heard.refused)
 	}
 	q.Source = a.sourceOf(q.source)

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/route"
 )
 
@@ -18,16 +19,29 @@ func roomText(d route.Decision) string {
 	return strconv.Itoa(int(d.Room))
 }
 
-// heard is a peer's answer, as HAProxy tells of it with the next question.
+// isFound is said of a function that the gateway has although nobody was known to have
+// it, before its name and a number that is another one for each time.
+const isFound = "found"
+
+// heard is what HAProxy tells with the next question: a peer's answer, or a function
+// that was found.
 type heard struct {
 	mark, room int32
 	refused    bool
+	found      string // its name, and the number; the rest is of peers' answers
+	number     int64
 }
 
 // parseHeard reads "MARK ROOM": the mark that the call was given here, and what the
-// peer has told, a number of calls or full. The peer may have told anything.
+// peer has told, a number of calls or full; or "found NAME NUMBER". The peer may have
+// told anything, and users may have called anything.
 func parseHeard(text string) (heard, bool) {
 	first, second, found := strings.Cut(text, " ")
+	if first == isFound {
+		name, text, _ := strings.Cut(second, " ")
+		number, err := strconv.ParseInt(text, 10, 64)
+		return heard{found: name, number: number}, err == nil && number > 0 && funcname.Valid(name)
+	}
 	mark, ok := parseCount(first)
 	if !found || !ok || mark == 0 {
 		return heard{}, false

@@ -18,7 +18,7 @@ const (
 	// A controller that is restarted takes about three seconds.
 	missedFor = 10 * time.Second
 	// guessRate is how many calls a second of functions that nobody is known to
-	// have may reach the gateway.
+	// have, nor was found to, may reach the gateway.
 	guessRate = 100
 )
 
@@ -30,7 +30,7 @@ const (
 // long as there are the same peers.
 func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
 	if prev == nil {
-		prev = &Snapshot{table: new(table.Table), epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64))}
+		prev = &Snapshot{table: new(table.Table), epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64)), found: newFound()}
 	}
 	s := &Snapshot{
 		table:     t.Table,
@@ -43,6 +43,7 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 		received:  now,
 		clock:     now.Round(0).Add(t.ClockOffset()),
 		guess:     prev.guess,
+		found:     prev.found,
 	}
 	if s.verifier == nil || s.verifier.Audience() != t.NodeID {
 		s.verifier = token.NewVerifier(t.NodeID)

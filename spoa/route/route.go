@@ -343,7 +343,7 @@ func (s *Snapshot) unknown(at int64, name string, c *Call) Decision {
 		return Decision{Action: Deny, Status: http.StatusNotFound}
 	case s.otherName(name):
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
-	case !s.guess.take(at):
+	case !s.found.has(at, name) && !s.guess.take(at):
 		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
 	case at < s.missed[name]:
 		return Decision{Status: http.StatusServiceUnavailable}

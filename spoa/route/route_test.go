@@ -252,6 +252,49 @@ func TestUnknown(t *testing.T) {
 	if asked < guessRate || asked > 3*guessRate/2 {
 		t.Errorf("the gateway is asked %d times in a second, want %d, and half as many at once", asked, guessRate)
 	}
+	// What it was found to have it is asked for without a bound, also by the next tables, for a while.
+	at := t0.Add(3 * missedFor)
+	s.Found(at, "nope", 7)
+	next := compile(t, without(""), s, at)
+	ask := func(name string, after time.Duration) (times int) {
+		for range 1000 {
+			if next.Route(at.Add(after), call(name)) == (Decision{Status: 404}) {
+				times++
+			}
+		}
+		return times
+	}
+	for _, test := range []struct {
+		name  string
+		after time.Duration
+		found bool
+	}{{"nope", 0, true}, {"nope-too", 0, false}, {"nope", foundFor - 1, true}, {"nope", foundFor, false}} {
+		next.Found(at.Add(test.after), "nope", 7) // said again and again
+		if times := ask(test.name, test.after); times < 1000 == test.found {
+			t.Errorf("%s after %v: the gateway was asked %d times of 1000", test.name, test.after, times)
+		}
+	}
+}
+
+// TestFoundIsBounded: however many are found, and again and again.
+func TestFoundIsBounded(t *testing.T) {
+	f := newFound()
+	for i := range 10 * foundSlots {
+		f.note(0, fmt.Sprint("f", i))
+	}
+	known := 0
+	for i := range 10 * foundSlots {
+		if f.has(1, fmt.Sprint("f", i)) {
+			known++
+		}
+	}
+	if known == 0 || known > foundSlots {
+		t.Errorf("%d are known, %d at most may be", known, foundSlots)
+	}
+	f.note(0, "g")
+	if allocs := testing.AllocsPerRun(100, func() { f.note(1, "g") }); allocs != 0 {
+		t.Errorf("%v allocations for what is known", allocs)
+	}
 }
 
 // TestAliasIsNotTheFunction: what was an alias in the last table may be a

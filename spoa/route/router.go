@@ -48,6 +48,13 @@ func (r *Router) Heard(now time.Time, mark, room int32, refused bool) {
 	}
 }
 
+// Found takes in that the gateway has a function, see Snapshot.Found.
+func (r *Router) Found(now time.Time, function string, number int64) {
+	if s := r.current.Load(); s != nil {
+		s.Found(now, function, number)
+	}
+}
+
 // Swap replaces the current table with one received at now. Counters of functions
 // and peers outside of it are forgotten once there are more than two of the
 // largest tables have.

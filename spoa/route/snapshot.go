@@ -37,8 +37,10 @@ type Snapshot struct {
 	// missed are functions that are gone together with the last peer that had
 	// them, and until when (ns since epoch) it may come back with them.
 	missed map[string]int64
-	// guess bounds how often the gateway is asked for what nobody is known to have.
+	// guess bounds how often the gateway is asked for what nobody is known to have,
+	// but for what it had a moment ago.
 	guess bucket
+	found *found
 }
 
 // function is one row.
