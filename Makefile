@@ -110,7 +110,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as te
 faults: setup build ## break every part of a node under load; writes docs/reliability.md (about 12 minutes)
 	bin/dfaas-emulator faults -o docs/reliability.md
 
-systemd: setup build ## the units under a real systemd: programs that hang are restarted (2 minutes, 4 the first time); as root
+systemd: setup build ## the units under a real systemd: programs that hang are restarted, functions have users (2 minutes, 4 the first time); as root
 	@deploy/setup.sh systemd-nspawn=systemd-container debootstrap=debootstrap
 	@deploy/systemd/watchdog.sh
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The units under a real systemd: is what hangs for ever restarted, and does the journal know what is a warning?
+# The units under a real systemd: is what hangs for ever restarted, does the journal know what is a warning, and do functions have
+# users of their own with what docs/functions.md adds to the provider's?
 # It boots a Debian of its own in a container, made once in $TREE (about two minutes and 350 MB), with what `make install` put
 # there. Needs root, systemd-nspawn and debootstrap. Usage: deploy/systemd/watchdog.sh
 set -eu
@@ -22,6 +23,13 @@ open_federation: true
 mdns: false
 listen: [/ip4/127.0.0.1/tcp/31600]
 YAML
+
+# What `systemctl edit dfaas-provider` is given, as the page says, and what lets the test say what functions run.
+rm -rf "$TREE/root/edit"
+mkdir -p "$TREE/root/edit"
+awk '/^```ini/ { inside = 1; next } /^```/ { inside = 0 } inside' docs/functions.md >"$TREE/root/edit/users.conf"
+grep -q FUNCTION_USERS "$TREE/root/edit/users.conf" || { echo "docs/functions.md does not say how functions get users"; exit 1; }
+echo DFAAS_PROVIDER_OPTIONS=--allow-processes >"$TREE/etc/default/dfaas-provider"
 
 # Inside, the test is a service of its own, which ends the container.
 cat >"$TREE/root/test" <<'SH'
@@ -55,6 +63,37 @@ journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q open_feder
 journalctl --no-pager -u dfaas-controller -p warning -o cat | grep -q 'dfaas-controller is running' && fail "no warning, but its priority"
 journalctl --no-pager -u dfaas-controller -o cat | grep -q '"time"' && fail "the journal has a second time"
 # The provider's unit lets it confine functions.
+journalctl --no-pager -u dfaas-provider -o cat | grep 'not confined' && fail "functions are not confined"
+
+# Each function has a user of its own, and nothing of the provider's.
+mkdir -p /etc/systemd/system/dfaas-provider.service.d
+cp /root/edit/users.conf /etc/systemd/system/dfaas-provider.service.d/override.conf
+systemctl daemon-reload
+timeout 60 systemctl restart dfaas-provider || fail "dfaas-provider does not start: $(journalctl -u dfaas-provider -o cat | tail -3)"
+request() { # METHOD PATH BODY
+    bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080
+        printf "%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s" "$1" "$2" "${#3}" "$3" >&3
+        cat <&3' - "$@"
+}
+run() { request POST "/function/$1" "$2" | tr -d '\r' | sed '1,/^$/d'; }
+request POST /system/secrets '{"name":"own","value":"the secret"}' | head -1 | grep -q ' 202' || fail "no secret is taken"
+for name in one two; do
+    secrets=[]; [ $name = one ] && secrets='["own"]'
+    # What it is sent is what it does.
+    request POST /system/functions '{"service":"'$name'","image":"mine","envProcess":"sh","secrets":'$secrets'}' | head -1 | grep -q ' 202' ||
+        fail "$name is not deployed: $(journalctl -u dfaas-provider -o cat | tail -3)"
+done
+provider=$(systemctl show -P MainPID dfaas-provider)
+users="$(stat -c %u /proc/$provider) $(run one 'id -u') $(run two 'id -u')"
+echo "users of the provider and of two functions: $users"
+echo "$users" | awk 'NF != 3 || $1 == 0 || $2 < 200000 || $2 > 265535 || $3 < 200000 || $3 > 265535 || $2 == $3 { exit 1 }' || fail "users are $users"
+[ "$(run one 'cat $secret_mount_path/own')" = "the secret" ] || fail "a function does not read its secret: $(run one 'cat $secret_mount_path/own 2>&1')"
+[ "$(run two 'grep -E "^Cap(Prm|Eff|Amb)" /proc/self/status | grep -c 0000000000000000')" = 3 ] || fail "a function has rights: $(run two 'grep Cap /proc/self/status')"
+for attempt in "kill -9 $provider" "cat /proc/$provider/environ" "cat /var/lib/dfaas-provider/functions.json" \
+    'cat /var/lib/dfaas-provider/mounts/*/own' 'cat /var/lib/dfaas-provider/secrets/*/own' 'ls /var/lib/dfaas-provider/mounts'; do
+    [ "$(run two "$attempt >/dev/null 2>&1 && echo done || echo refused")" = refused ] || fail "a function may $attempt"
+done
+[ "$(systemctl show -P MainPID dfaas-provider)" = "$provider" ] || fail "the provider is gone"
 journalctl --no-pager -u dfaas-provider -o cat | grep 'not confined' && fail "functions are not confined"
 [ $failed = 0 ] && echo ok
 SH
