@@ -47,6 +47,14 @@ func TestDeployThenCall(t *testing.T) {
 			c.callAtOnce(t, at(n), 20, nil)
 		}
 	})
+	// The names that a gateway takes beyond those of DNS, here and at a peer.
+	t.Run("Names", func(t *testing.T) {
+		for _, name := range []string{"my_func", "MyFunc"} {
+			deploy(t, c.one, echoFunction(name, maxrate("1000")))
+			c.callAtOnce(t, name, 5, nil)
+			awaitServed(t, c.two, "/function/"+name, c.one)
+		}
+	})
 	t.Run("Update", func(t *testing.T) {
 		must(g.Deploy(t.Context(), print("text", "0")))
 		for n := range 10 {

@@ -243,6 +243,9 @@ make install DESTDIR=$DIR/package >/dev/null
 done
 [ "$(cd $DIR/package && find -type f | wc -l)" = 24 ] || fail "files with DESTDIR: $(cd $DIR/package && find)"
 
+# Where Debian 12's bash-completion looks.
+[ -s /usr/share/bash-completion/completions/dfaasctl ] || fail "completion for bash"
+
 make install PREFIX=/usr/local DESTDIR=$DIR/local >/dev/null
 [ -s $DIR/local/usr/local/share/zsh/site-functions/_dfaasctl ] || fail "completion in /usr/local"
 grep -h ^ExecStart= $DIR/local/usr/local/lib/systemd/system/*.service | grep -v =/usr/local/bin/ && fail "PREFIX in the units"

@@ -31,8 +31,10 @@ func quietly(t *testing.T, silence time.Duration) (addr string) {
 			defer conn.Close()
 			fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 				"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-			time.Sleep(silence)
-			fmt.Fprint(conn, "event")
+			_ = conn.SetReadDeadline(time.Now().Add(silence))
+			if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) { // else the user's half is closed
+				fmt.Fprint(conn, "event")
+			}
 		default:
 			w.Header().Set("Content-Type", "text/event-stream")
 			for range 2 {
@@ -54,7 +56,7 @@ func TestSilence(t *testing.T) {
 	const silence = 3 * time.Second
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
 		addr, decided := quietly(t, silence), haproxytest.FreeAddr(t)
-		frontend := strings.Replace(decidedFrontend, "option forwardfor", "timeout client 1s\n    option forwardfor", 1)
+		frontend := strings.Replace(decidedFrontend, "    bind %s\n", "    bind %s\n    timeout client 1s\n", 1)
 		n := &node{decided: decided, HAProxy: haproxytest.Start(t, haproxytest.Options{
 			Binary: binary, NodeID: idA, Gateway: addr, Config: fmt.Sprintf(frontend, decided),
 		})}
@@ -64,11 +66,15 @@ func TestSilence(t *testing.T) {
 		for _, test := range []struct {
 			kind, limit string
 			events      int
-		}{{webSocket, "6000", 1}, {webSocket, "1500", 0}, {"", "6000", 2}, {"", "1500", 0}} {
+		}{{webSocket, "6000", 1}, {webSocket, "1500", 0}, {webSocket, "", 1}, {"", "6000", 2}, {"", "1500", 0}} {
 			for _, target := range []string{"", "Test-Action: peer\r\nTest-Target: " + idB + "\r\nTest-Token: " + tokenOf(idA) + "\r\n"} {
 				t.Run("", func(t *testing.T) {
 					t.Parallel()
-					conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\nTest-Timeout: "+test.limit+"\r\n"+target+test.kind+"\r\n")
+					limit := ""
+					if test.limit != "" {
+						limit = "Test-Timeout: " + test.limit + "\r\n"
+					}
+					conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\n"+limit+target+test.kind+"\r\n")
 					defer conn.Close()
 					_ = conn.SetReadDeadline(time.Now().Add(2*silence + 2*time.Second))
 					text, err := io.ReadAll(bufio.NewReader(conn))
