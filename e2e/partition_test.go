@@ -9,9 +9,28 @@ import (
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/deploy/emulator/link"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
+
+// needLinks skips the test where nodes cannot have links of their own.
+func needLinks(t *testing.T) {
+	t.Helper()
+	pair, err := topology.Shape{Kind: topology.Line}.Topology(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := network.NewLinked(pair, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if _, err := n.Add("a"); errors.Is(err, network.ErrUnavailable) || errors.Is(err, link.ErrNoTUN) {
+		t.Skip(err)
+	}
+}
 
 // needNamespaces skips the test where nodes cannot have networks of their own.
 func needNamespaces(t *testing.T) {

@@ -84,7 +84,10 @@ func (r *experimentRun) run(t *testing.T, s *sharing) {
 	if len(r.scenario.Expect) == 0 {
 		t.Fatalf("%s expects nothing", r.path)
 	}
-	if r.scenario.Namespaces {
+	switch {
+	case r.scenario.Namespaces && r.scenario.Topology != nil:
+		needLinks(t)
+	case r.scenario.Namespaces:
 		needNamespaces(t)
 	}
 	missed := r.shared(t, s)

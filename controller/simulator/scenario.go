@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -35,7 +36,7 @@ func ScenarioLimits() scenario.Limits { return scenario.Limits{Nodes: maxNodes, 
 // FromScenario completes a configuration with what a scenario of the emulator's
 // says: nodes, loads and faults, seed and times. What it cannot model is noted.
 func FromScenario(s *scenario.Scenario, c Config) (Config, []Note) {
-	r := fromScenario{scenario: s, index: make(map[string]int)}
+	r := fromScenario{scenario: s, index: make(map[string]int), machine: c.Machine.Kind}
 	c.Strategy, c.Period, c.Seed = s.Strategy, s.Period, s.Seed
 	c.Warmup = formed + s.Warmup
 	c.Duration = max(time.Second, s.End())
@@ -58,6 +59,7 @@ type fromScenario struct {
 	scenario *scenario.Scenario
 	index    map[string]int // of nodes
 	notes    []Note
+	machine  MachineKind
 }
 
 func (r *fromScenario) note(line int, format string, args ...any) {
@@ -73,7 +75,13 @@ func (r *fromScenario) instance() *Instance {
 	i := &Instance{Name: r.scenario.Name}
 	for at, n := range r.scenario.Nodes {
 		r.index[n.Name] = at
-		node := Node{Name: n.Name, CPUs: 1, Strategy: n.Strategy}
+		node := Node{Name: n.Name, CPUs: cmp.Or(n.CPUs, 1), Strategy: n.Strategy}
+		if n.CPUs != 0 && r.machine == TokenMachine {
+			r.note(n.Line, "cpus: those of node %s matter with --machine servers or shared only", n.Name)
+		}
+		if n.Memory != 0 {
+			r.note(n.Line, "memory: node %s has as much as it needs", n.Name)
+		}
 		if n.Gateway != "" {
 			r.note(n.Line, "gateway: node %s has a gateway whose functions are not known here: each is taken to serve %v requests/s",
 				n.Name, r.scenario.DefaultMaxrate)

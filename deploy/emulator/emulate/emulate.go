@@ -27,7 +27,9 @@ import (
 type World struct {
 	Binaries federation.Binaries
 	Log      zerolog.Logger
-	Version  string // of the program, for the summary
+	// IgnoreLimits starts nodes with all that the machine has, whatever the scenario says.
+	IgnoreLimits bool
+	Version      string // of the program, for the summary
 	// Began, if given, is called at t = 0 with that time. It must not block.
 	Began func(zero time.Time)
 	// Observe, if given, is called with every result and the index of its load;
@@ -44,7 +46,7 @@ var _ experiment.World = (*World)(nil)
 func (w *World) Run(ctx context.Context, s *scenario.Scenario, out string) (summary.Summary, error) {
 	started := time.Now()
 	o := federation.Of(s)
-	o.Binaries, o.Logs, o.Log = w.Binaries, filepath.Join(out, experiment.LogsDir), w.Log
+	o.Binaries, o.Logs, o.Log, o.IgnoreLimits = w.Binaries, filepath.Join(out, experiment.LogsDir), w.Log, w.IgnoreLimits
 	f, err := federation.Start(ctx, o)
 	if err != nil {
 		return summary.Summary{}, fmt.Errorf("starting the federation: %w", err)

@@ -116,7 +116,7 @@ func (f *Federation) processes(n *Node, o Options) []*process {
 		}
 		all = append(all, &process{
 			part: part, node: n.Name, path: path, args: n.args(part), env: f.environment(n, part, o),
-			log: filepath.Join(n.Logs, string(part)+".log"), spawner: n.place.spawner,
+			log: filepath.Join(n.Logs, string(part)+".log"), spawner: n.place.spawner, groups: f.groups,
 		})
 	}
 	return all

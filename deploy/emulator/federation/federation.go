@@ -31,6 +31,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
+	"github.com/dfaas/dfaas/deploy/emulator/quota"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
@@ -65,6 +66,9 @@ type Options struct {
 	// MDNS, with Namespaces, has the nodes find each other on their network, instead of
 	// through the first.
 	MDNS bool
+	// IgnoreLimits starts nodes that are to have so many CPUs and so much memory with all
+	// that the machine has.
+	IgnoreLimits bool
 	// Special are programs that some nodes run instead, by the node's name.
 	Special map[string]Binaries
 	Log     zerolog.Logger
@@ -94,6 +98,7 @@ type Federation struct {
 	dir      string
 	temp     string           // what Stop removes; "": nothing
 	network  *network.Network // nil: the loopback interface
+	groups   *quota.Groups    // nil: no node has limits
 	taken    allocator        // ports of the loopback interface
 	spawners []*spawner
 	client   *http.Client // to the nodes
@@ -140,6 +145,9 @@ func prepare(o Options) (_ *Federation, err error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	if err := f.limit(o); err != nil {
+		return nil, err
 	}
 	f.client = &http.Client{Transport: &http.Transport{DialContext: f.Dial}}
 	f.key = filepath.Join(f.dir, "federation.key")
@@ -243,6 +251,11 @@ func (f *Federation) release() {
 	if f.network != nil {
 		if err := f.network.Close(); err != nil {
 			f.log.Warn().Err(err).Msg("network namespaces not closed")
+		}
+	}
+	if f.groups != nil {
+		if err := errors.Join(f.groups.Remove(), os.Remove(groupsFile(f.dir))); err != nil {
+			f.log.Warn().Err(err).Msg("control groups not removed")
 		}
 	}
 	if f.temp == "" {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dfaas/dfaas/deploy/emulator/quota"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
@@ -27,6 +28,7 @@ type process struct {
 	env     []string
 	log     string // path
 	spawner *spawner
+	groups  *quota.Groups        // of the nodes with limits
 	current atomic.Pointer[life] // nil before the first start
 }
 
@@ -95,6 +97,9 @@ func (p *process) start() error {
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = p.env
 	cmd.Stdout, cmd.Stderr = log, log
+	if fd, limited := p.groups.FD(p.node); limited {
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	}
 	if err := p.spawner.start(cmd); err != nil {
 		return fmt.Errorf("starting %s of %s: %w", p.part, p.node, err)
 	}

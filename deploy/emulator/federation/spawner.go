@@ -49,7 +49,10 @@ var errStopped = errors.New("the federation has been stopped")
 
 // start starts cmd in a process group of its own.
 func (s *spawner) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	job := spawnJob{cmd, make(chan error, 1)}
 	select {
 	case s.jobs <- job:

@@ -225,7 +225,7 @@ func BenchmarkLink(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			_, hosts := linked(b, topology.Line, 2, like)
-			const size = 64 << 20
+			const size = 256 << 20
 			b.SetBytes(size)
 			b.ResetTimer()
 			for range b.N {

@@ -11,7 +11,7 @@ import (
 )
 
 // Tidy removes what a supervisor that was killed has left of a federation: its socket,
-// and the short ways to its directory. Its processes, its network namespaces and their
+// its control groups, and the short ways to its directory. Its processes, its network namespaces and their
 // devices have ended with it.
 func Tidy(dir string) error {
 	if Running(dir) {
@@ -20,5 +20,5 @@ func Tidy(dir string) error {
 	if err := os.Remove(filepath.Join(dir, SocketFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing what is left: %w", err)
 	}
-	return federation.RemoveShortWays(dir)
+	return errors.Join(federation.RemoveGroups(dir), federation.RemoveShortWays(dir))
 }

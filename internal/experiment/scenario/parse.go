@@ -152,6 +152,8 @@ func (r *reader) node(n *yaml.Node) Node {
 		"gateway_password_file": func(n *yaml.Node) {
 			node.GatewayPasswordFile = r.Text(n, "gateway_password_file")
 		},
+		"cpus":   func(n *yaml.Node) { node.CPUs = r.Number(n, "cpus", 0.01, 1024) },
+		"memory": func(n *yaml.Node) { node.Memory = refused(r, n, "memory", parseMemory) },
 		"functions": func(n *yaml.Node) {
 			r.List(n, "functions", MaxFunctions, func(n *yaml.Node) {
 				node.Functions = append(node.Functions, r.function(n))

@@ -51,6 +51,23 @@ func bound(text string, mayBeOpen bool, v *float64) error {
 	return nil
 }
 
+// A node's parts together need some 100 MB.
+const minMemory, maxMemory = 16 << 20, 1 << 42
+
+// parseMemory reads 256MB or 256MiB.
+func parseMemory(text string) (int64, error) {
+	for unit, size := range map[string]float64{"MB": 1e6, "GB": 1e9, "MiB": 1 << 20, "GiB": 1 << 30} {
+		number, is := strings.CutSuffix(text, unit)
+		if x, err := strconv.ParseFloat(number, 64); is && err == nil {
+			if !(x*size >= minMemory && x*size <= maxMemory) {
+				return 0, fmt.Errorf("%q is outside of 16MiB to 4096GiB", yamlfile.Clip(text))
+			}
+			return int64(x * size), nil
+		}
+	}
+	return 0, fmt.Errorf("an amount like 256MB is expected (MB, GB, MiB or GiB), not %q", yamlfile.Clip(text))
+}
+
 func joined[T ~string](values []T) string {
 	words := make([]string, len(values))
 	for i, v := range values {

@@ -92,6 +92,9 @@ type Node struct {
 	Gateway             string
 	GatewayUser         string
 	GatewayPasswordFile string
+	// CPUs and Memory, bytes, are what all parts of the node together may have; 0: all.
+	CPUs   float64
+	Memory int64
 	// Functions are deployed to the node's provider. With a gateway they are
 	// only expected there: the emulator changes no gateway that it did not start.
 	Functions []Function

@@ -112,6 +112,22 @@ faults:
 	}
 }
 
+func TestNodeLimits(t *testing.T) {
+	text := func(limits string) []byte { return []byte("name: x\nnodes: [{name: a, " + limits + "}]") }
+	s, err := parse("x.yaml", text("cpus: 0.5, memory: 256MiB"))
+	if err != nil || s.Nodes[0].CPUs != 0.5 || s.Nodes[0].Memory != 256<<20 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for limits, want := range map[string]string{
+		"cpus: 0": "x.yaml:2: cpus: 0 is outside", "memory: 256": "x.yaml:2: memory: an amount like 256MB", "memory: 1MB": `x.yaml:2: memory: "1MB" is outside`,
+		"memory: NaNGB": "x.yaml:2: memory: ", "memory: 9999999GB": "x.yaml:2: memory: ", "cpus: many": "x.yaml:2: cpus: a number",
+	} {
+		if _, err := parse("x.yaml", text(limits)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", limits, err)
+		}
+	}
+}
+
 func TestTopologyRefuses(t *testing.T) {
 	for text, want := range map[string]string{
 		"topology: ring":                               "x.yaml:8: the topology: a mapping",

@@ -17,6 +17,8 @@ import (
 type app struct {
 	out, err io.Writer
 	verbose  bool
+	// ignoreLimits has nodes use all of the machine, whatever the scenario says.
+	ignoreLimits bool
 }
 
 func newCommand(system cli.System) *cobra.Command {
@@ -46,6 +48,10 @@ func (a *app) logger() zerolog.Logger {
 		return cli.NewLogger(a.err, "debug", "console")
 	}
 	return cli.NewLogger(a.err, "warn", "console")
+}
+
+func (a *app) limitsFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&a.ignoreLimits, "ignore-limits", false, "start nodes without the limits that the scenario has as cpus and memory")
 }
 
 // binDir is where this program is, and usually the others.

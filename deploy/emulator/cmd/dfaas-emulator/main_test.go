@@ -18,6 +18,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/link"
 	"github.com/dfaas/dfaas/deploy/emulator/network"
+	"github.com/dfaas/dfaas/deploy/emulator/quota"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/testprogram"
@@ -153,6 +154,19 @@ func TestCompare(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "out", name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Where limits cannot be had, a scenario that has some is refused, unless they are to be
+// ignored.
+func TestLimits(t *testing.T) {
+	emulator, dir := build(t), t.TempDir()
+	file := write(t, filepath.Join(dir, "tiny.yaml"), strings.Replace(tiny, "name: node-1,", "name: node-1, cpus: 1, memory: 1GB,", 1))
+	if code, stdout, stderr := emulator.execute(t, dir, "run", file); code != 0 && !strings.Contains(stderr, quota.ErrUnavailable.Error()) {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := emulator.execute(t, dir, "run", file, "--ignore-limits"); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
 

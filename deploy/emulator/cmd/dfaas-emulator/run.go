@@ -51,6 +51,7 @@ HAProxy was reloaded without a fault asking for it. A scenario that is not valid
 	c.Flags().StringVarP(&r.out, "out", "o", "", "directory for the results (default out/NAME); an earlier experiment there is replaced")
 	c.Flags().BoolVar(&r.draw, "live", false, "draw, second by second, who serves how much")
 	_ = c.MarkFlagDirname("out") // the flag exists
+	a.limitsFlag(c)
 	return c
 }
 
@@ -174,7 +175,7 @@ func (a *app) run(ctx context.Context, r running) error {
 // runOnce runs one experiment and prints what came of it.
 func (a *app) runOnce(ctx context.Context, s *scenario.Scenario, binaries federation.Binaries, out string, draw bool) (summary.Summary, error) {
 	fmt.Fprintf(a.out, "%s: %d nodes, strategy %s, %s\n", s.Name, len(s.Nodes), s.Strategy, s.End())
-	world := &emulate.World{Binaries: binaries, Log: a.logger(), Version: cli.Version(version)}
+	world := &emulate.World{Binaries: binaries, Log: a.logger(), Version: cli.Version(version), IgnoreLimits: a.ignoreLimits}
 	drawn := func() {}
 	if draw {
 		var end context.CancelFunc

@@ -83,7 +83,8 @@ of an address of their own besides: see "exec" and "link".`,
 				return fmt.Errorf("looking for this program: %w", err)
 			}
 			argv := append([]string{
-				self, "supervise", "--dir", dir, "--base-port", strconv.Itoa(base.http), "--base-stats", strconv.Itoa(base.stats), "--",
+				self, "supervise", "--dir", dir, "--base-port", strconv.Itoa(base.http), "--base-stats", strconv.Itoa(base.stats),
+				"--ignore-limits=" + strconv.FormatBool(a.ignoreLimits), "--",
 			}, args...)
 			state, err := supervisor.Detach(c.Context(), dir, argv)
 			if err != nil {
@@ -94,6 +95,7 @@ of an address of their own besides: see "exec" and "link".`,
 	}
 	dirFlag(c, &dir)
 	base.flags(c)
+	a.limitsFlag(c)
 	return c
 }
 
@@ -125,7 +127,7 @@ func (a *app) superviseCommand() *cobra.Command {
 			}
 			a.verbose = true
 			o := federation.Of(s)
-			o.Binaries, o.Dir, o.Ports, o.Log = binaries, dir, ports, a.logger()
+			o.Binaries, o.Dir, o.Ports, o.Log, o.IgnoreLimits = binaries, dir, ports, a.logger(), a.ignoreLimits
 			if o.Namespaces && o.Topology == nil && len(s.Nodes) > 1 { // so that there are links to change
 				if o.Topology, err = (topology.Shape{Kind: topology.Mesh}).Topology(len(s.Nodes)); err != nil {
 					return err
@@ -136,6 +138,7 @@ func (a *app) superviseCommand() *cobra.Command {
 	}
 	dirFlag(c, &dir)
 	base.flags(c)
+	a.limitsFlag(c)
 	return c
 }
 
