@@ -61,6 +61,9 @@ func (l *links) connect(h *Host, number int) error {
 	return nil
 }
 
+// txQueue is how many frames of a host may wait for the switch.
+const txQueue = 8192
+
 // address gives the host's device the hardware address that the switch goes by.
 func (l *links) address(h *Host, node int) error {
 	ctl, err := netlink.NewHandleAt(h.space.handle)
@@ -70,6 +73,10 @@ func (l *links) address(h *Host, node int) error {
 	defer ctl.Close()
 	tap, err := ctl.LinkByName(device)
 	if err != nil {
+		return err
+	}
+	// What a window of some megabytes sends at once must not be lost before the switch.
+	if err := ctl.LinkSetTxQLen(tap, txQueue); err != nil {
 		return err
 	}
 	return ctl.LinkSetHardwareAddr(tap, link.MAC(node))
