@@ -249,6 +249,9 @@ func (f *Federation) release() {
 		s.close()
 	}
 	if f.network != nil {
+		if len(f.network.Links()) > 0 {
+			f.log.Debug().Interface("frames", f.network.Counts()).Msg("closing the network")
+		}
 		if err := f.network.Close(); err != nil {
 			f.log.Warn().Err(err).Msg("network namespaces not closed")
 		}

@@ -90,7 +90,7 @@ of an address of their own besides: see "exec" and "link".`,
 			if err != nil {
 				return err
 			}
-			return a.printUp(state, dir)
+			return a.printUp(s, state, dir)
 		},
 	}
 	dirFlag(c, &dir)
@@ -151,7 +151,7 @@ func upScenario(args []string) (*scenario.Scenario, error) {
 	return s, err
 }
 
-func (a *app) printUp(state supervisor.State, dir string) error {
+func (a *app) printUp(s *scenario.Scenario, state supervisor.State, dir string) error {
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tFUNCTIONS AT\tSTATISTICS\tADMIN SOCKET\tPEER ID")
 	for _, n := range state.Nodes {
@@ -160,13 +160,16 @@ func (a *app) printUp(state supervisor.State, dir string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	first := state.Nodes[0]
+	first, function := state.Nodes[0], "NAME"
+	if f := s.Nodes[0].Functions; len(f) > 0 {
+		function = f[0].Name
+	}
 	fmt.Fprintf(a.out, `
-Try:   curl -d hello %s/function/figlet
+Try:   curl -d hello %s/function/%s
        dfaasctl --socket %s peers
 Look:  dfaas-emulator ps --dir %s
 Stop:  dfaas-emulator down --dir %s
-`, first.URL, supervisor.Quote(first.AdminSocket), supervisor.Quote(dir), supervisor.Quote(dir))
+`, first.URL, function, supervisor.Quote(first.AdminSocket), supervisor.Quote(dir), supervisor.Quote(dir))
 	return nil
 }
 
