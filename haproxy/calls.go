@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,12 +17,10 @@ type Calls struct {
 	Failed int64
 }
 
-// Calls reads them, by the function's name as it was called.
-func (c *Client) Calls(ctx context.Context) (map[string]Calls, error) {
-	answer, err := c.run(ctx, "show table "+BackendLocal)
-	if err != nil {
-		return nil, err
-	}
+// aboutCalls is the command whose answer parseCalls reads.
+const aboutCalls = "show table " + BackendLocal
+
+func (c *Client) parseCalls(answer string) (map[string]Calls, error) {
 	calls, err := parseCalls(answer)
 	if err != nil {
 		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, BackendLocal, err)

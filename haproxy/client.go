@@ -116,40 +116,74 @@ func (c *Client) Bound(ctx context.Context) error {
 // Servers reads the servers of one backend of the drop-in, in HAProxy's order.
 // Those of BackendPeers are what Reconcile starts from.
 func (c *Client) Servers(ctx context.Context, backend string) ([]Server, error) {
-	// Over one connection, since this is asked several times a second: `show stat`
-	// says everything but what is spoken to in TLS.
+	answer, err := c.run(ctx, aboutServers(backend)...)
+	if err != nil {
+		return nil, err
+	}
+	servers, _, err := c.parseBackend(backend, answer)
+	return servers, err
+}
+
+// Look reads the servers of BackendPeers, and what became of calls at this node's
+// gateway. This is asked several times a second, so it takes one connection only.
+func (c *Client) Look(ctx context.Context) (Look, error) {
+	answer, err := c.run(ctx, append(aboutServers(BackendPeers), aboutCalls)...)
+	if err != nil {
+		return Look{}, err
+	}
+	servers, rest, err := c.parseBackend(BackendPeers, answer)
+	if err != nil {
+		return Look{}, err
+	}
+	look := Look{Servers: servers}
+	look.Calls, look.CallsErr = c.parseCalls(rest)
+	return look, nil
+}
+
+// Look is what HAProxy says at one moment.
+type Look struct {
+	Servers  []Server         // of BackendPeers
+	Calls    map[string]Calls // by the function's name as it was called
+	CallsErr error            // why they could not be read
+}
+
+// aboutServers are the commands whose answers parseBackend reads. `show stat` says
+// everything but what is spoken to in TLS.
+func aboutServers(backend string) []string {
 	commands := []string{"show stat " + backend + " 4 -1", "show servers state " + backend}
 	if backend == BackendPeers {
 		commands = append(commands, "show table "+backend)
 	}
-	answer, err := c.run(ctx, commands...)
-	if err != nil {
-		return nil, err
-	}
+	return commands
+}
+
+// parseBackend reads the servers of a backend, and returns what follows.
+func (c *Client) parseBackend(backend, answer string) (servers []Server, rest string, err error) {
 	statistics, answer, _ := strings.Cut(answer, "\n\n")
 	state, answer, _ := strings.Cut(answer, "\n\n")
-	servers, err := parseServers(statistics)
-	if err != nil {
-		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+	if servers, err = parseServers(statistics); err != nil {
+		return nil, "", fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
 	}
 	speaks, err := parseTLS(state)
 	if err != nil {
-		return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+		return nil, "", fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
 	}
 	for i := range servers {
 		servers[i].TLS = speaks[servers[i].Name]
 	}
-	if backend == BackendPeers {
-		rows, err := parseAnswers(answer)
-		if err != nil {
-			return nil, fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
-		}
-		counted := answersOf(rows)
-		for i := range servers {
-			servers[i].Answers = counted[servers[i].Name]
-		}
+	if backend != BackendPeers {
+		return servers, answer, nil
 	}
-	return servers, nil
+	table, rest, _ := strings.Cut(answer, "\n\n")
+	rows, err := parseAnswers(table)
+	if err != nil {
+		return nil, "", fmt.Errorf("HAProxy at %s, %s: %w", c.socket, backend, err)
+	}
+	counted := answersOf(rows)
+	for i := range servers {
+		servers[i].Answers = counted[servers[i].Name]
+	}
+	return servers, rest, nil
 }
 
 // Apply makes the changes, in their order. A step that fails keeps the further

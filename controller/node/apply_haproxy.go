@@ -18,8 +18,8 @@ import (
 // context.
 type HAProxy interface {
 	Servers(ctx context.Context, backend string) ([]haproxy.Server, error)
-	// Calls reads what became of calls at this node's gateway, by function.
-	Calls(ctx context.Context) (map[string]haproxy.Calls, error)
+	// Look reads the peers' servers, and what became of calls at this node's gateway.
+	Look(ctx context.Context) (haproxy.Look, error)
 	Apply(ctx context.Context, steps []haproxy.Step) (busy []string, err error)
 	// Secure sees to it that the TLS port lets in whom the anchors stand for.
 	Secure(ctx context.Context, own peercert.Certificate, anchors []string) error
@@ -76,15 +76,14 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 	ticker := time.NewTicker(haproxyPoll)
 	defer ticker.Stop()
 	for look := 0; ; look++ {
-		servers, err := k.sync(ctx)
-		e := eventOf(servers)
-		if servers != nil { // otherwise HAProxy does not answer
+		found, err := k.sync(ctx)
+		e := eventOf(found.Servers)
+		if found.Servers != nil { // otherwise HAProxy does not answer
 			if look%boundEvery == 0 || k.bound != nil {
 				k.bound = k.api.Bound(ctx)
 			}
-			calls, callsErr := k.readCalls(ctx)
-			e.Calls = calls
-			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Answers), callsErr)
+			e.Calls = endedCalls(found.Calls)
+			err = errors.Join(err, k.bound, k.readGateway(ctx, e.Answers), callsErr(found.CallsErr))
 		}
 		e.Gateway, e.Err = k.gateway, err
 		k.tell(ctx, e)
@@ -100,27 +99,27 @@ func (k *haproxyKeeper) run(ctx context.Context) {
 
 // sync brings the servers closer to what is wanted and returns how they are.
 // They may be returned although there was an error.
-func (k *haproxyKeeper) sync(ctx context.Context) ([]haproxy.Server, error) {
-	servers, err := k.api.Servers(ctx, haproxy.BackendPeers)
+func (k *haproxyKeeper) sync(ctx context.Context) (haproxy.Look, error) {
+	found, err := k.api.Look(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+		return haproxy.Look{}, fmt.Errorf("reading the peers' servers: %w", err)
 	}
 	if !k.known {
-		return servers, nil
+		return found, nil
 	}
 	wanted, insecure := k.secure(ctx)
-	steps := haproxy.Reconcile(servers, wanted)
+	steps := haproxy.Reconcile(found.Servers, wanted)
 	if len(steps) == 0 {
-		return servers, insecure
+		return found, insecure
 	}
 	// A server that still has connections is deleted at a later look.
 	if _, err := k.api.Apply(ctx, steps); err != nil {
-		return servers, errors.Join(insecure, fmt.Errorf("changing the peers' servers: %w", err))
+		return found, errors.Join(insecure, fmt.Errorf("changing the peers' servers: %w", err))
 	}
-	if servers, err = k.api.Servers(ctx, haproxy.BackendPeers); err != nil {
-		return nil, fmt.Errorf("reading the peers' servers: %w", err)
+	if found, err = k.api.Look(ctx); err != nil {
+		return haproxy.Look{}, fmt.Errorf("reading the peers' servers: %w", err)
 	}
-	return servers, insecure
+	return found, insecure
 }
 
 // secure lets the wanted peers in, if they come over TLS, and returns them with
@@ -165,17 +164,24 @@ func (k *haproxyKeeper) readGateway(ctx context.Context, peers map[estimate.Offe
 	return nil
 }
 
-// readCalls reads what became of calls at the gateway; nil if it cannot be read.
-func (k *haproxyKeeper) readCalls(ctx context.Context) (map[string]estimate.Calls, error) {
-	counted, err := k.api.Calls(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the counters of functions: %w", err)
+// endedCalls are those of which it is known what became of them; nil if that could not
+// be read.
+func endedCalls(counted map[string]haproxy.Calls) map[string]estimate.Calls {
+	if counted == nil {
+		return nil
 	}
 	calls := make(map[string]estimate.Calls, len(counted))
 	for name, c := range counted {
 		calls[name] = estimate.Calls{Ended: max(0, c.Begun-c.UnderWay), Failed: c.Failed}
 	}
-	return calls, nil
+	return calls
+}
+
+func callsErr(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("reading the counters of functions: %w", err)
 }
 
 // tell sends an event unless it says what the last one said.

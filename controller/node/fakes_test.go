@@ -226,13 +226,13 @@ func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchor
 
 func (h *fakeHAProxy) Bound(ctx context.Context) error { return h.wait(ctx) }
 
-func (h *fakeHAProxy) Calls(ctx context.Context) (map[string]haproxy.Calls, error) {
-	if err := h.wait(ctx); err != nil {
-		return nil, err
-	}
+func (h *fakeHAProxy) Look(ctx context.Context) (haproxy.Look, error) {
+	servers, err := h.Servers(ctx, haproxy.BackendPeers)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return maps.Clone(h.calls), nil
+	calls := make(map[string]haproxy.Calls)
+	maps.Copy(calls, h.calls)
+	return haproxy.Look{Servers: servers, Calls: calls}, err
 }
 
 func (h *fakeHAProxy) Servers(ctx context.Context, backend string) ([]haproxy.Server, error) {
