@@ -16,7 +16,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check matrix vuln bench paper paper-emulator fuzz faults systemd compose soak clean
+.PHONY: help setup build install demo up down test check matrix vuln bench paper paper-emulator figures fuzz faults systemd compose soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,11 @@ paper: ## simulate the grid of federations; writes the tables and figures of doc
 paper-emulator: setup build ## seven cells of that grid with real processes (3 minutes); writes docs/strategies.md
 	$(dfaas-paper)
 	bin/dfaas-paper --emulator --out "$(OUT)/paper"
+
+REPEAT ?= 1
+figures: setup build ## the original's published experiments beside ours, REPEAT times (1), in both worlds; writes docs/research.md (10 minutes)
+	$(dfaas-paper)
+	bin/dfaas-paper --figures --repeat $(REPEAT) --commit "$(VERSION)" --out "$(OUT)/figures"
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as tests

@@ -22,6 +22,7 @@ type Options struct {
 	Scenarios string // directory of the emulator's scenarios
 	AsIs      bool   // make the page of the results that are there
 	Version   string // of the program: results of another one are not used
+	Commit    string // what figures say of what made them
 	Stdout    io.Writer
 	Progress  io.Writer
 }

@@ -49,8 +49,9 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// withLegend draws the plot with its legend beside it, so that it hides nothing.
-func withLegend(p *plot.Plot, format string) (io.WriterTo, error) {
+// withLegend draws the plot with its legend beside it, so that it hides nothing, and what
+// made it below.
+func withLegend(p *plot.Plot, format, made string) (io.WriterTo, error) {
 	legend := p.Legend
 	p.Legend = plot.NewLegend()
 	canvas, err := draw.NewFormattedCanvas(width, height, format)
@@ -62,10 +63,22 @@ func withLegend(p *plot.Plot, format string) (io.WriterTo, error) {
 	c.Fill(c.Rectangle.Path())
 	const margin = 0.2 * vg.Centimeter
 	side := legend.Rectangle(c).Size().X + 2*margin
-	p.Draw(draw.Crop(c, margin, -side, margin, -margin))
-	legend.Top, legend.Left = true, true
+	p.Draw(draw.Crop(c, margin, -side, margin+footerHeight(made), -margin))
+	if made != "" {
+		style := legend.TextStyle
+		style.Font.Size, style.Color = 6, color.Gray{0x60}
+		c.FillText(style, vg.Point{X: margin, Y: margin}, made)
+	}
+	legend.Top, legend.Left, legend.Padding = true, true, 2
 	legend.Draw(draw.Crop(c, width-side+margin, -margin, margin, -3*margin))
 	return canvas, nil
+}
+
+func footerHeight(made string) vg.Length {
+	if made == "" {
+		return 0
+	}
+	return 0.3 * vg.Centimeter
 }
 
 // Figure is a drawing that is written in the formats that are asked for.
@@ -158,7 +171,7 @@ func Goodput(d Document) Figure {
 		if err := line(p, "oracle", oracleColor, top, false); err != nil {
 			return nil, err
 		}
-		return withLegend(p, format)
+		return withLegend(p, format, d.made())
 	}}
 }
 
@@ -187,7 +200,7 @@ func Course(d Document, load float64) Figure {
 			}
 			i++
 		}
-		return withLegend(p, format)
+		return withLegend(p, format, d.made())
 	}}
 }
 

@@ -29,6 +29,22 @@ type Document struct {
 	Rows     []simulator.Row `json:"rows"`
 }
 
+// made says what made the document's figures: the program's version and the seeds. It is
+// empty for a document without a version.
+func (d Document) made() string {
+	if d.Version == "" || len(d.Rows) == 0 {
+		return ""
+	}
+	first, last := d.Rows[0].Seed, d.Rows[0].Seed
+	for _, r := range d.Rows {
+		first, last = min(first, r.Seed), max(last, r.Seed)
+	}
+	if first == last {
+		return fmt.Sprintf("dfaasctl %s, seed %d", d.Version, first)
+	}
+	return fmt.Sprintf("dfaasctl %s, seeds %d to %d", d.Version, first, last)
+}
+
 // JSON writes the document.
 func JSON(out io.Writer, d Document) error {
 	e := json.NewEncoder(out)
@@ -40,6 +56,7 @@ func JSON(out io.Writer, d Document) error {
 var columns = []string{
 	"strategy", "load", "repeat", "seed", "nodes", "sent", "served", "oracle", "refused", "avoidable", "in_vain", "forwarded",
 	"p50_ms", "p99_ms", "gossip_bytes_per_node_s", "pattern", "arrivals", "delay_ms", "loss", "period_ms", "duration_s",
+	"version",
 }
 
 // CSV writes one row for each run.
@@ -55,6 +72,7 @@ func CSV(out io.Writer, d Document) error {
 			r.Strategy, number(r.Load), strconv.Itoa(r.Repeat), count(r.Seed), strconv.Itoa(r.Nodes), count(r.Sent), count(r.Served), count(r.Oracle),
 			count(r.Refused), count(r.Avoidable), count(r.InVain), count(r.Forwarded), number(r.P50Millis), number(r.P99Millis), number(r.GossipBytes),
 			d.Pattern, d.Arrivals, number(d.DelayMs), number(d.Loss), number(d.PeriodMs), number(d.Duration),
+			d.Version,
 		})
 		if err != nil {
 			return err

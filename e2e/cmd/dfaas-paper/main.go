@@ -24,7 +24,7 @@ func main() {
 
 func newCommand(system cli.System) *cobra.Command {
 	o := paper.Options{Stdout: system.Out, Progress: system.Err}
-	var quick, emulator bool
+	var quick, emulator, figures bool
 	var binaries string
 	var nodes []int
 	var repeat int
@@ -58,10 +58,16 @@ the simulator says.`,
 			if repeat > 0 {
 				o.Grid.Repeats = repeat
 			}
-			if emulator {
+			if figures {
+				o.Grid.Repeats = max(1, repeat)
+			}
+			if emulator || figures {
 				found, err := federation.FindBinaries(binaries)
 				if err != nil {
 					return err
+				}
+				if figures {
+					return paper.Figures(c.Context(), o, found)
 				}
 				return paper.Compare(c.Context(), o, found)
 			}
@@ -77,6 +83,8 @@ the simulator says.`,
 	f.IntSliceVar(&nodes, "nodes", []int{3, 10, 50}, "only federations of so many nodes")
 	f.IntVar(&repeat, "repeat", 0, "runs of each strategy in each cell (default 5)")
 	f.BoolVar(&quick, "quick", false, "a few minutes, with numbers of little worth; the page is made in the directory of the results")
+	f.BoolVar(&figures, "figures", false, "run the experiments that were published of the original DFaaS, for docs/research.md")
+	f.StringVar(&o.Commit, "commit", "unknown", "version that figures say made them")
 	f.BoolVar(&emulator, "emulator", false, "run seven cells with real processes")
 	return c
 }
