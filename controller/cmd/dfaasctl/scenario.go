@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dfaas/dfaas/controller/simulator"
+	"github.com/dfaas/dfaas/controller/simulator/report"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/experiment/compare"
 	experiment "github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
@@ -54,6 +56,17 @@ func (s *simulation) readScenario(f *pflag.FlagSet, path string) error {
 	}
 	s.loads = []float64{s.base.Load}
 	return nil
+}
+
+// comparison is of the strategies under the scenario's loads, as dfaas-emulator writes it.
+func (s *simulation) comparison(d report.Document) compare.Comparison {
+	c := compare.Comparison{Title: s.scenario.Name, Made: fmt.Sprintf("dfaasctl %s: %s", d.Version, d.Command)}
+	for _, r := range d.Rows {
+		c.Runs = append(c.Runs, compare.Run{Name: r.Strategy, Repeat: r.Repeat, Summary: summary.Summary{
+			Scenario: s.scenario.Name, Strategy: r.Strategy, Seed: r.Seed, Version: d.Version, Loads: r.Loads,
+		}})
+	}
+	return c
 }
 
 // expect holds the scenario's own strategy against what the scenario expects, unless

@@ -298,6 +298,11 @@ func (s *simulation) write(d report.Document, sweep simulator.Sweep) error {
 			return err
 		}
 	}
+	if s.scenario != nil {
+		if err := s.comparison(d).Save(s.out); err != nil {
+			return err
+		}
+	}
 	figures := []report.Figure{report.Goodput(d)}
 	for _, load := range s.loads {
 		figures = append(figures, report.Course(d, load))

@@ -73,12 +73,12 @@ func TestTables(t *testing.T) {
 			if err := c.table.write(&out); err != nil {
 				t.Fatal(err)
 			}
-			compare(t, c.name, out.String())
+			compareGolden(t, c.name, out.String())
 		})
 	}
 }
 
-func compare(t *testing.T, name, got string) {
+func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", "golden", name+".txt")
 	if *update {

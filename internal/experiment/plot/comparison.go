@@ -90,7 +90,9 @@ func (c Comparison) sheet() (sheet, error) {
 			}
 		}
 		r.explain("served", line(servedColor))
-		r.explain("least to most", swatch(bandColor))
+		if spread(courses) {
+			r.explain("least to most", swatch(bandColor))
+		}
 		s.rows = append(s.rows, r)
 	}
 	align(s.rows, last)
@@ -101,6 +103,18 @@ var (
 	bandColor  = color.RGBA{0xb0, 0xdf, 0xd2, 0xff}
 	otherNodes = color.Gray{0xb0}
 )
+
+// spread reports whether the runs of a row differ.
+func spread(courses [][]map[string]Value) bool {
+	for _, course := range courses {
+		for _, second := range course {
+			if v := second[ServedKey]; v.Least < v.Most {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // band draws what part was served, on average, and between what it was.
 func band(p *plot.Plot, course []map[string]Value) error {
