@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,6 +156,8 @@ func nameNodes(courses []*results.Course, given map[string]string) {
 	}
 }
 
+const maxSummary = 256 << 20 // bytes
+
 // summaryNames reads names by ids. Without a summary that can be read there are none.
 func summaryNames(path string) map[string]string {
 	file, err := os.Open(path)
@@ -163,7 +166,7 @@ func summaryNames(path string) map[string]string {
 	}
 	defer file.Close()
 	var s struct{ Nodes []summary.Node }
-	if err := json.NewDecoder(file).Decode(&s); err != nil {
+	if err := json.NewDecoder(io.LimitReader(file, maxSummary)).Decode(&s); err != nil {
 		return nil
 	}
 	names := make(map[string]string, len(s.Nodes))
