@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -68,7 +69,7 @@ func replicas() []replica {
 
 // scaled makes a scenario smaller: its rates and what nodes serve, and its times.
 func scaled(s *scenario.Scenario, rate, pace float64) {
-	times := func(d *time.Duration) { *d = time.Duration(float64(*d) * pace) }
+	shorten := func(d *time.Duration) { *d = time.Duration(float64(*d) * pace) }
 	for i := range s.Nodes {
 		for k := range s.Nodes[i].Functions {
 			if most := s.Nodes[i].Functions[k].Maxrate; most != nil {
@@ -80,12 +81,12 @@ func scaled(s *scenario.Scenario, rate, pace float64) {
 	for i := range s.Loads {
 		l := &s.Loads[i]
 		l.Rate *= rate
-		times(&l.Start)
-		times(&l.Duration)
+		shorten(&l.Start)
+		shorten(&l.Duration)
 		l.Shape.Steps = slices.Clone(l.Shape.Steps)
 		for k := range l.Shape.Steps {
 			l.Shape.Steps[k].Rate *= rate
-			times(&l.Shape.Steps[k].At)
+			shorten(&l.Shape.Steps[k].At)
 		}
 	}
 }
@@ -100,7 +101,7 @@ func Figures(ctx context.Context, o Options, binaries federation.Binaries) error
 			return fmt.Errorf("directory for the figures: %w", err)
 		}
 	}
-	f := figuring{o, binaries, max(1, o.Grid.Repeats)}
+	f := figuring{Options: o, binaries: binaries, repeats: max(1, o.Grid.Repeats), late: new(warnings)}
 	var cloudnet, tests, full strings.Builder
 	header(&cloudnet, "load on nodes 1, 2, 3", "published: recalc", "recalc, emulator", "recalc, simulator", Judged+", emulator", Judged+", simulator")
 	header(&tests, "test", "static, emulator", "static, simulator", "recalc@3s, emulator", "recalc@3s, simulator", Judged+", emulator", Judged+", simulator")
@@ -153,7 +154,10 @@ func Figures(ctx context.Context, o Options, binaries federation.Binaries) error
 		row(&tests, cells...)
 		row(&full, append([]string{r.name}, served...)...)
 	}
-	made := fmt.Sprintf("Version %s, %d of each run, seeds from 1 on, %s.", o.Commit, f.repeats, time.Now().UTC().Format("2006-01-02"))
+	made := fmt.Sprintf("Version %s, each run %s, seeds from 1 on, %s.", o.Commit, times(f.repeats), time.Now().UTC().Format("2006-01-02"))
+	if n := f.late.n.Load(); n > 0 {
+		made += fmt.Sprintf(" The emulator's machine was not quiet: requests of %d of its loads were sent late at times.", n)
+	}
 	text := fmt.Sprintf("%s\n\nServed a second by each node in the last third, and what was refused:\n\n%s\nServed, %%, at a tenth of the rates and in a twentieth of the time:\n\n%s\n%s",
 		made, cloudnet.String(), tests.String(), full.String())
 	fmt.Fprint(o.Stdout, text)
@@ -165,6 +169,18 @@ type figuring struct {
 	Options
 	binaries federation.Binaries
 	repeats  int
+	late     *warnings
+}
+
+// warnings counts what a world warns of: that requests were sent late, since the machine
+// was too busy.
+type warnings struct{ n atomic.Int64 }
+
+// Run implements zerolog.Hook.
+func (w *warnings) Run(_ *zerolog.Event, level zerolog.Level, _ string) {
+	if level == zerolog.WarnLevel {
+		w.n.Add(1)
+	}
 }
 
 // both runs an experiment in both worlds, as large as one machine can have it.
@@ -192,7 +208,7 @@ func (f figuring) both(ctx context.Context, r replica) (compare.Comparison, erro
 				return c, err
 			}
 			world := &emulate.World{
-				Binaries: f.binaries, Version: f.Commit, Log: zerolog.New(zerolog.ConsoleWriter{Out: f.Progress}).Level(zerolog.WarnLevel),
+				Binaries: f.binaries, Version: f.Commit, Log: zerolog.New(zerolog.ConsoleWriter{Out: f.Progress}).Level(zerolog.WarnLevel).Hook(f.late),
 			}
 			real, err := experiment.Run(ctx, world, s, out)
 			if err != nil {
@@ -240,6 +256,13 @@ func (f figuring) simulate(ctx context.Context, s *scenario.Scenario, strategy s
 
 func (f figuring) made(r replica) string {
 	return fmt.Sprintf("dfaas-paper --figures, version %s, scenario %s, seeds from 1 on, %d of each", f.Commit, r.path, f.repeats)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // names lists what is compared.

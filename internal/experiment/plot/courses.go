@@ -62,7 +62,7 @@ func (cs Courses) sheet() (sheet, error) {
 		cs.legend(func(c *results.Course) ([]string, func(int) uint64) { return c.Nodes, c.Total.By })
 	slices.SortFunc(statuses, servedFirst)
 	slices.SortFunc(nodes, natural)
-	last := 1.0
+	last, scale := 1.0, scaleFor(cs.latencies())
 	for k, c := range cs.Courses {
 		from := c.Offset + cs.shift(k)
 		span := func(i int) (float64, float64) {
@@ -85,7 +85,7 @@ func (cs Courses) sheet() (sheet, error) {
 		if err := areas(byNode, len(c.Bins), span, layers); err != nil {
 			return sheet{}, err
 		}
-		if err := cs.lines(c, span, latency.panel("latency of served, ms"), success.panel("served, %")); err != nil {
+		if err := cs.lines(c, span, scale, latency.panel("latency of served, ms"), success.panel("served, %")); err != nil {
 			return sheet{}, err
 		}
 	}
@@ -110,8 +110,7 @@ func (cs Courses) sheet() (sheet, error) {
 	}
 	s := sheet{rows: []row{status, node, latency, success}, footer: cs.Footer}
 	align(s.rows, last)
-	low, high := cs.latencies()
-	logarithmic(latency.panels, low, high)
+	scale.apply(latency.panels)
 	return s, nil
 }
 
@@ -135,7 +134,7 @@ func align(rows []row, last float64) {
 }
 
 // lines draws the latencies and what part was served.
-func (cs Courses) lines(c *results.Course, span func(int) (float64, float64), latency, success *plot.Plot) error {
+func (cs Courses) lines(c *results.Course, span func(int) (float64, float64), scale scale, latency, success *plot.Plot) error {
 	middle := func(i int) float64 { from, to := span(i); return (from + to) / 2 }
 	for _, q := range quantiles {
 		// What nobody was served in has no latency: the line has a gap there.
@@ -143,7 +142,7 @@ func (cs Courses) lines(c *results.Course, span func(int) (float64, float64), la
 		for i := range c.Bins {
 			if c.Bins[i].Served > 0 {
 				ms := c.Bins[i].Latency.Quantile(q.q)
-				stretch = append(stretch, plotter.XY{X: middle(i), Y: ms})
+				stretch = append(stretch, plotter.XY{X: middle(i), Y: scale.of(ms)})
 				latency.Y.Max = max(latency.Y.Max, ms)
 			}
 			if len(stretch) > 0 && (c.Bins[i].Served == 0 || i == len(c.Bins)-1) {

@@ -120,3 +120,24 @@ func TestSuccess(t *testing.T) {
 		t.Errorf("%v asked for without a rate, want 50", got)
 	}
 }
+
+// TestScale: latencies that span much have a logarithmic axis, with a number at each
+// power of ten.
+func TestScale(t *testing.T) {
+	if s := scaleFor(5, 100); s.logarithmic || s.of(7) != 7 {
+		t.Errorf("%+v", s)
+	}
+	s := scaleFor(0.5, 700)
+	if !s.logarithmic || s.of(100) != 2 || s.low != -1 || s.high != 3 {
+		t.Errorf("%+v", s)
+	}
+	var labels []string
+	for _, tick := range (decades{}).Ticks(s.low, s.high) {
+		if tick.Label != "" {
+			labels = append(labels, tick.Label)
+		}
+	}
+	if got := strings.Join(labels, " "); got != "0.1 1 10 100 1000" {
+		t.Errorf("labels %s", got)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -162,15 +163,53 @@ type area struct {
 	value func(i int) float64
 }
 
-// logarithmic gives the panels a logarithmic axis if what they show spans much.
-func logarithmic(panels []*plot.Plot, low, high float64) {
+// scale is that of an axis: as values are, or their decimal logarithms. (With the
+// logarithmic axis of the library, a panel has empty space above it for a label that
+// stands elsewhere.)
+type scale struct {
+	logarithmic bool
+	low, high   float64 // of the axis, if it is
+}
+
+// scaleFor is logarithmic if values span much.
+func scaleFor(low, high float64) scale {
 	if low <= 0 || high < 30*low {
+		return scale{}
+	}
+	return scale{true, math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))}
+}
+
+// of is where a value stands.
+func (s scale) of(value float64) float64 {
+	if s.logarithmic {
+		return math.Log10(value)
+	}
+	return value
+}
+
+// apply gives panels the axis.
+func (s scale) apply(panels []*plot.Plot) {
+	if !s.logarithmic {
 		return
 	}
 	for _, p := range panels {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-		p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(high)))
+		p.Y.Min, p.Y.Max, p.Y.Tick.Marker = s.low, s.high, decades{}
 	}
+}
+
+// decades marks powers of ten and, without a number, what lies between them.
+type decades struct{}
+
+// Ticks implements plot.Ticker.
+func (decades) Ticks(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for power := low; power <= high; power++ {
+		ticks = append(ticks, plot.Tick{Value: power, Label: strconv.FormatFloat(math.Pow(10, power), 'f', -1, 64)})
+		for factor := 2.0; factor < 10 && power < high; factor++ {
+			ticks = append(ticks, plot.Tick{Value: power + math.Log10(factor)})
+		}
+	}
+	return ticks
 }
 
 // clip keeps the end of a text: names differ there.

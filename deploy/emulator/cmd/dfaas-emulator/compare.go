@@ -94,7 +94,9 @@ func (a *app) compare(ctx context.Context, r running, s *scenario.Scenario, text
 				errs = append(errs, fmt.Errorf("%s, repeat %d: %w", contender.text, repeat, err))
 			}
 			if contender.own {
-				errs = append(errs, report.Unmet(r.path, summary.Check(s.Expect, sum)))
+				if err := report.Unmet(r.path, summary.Check(s.Expect, sum)); err != nil {
+					errs = append(errs, fmt.Errorf("%s, repeat %d: %w", contender.text, repeat, err))
+				}
 			}
 			c.Runs = append(c.Runs, compare.Run{Name: contender.text, Repeat: repeat, Summary: sum})
 			if err := c.Save(r.out); err != nil {
