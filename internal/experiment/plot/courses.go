@@ -153,9 +153,9 @@ func (cs Courses) lines(c *results.Course, span func(int) (float64, float64), sc
 			}
 		}
 	}
-	served := line(servedColor)
+	served, asked := line(servedColor), cs.asked(c)
 	for i := range c.Bins {
-		if sent := cs.asked(c, i); sent > 0 {
+		if sent := asked[i]; sent > 0 {
 			served.XYs = append(served.XYs, plotter.XY{X: middle(i), Y: min(100, 100*float64(c.Bins[i].Served)/sent)})
 		}
 	}
@@ -164,15 +164,23 @@ func (cs Courses) lines(c *results.Course, span func(int) (float64, float64), sc
 	return nil
 }
 
-// asked is how many requests were asked for in a bin: those that were sent, or those of
-// the rate if they are more. In the last bin the load ends.
-func (cs Courses) asked(c *results.Course, bin int) float64 {
-	lasts := c.Width
-	if bin == len(c.Bins)-1 && cs.Rate > 0 {
-		gap := time.Duration(float64(time.Second) / cs.Rate)
-		lasts = min(lasts, c.End.Sub(c.Start)-c.Offset-time.Duration(bin)*c.Width+gap)
+// asked is how many requests were asked for in each bin: those that were sent, and what the
+// rate has more until its end. One more or less is a request that was sent just before or
+// after the end of a second.
+func (cs Courses) asked(c *results.Course) []float64 {
+	asked, before := make([]float64, len(c.Bins)), 0.0
+	for i := range c.Bins {
+		asked[i] = float64(c.Bins[i].Sent)
+		until := c.Offset + time.Duration(i+1)*c.Width
+		if i == len(c.Bins)-1 && cs.Rate > 0 { // in which the load ends
+			until = min(until, c.End.Sub(c.Start)+time.Duration(float64(time.Second)/cs.Rate))
+		}
+		if lacks := cs.Rate*until.Seconds() - before - asked[i]; lacks >= 2 {
+			asked[i] += lacks
+		}
+		before += asked[i]
 	}
-	return max(float64(c.Bins[bin].Sent), cs.Rate*lasts.Seconds())
+	return asked
 }
 
 // latencies are the bounds of what is drawn, ms.

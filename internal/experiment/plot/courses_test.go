@@ -105,19 +105,27 @@ func TestCourses(t *testing.T) {
 	}
 }
 
-// TestSuccess: what was asked for and not sent counts as not served.
+// TestSuccess: what was asked for and not sent counts as not served; a request that was
+// sent a moment after the end of its second does not.
 func TestSuccess(t *testing.T) {
 	cs := examples(t)
 	c := cs.Courses[1]
-	if got := cs.asked(c, 0); got != 60 {
-		t.Errorf("%v asked for, want 60", got)
+	asked := cs.asked(c)
+	if asked[0] != 60 || asked[29] < 59 || asked[29] > 60 {
+		t.Errorf("%v asked for, want 60 in each second", asked)
 	}
-	if got := cs.asked(c, len(c.Bins)-1); got < 59 || got > 60 {
-		t.Errorf("%v asked for at the end, want what is left of 60", got)
+	cs.Rate = 50
+	c.Bins[3].Sent, c.Bins[4].Sent = 49, 51
+	if asked := cs.asked(c); asked[3] != 49 || asked[4] != 51 {
+		t.Errorf("%v asked for in seconds 3 and 4", asked[3:5])
+	}
+	c.Bins[3].Sent, c.Bins[4].Sent = 30, 50
+	if asked := cs.asked(c); asked[3] != 50 || asked[4] != 50 {
+		t.Errorf("%v asked for in seconds 3 and 4, of which the first has 20 too few", asked[3:5])
 	}
 	cs.Rate = 0
-	if got := cs.asked(c, 0); got != 50 {
-		t.Errorf("%v asked for without a rate, want 50", got)
+	if asked := cs.asked(c); asked[3] != 30 {
+		t.Errorf("%v asked for without a rate, want 30", asked[3])
 	}
 }
 
