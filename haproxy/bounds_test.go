@@ -43,16 +43,20 @@ func startSmall(t *testing.T, binary haproxytest.Binary) (n *node, site string) 
 func silentPeer(t *testing.T) (peer haproxy.Peer, underWay func() int64) {
 	t.Helper()
 	var calls counter
+	over := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
 			calls.add(1)
 			defer calls.add(-1)
 			io.Copy(io.Discard, r.Body) // Go hears of a caller that leaves when it has read the body
-			<-r.Context().Done()
+			select {
+			case <-r.Context().Done():
+			case <-over: // however many HAProxy still has
+			}
 		}
 	}))
 	t.Cleanup(server.Close)
-	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(func() { close(over) })
 	return peerAt(t, idC, server.Listener.Addr().String()), calls.value
 }
 
@@ -147,7 +151,7 @@ func TestCallersThatStay(t *testing.T) {
 }
 
 // TestFullPeer: what is over the bound of calls to one peer is served here, and
-// what waits for a place there is refused soon.
+// what waits for a place there is refused soon. dfaas-spoa hears of it.
 func TestFullPeer(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
@@ -156,7 +160,7 @@ func TestFullPeer(t *testing.T) {
 		n.addPeers(t, peer)
 		n.waitState(t, idC, haproxy.Up)
 		request := "POST /function/f HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\nTest-Action: peer\r\nTest-Target: " + idC +
-			"\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n\r\nx"
+			"\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\nTest-Mark: 9\r\n\r\nx"
 		for range 20 {
 			conn := sent(t, n.decided, request)
 			defer conn.Close()
@@ -187,6 +191,9 @@ func TestFullPeer(t *testing.T) {
 		}
 		if n := underWay(); n != 20 {
 			t.Errorf("%d calls are under way to the peer", n)
+		}
+		if heard := call(t, "GET", "http://"+n.decided+"/heard", nil).body; heard != "9 full" {
+			t.Errorf("dfaas-spoa hears %q", heard)
 		}
 		// Users can bring that about.
 		if a := n.answers(t, idC); a != (haproxy.Answers{}) {
