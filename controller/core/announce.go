@@ -21,6 +21,13 @@ const (
 	gossipBudget = 4 << 10
 	manyMembers  = 50
 	saved        = 6
+	// moveBudget is what there is besides for moves: demand that changes by more than
+	// movedFraction of the capacity or of what it was, and by more than movedSigmas
+	// standard deviations of what was counted. Chance makes few moves, so that this is
+	// spent only while users come and go.
+	moveBudget    = 4 << 10
+	movedFraction = 0.33
+	movedSigmas   = 2.5
 	// beatShare is the part of the budget that is for announcements when nothing
 	// changes. longestBeat is the longest time between two of them, unless the period
 	// is longer: in a federation so large that they would have to be rarer, they take
@@ -41,24 +48,26 @@ type announcer struct {
 	chance *rand.PCG
 	period time.Duration
 	gap    time.Duration
-	// changing is that the strategy follows changes, members how many peers there are.
+	// changing is that the strategy follows changes, members how many peers there are,
+	// seconds over how many a function's rate was measured.
 	changing bool
 	members  int
+	seconds  func(name string) float64
 	epoch    int64 // Unix ms
 	seq      uint64
 	sent     []strategy.Offer // with the last announcement
 	at       time.Time        // when that was; zero before the first
-	left     float64          // bytes that were left then
+	left     funds            // what was left then
 	beat     time.Duration    // time from it to the next that needs no change
 }
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
-func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG) announcer {
+func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG, seconds func(name string) float64) announcer {
 	gap := min(announceGap, period/4)
 	if changing {
 		gap = min(leastGap, period)
 	}
-	return announcer{chance: chance, period: period, changing: changing, gap: gap, epoch: start.UnixMilli()}
+	return announcer{chance: chance, period: period, changing: changing, gap: gap, epoch: start.UnixMilli(), seconds: seconds}
 }
 
 // cost is what announcing the offers takes, in bytes.
@@ -76,6 +85,9 @@ func (a *announcer) rate() float64 {
 	return gossipBudget * min(2, max(1, manyMembers/members)) / members
 }
 
+// moveRate is how many bytes a second more that may be for moves.
+func (a *announcer) moveRate() float64 { return moveBudget / float64(max(1, a.members)) }
+
 // interval is the time between two announcements in which nothing changes, at most:
 // the period, or so long that its part of the budget suffices.
 func (a *announcer) interval(offers []strategy.Offer) time.Duration {
@@ -84,10 +96,19 @@ func (a *announcer) interval(offers []strategy.Offer) time.Duration {
 	return max(a.period, min(affordable, longestBeat).Round(time.Millisecond))
 }
 
-// budget is how many bytes may be sent at that time. It is never 0 for long: what
-// comes with the beat is sent anyway.
-func (a *announcer) budget(now time.Time, offers []strategy.Offer) float64 {
-	return min(a.left+now.Sub(a.at).Seconds()*a.rate(), saved*cost(offers))
+// funds are bytes that may be sent: for anything, and for moves only.
+type funds struct{ any, moves float64 }
+
+// funds is what there is at that time. It is never 0 for long: what comes with the
+// beat is sent anyway.
+func (a *announcer) funds(now time.Time, offers []strategy.Offer) funds {
+	since, most := now.Sub(a.at).Seconds(), saved*cost(offers)
+	return funds{min(a.left.any+since*a.rate(), most), min(a.left.moves+since*a.moveRate(), most)}
+}
+
+func (f funds) less(bytes float64) funds {
+	rest := max(0, bytes-f.any)
+	return funds{max(0, f.any-bytes), max(0, f.moves-rest)}
 }
 
 // due returns when the offers should be announced: as soon as gap and budget allow if
@@ -99,7 +120,10 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 	}
 	wait := a.beat
 	if urgent || a.significant(a.sent, offers) {
-		missing := max(0, cost(offers)-a.left) / a.rate()
+		missing := max(0, cost(offers)-a.left.any) / a.rate()
+		if a.changing && a.moves(a.sent, offers) {
+			missing = min(missing, max(0, cost(offers)-a.left.any-a.left.moves)/(a.rate()+a.moveRate()))
+		}
 		wait = min(wait, max(a.gap, time.Duration(missing*float64(time.Second))))
 	}
 	return later(now, a.at.Add(wait))
@@ -109,9 +133,9 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Announcement {
 	a.seq++
 	if a.at.IsZero() {
-		a.left = saved * cost(offers)
+		a.left = funds{saved * cost(offers), saved * cost(offers)}
 	}
-	a.left = max(0, a.budget(now, offers)-cost(offers))
+	a.left = a.funds(now, offers).less(cost(offers))
 	a.sent, a.at = offers, now
 	// Up to a fifth early, never late, and not in step with the others.
 	interval := a.interval(offers)
@@ -141,6 +165,21 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
 			(b.Demand > 0) != (n.Demand > 0) ||
 			a.moved(b, n) || differs(b.Limit, n.Limit, 0) || differs(b.Demand, n.Demand, 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// moves reports whether users ask for much more or less of a function than before,
+// or for others.
+func (a *announcer) moves(before, now []strategy.Offer) bool {
+	if len(before) != len(now) {
+		return true
+	}
+	for i := range now {
+		b, n := &before[i], &now[i]
+		if b.Name != n.Name || math.Abs(n.UserRate-b.UserRate) > max(changedRate, movedFraction*max(b.UserRate, n.Capacity), movedSigmas*math.Sqrt(max(b.UserRate, n.UserRate)/a.seconds(n.Name))) {
 			return true
 		}
 	}

@@ -50,7 +50,7 @@ func TestSignificant(t *testing.T) {
 func TestAnnouncer(t *testing.T) {
 	const period = time.Second
 	start := time.UnixMilli(1_700_000_000_000)
-	a := newAnnouncer(period, false, start, rand.NewPCG(1, 2))
+	a := newAnnouncer(period, false, start, rand.NewPCG(1, 2), overASecond)
 	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
 	busy := []strategy.Offer{{Name: "f", Capacity: 10, UserRate: 50.00049}}
 
@@ -83,13 +83,15 @@ func TestAnnouncer(t *testing.T) {
 	}
 }
 
+func overASecond(string) float64 { return 1 }
+
 // TestAnnouncementsKeepToTheBudget: whatever changes, and however often, all members
 // together send a node what the budget is, and what was saved, and nobody is silent for
 // longer than promised.
 func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 	for _, size := range []struct{ members, functions int }{{1, 1}, {9, 1}, {9, 10}, {24, 10}, {49, 10}, {60, 1}} {
 		r := rand.New(rand.NewPCG(1, 4))
-		a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2))
+		a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 		a.members = size.members
 		offers := make([]strategy.Offer, size.functions)
 		for f := range offers {
@@ -116,8 +118,34 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 		if size.members >= manyMembers-1 {
 			budget = 1.05 * gossipBudget
 		}
-		if budget += saved * cost(offers) * float64(size.members) / lasting.Seconds(); heard > budget {
+		budget += moveBudget
+		if budget += 2 * saved * cost(offers) * float64(size.members) / lasting.Seconds(); heard > budget {
 			t.Errorf("%+v: %.0f bytes/s, the budget is %.0f", size, heard, budget)
 		}
+	}
+}
+
+// TestMovesHaveABudgetOfTheirOwn: when noise has used up what there is for anything, a
+// move is announced at once, and noise is not.
+func TestMovesHaveABudgetOfTheirOwn(t *testing.T) {
+	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
+	a.members = 49
+	at := func(rate float64) []strategy.Offer {
+		return []strategy.Offer{{Name: "f", Capacity: 100, UserRate: rate}}
+	}
+	now := time.UnixMilli(1)
+	a.next(now, now, at(50))
+	for i := range 30 {
+		noise := at(50 + 12*float64(i%2))
+		due := a.due(now, noise, false)
+		now = due
+		a.next(now, now, noise)
+	}
+	noise, move := a.due(now, at(75), false), a.due(now, at(100), false)
+	if wait := move.Sub(now); wait > leastGap {
+		t.Errorf("a move waits for %v", wait)
+	}
+	if wait := noise.Sub(now); wait < time.Second {
+		t.Errorf("noise waits for %v only", wait)
 	}
 }

@@ -183,7 +183,7 @@ func New(o Options, now time.Time) *Core {
 		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
 		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string), demands: make(map[string]demand),
 	}
-	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())))
+	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())), c.measuredOver)
 	return c
 }
 

@@ -141,6 +141,12 @@ func (c *Core) noticed(name string, rate, capacity float64) float64 {
 	return rate
 }
 
+// measuredOver is over how many seconds the rate that is planned for was measured, as
+// long as one look at the meter at least.
+func (c *Core) measuredOver(name string) float64 {
+	return max(leastGap.Seconds(), c.demands[name].span*estimate.WindowSpan.Seconds())
+}
+
 // demand is a rate of users that was planned for, requests/s, and how well it was known
 // (estimate.Rates.Span).
 type demand struct{ rate, span float64 }

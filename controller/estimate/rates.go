@@ -100,7 +100,7 @@ func (r *Rates) Smooth() map[string]float64 { return r.smooth }
 // function that users ask for; 0 without windows.
 func (r *Rates) Span(name string) float64 {
 	if w := r.windows[name]; w != nil {
-		return min(1, w.sum().seconds/windowSpan.Seconds())
+		return min(1, w.sum().seconds/WindowSpan.Seconds())
 	}
 	return 0
 }

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// windowSpan is how much of the past a rate is taken from at most.
-	windowSpan = 3 * time.Second
+	// WindowSpan is how much of the past a rate is taken from at most.
+	WindowSpan = 3 * time.Second
 	// windowSigmas is how many standard deviations apart the rates before and after
 	// a moment must be for a change to have happened then.
 	windowSigmas = 3.5
@@ -72,7 +72,7 @@ func (w *Window) sum() (all interval) {
 // returns the sum of what is left.
 func (w *Window) forget() interval {
 	all, drop := w.sum(), 0
-	for drop < len(w.counts)-1 && all.seconds-w.counts[drop].seconds >= windowSpan.Seconds() {
+	for drop < len(w.counts)-1 && all.seconds-w.counts[drop].seconds >= WindowSpan.Seconds() {
 		all.requests -= w.counts[drop].requests
 		all.seconds -= w.counts[drop].seconds
 		drop++
