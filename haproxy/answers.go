@@ -84,7 +84,8 @@ func parseAnswers(answer string) ([]answersRow, error) {
 	return all, nil
 }
 
-// parseAnswersRow reads one row. Its key is ID or ID/function/NAME.
+// parseAnswersRow reads one row. Its key is ID or ID/function/NAME, with the drop-in of
+// an older release always ID.
 func parseAnswersRow(line string) (row answersRow, err error) {
 	number := func(text string) int64 {
 		n, parseErr := strconv.ParseUint(text, 10, 32)
@@ -104,14 +105,15 @@ func parseAnswersRow(line string) (row answersRow, err error) {
 			row.answers.Lost = number(value)
 		case "gpc1":
 			row.answers.Served = number(value)
-		case "gpc2":
+		case "gpc2": // not with the drop-in of an older release
 			row.answers.Left = number(value)
+			continue
 		default:
 			continue
 		}
 		fields++
 	}
-	if row.peer == "" || fields != 4 {
+	if row.peer == "" || fields != 3 {
 		err = errors.Join(err, errors.New("fields are missing"))
 	}
 	return row, err

@@ -14,18 +14,20 @@ func TestParseAnswers(t *testing.T) {
 		"0x55d2: key=A/async-function/f use=1 exp=0 shard=0 gpt0=0 gpc0=0 gpc1=4294967295 gpc2=0\n" +
 		"0x55d3: key=A use=0 exp=0 shard=0 gpt0=1 gpc0=0 gpc1=0 gpc2=0\n" +
 		"0x55d4: key=B/function/g.other use=0 exp=0 shard=0 gpt0=1 gpc0=1 gpc1=0 gpc2=0\n" +
+		"0x55d4: key=old use=0 exp=0 gpc0=7 gpc1=8\n" +
 		"0x55d5: key=C/function/../x use=0 exp=0 shard=0 gpt0=1 gpc0=0 gpc1=0 gpc2=0\n\n")
 	want := []answersRow{
 		{"A", Function{"f", false}, Answers{Served: 8, Lost: 7, Left: 9}},
 		{"A", Function{"f", true}, Answers{Served: 1<<32 - 1}},
 		{"A", Function{}, Answers{}},
 		{"B", Function{"g.other", false}, Answers{Lost: 1}},
+		{"old", Function{}, Answers{Served: 8, Lost: 7}},
 		{"C", Function{"../x", false}, Answers{}},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(answersRow{})); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	for i, want := range []string{"A/function/f", "A/async-function/f", "A", "B/function/g.other", ""} {
+	for i, want := range []string{"A/function/f", "A/async-function/f", "A", "B/function/g.other", "old", ""} {
 		if key, ours := got[i].key(); ours != (want != "") || ours && key != want {
 			t.Errorf("%+v has the key %q, %v, want %q", got[i], key, ours, want)
 		}
@@ -40,7 +42,8 @@ func TestParseAnswers(t *testing.T) {
 		"", "Unknown parameter",
 		"# table: x\n0x1: key=A/function/f gpc0=-1 gpc1=0 gpc2=0\n",
 		"# table: x\n0x1: key=A/function/f gpc0=0 gpc1=x gpc2=0\n",
-		"# table: x\n0x1: key=A/function/f gpc0=0 gpc1=0\n",
+		"# table: x\n0x1: key=A/function/f gpc0=0 gpc1=0 gpc2=-1\n",
+		"# table: x\n0x1: key=A/function/f gpc0=0 gpc2=0\n",
 		"# table: x\n0x1: gpc0=0 gpc1=0 gpc2=0\n",
 	} {
 		if got, err := parseAnswers(answer); err == nil {
