@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -147,7 +148,7 @@ func TestCompare(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	rows, err := os.ReadFile(filepath.Join(dir, "out/comparison.csv"))
-	if err != nil || !strings.Contains(string(rows), "\nalllocal@500ms,1,1,unknown,tiny,0,,,40,40,100.000,") {
+	if err != nil || !regexp.MustCompile(`(?m)^alllocal@500ms,1,1,[^,]+,tiny,0,,,40,40,100\.000,`).Match(rows) {
 		t.Errorf("%s, %v", rows, err)
 	}
 	for _, name := range []string{"comparison.svg", "comparison.png", "runs/headroom-1/summary.json", "runs/alllocal@500ms-1/load-1.json"} {
