@@ -16,7 +16,7 @@ RUN      := .run
 OUT      := out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build install demo up down test check matrix vuln bench paper paper-emulator figures fuzz faults systemd compose soak clean
+.PHONY: help setup build install demo up down test check matrix vuln bench paper paper-emulator figures fuzz faults systemd compose soak release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ faults: setup build ## break every part of a node under load; writes docs/reliab
 systemd: setup build ## the units under a real systemd: programs that hang are restarted, functions have users (2 minutes, 4 the first time); as root
 	@deploy/setup.sh systemd-nspawn=systemd-container debootstrap=debootstrap
 	@deploy/systemd/watchdog.sh
+
+release: ## the programs of a node for amd64 and arm64, reproducibly, with what they are made of, in out/release
+	@GO='$(GO)' VERSION='$(VERSION)' deploy/release.sh "$(OUT)/release"
 
 compose: ## the three nodes of deploy/compose in containers: called, forged, killed, cut off, healed, down; needs Docker
 	@deploy/compose/test.sh
