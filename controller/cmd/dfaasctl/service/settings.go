@@ -193,24 +193,24 @@ func parseEnvironment(text string) map[string]string {
 	return values
 }
 
-// unquote removes quotes and backslashes.
+// unquote removes quotes and backslashes. What is not UTF-8 stays as it is.
 func unquote(value string) string {
 	var out strings.Builder
-	var quote rune
+	var quote byte
 	escaped := false
-	for _, r := range value {
-		switch {
+	for i := range len(value) {
+		switch c := value[i]; {
 		case escaped:
-			out.WriteRune(r)
+			out.WriteByte(c)
 			escaped = false
-		case r == '\\' && quote != '\'':
+		case c == '\\' && quote != '\'':
 			escaped = true
-		case quote == 0 && (r == '"' || r == '\''):
-			quote = r
-		case quote != 0 && r == quote:
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case quote != 0 && c == quote:
 			quote = 0
 		default:
-			out.WriteRune(r)
+			out.WriteByte(c)
 		}
 	}
 	return out.String()
