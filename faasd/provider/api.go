@@ -104,8 +104,12 @@ func byAddress(next http.HandlerFunc) http.HandlerFunc {
 // addressHost reports whether the Host of a request is an IP address or
 // localhost, with or without a port, or missing, as it may be in HTTP/1.0.
 func addressHost(host string) bool {
-	if name, _, err := net.SplitHostPort(host); strings.EqualFold(host, "localhost") || err == nil && strings.EqualFold(name, "localhost") {
+	if strings.EqualFold(host, "localhost") {
 		return true
+	}
+	if name, port, err := net.SplitHostPort(host); err == nil && strings.EqualFold(name, "localhost") {
+		_, err = strconv.ParseUint(port, 10, 16)
+		return err == nil || port == ""
 	}
 	address := host
 	if inner, ok := strings.CutPrefix(host, "["); ok {
