@@ -120,9 +120,10 @@ func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) tim
 	}
 	wait := a.beat
 	if urgent || a.significant(a.sent, offers) {
-		missing := max(0, cost(offers)-a.left.any) / a.rate()
+		short := cost(offers) - a.left.any
+		missing := max(0, short) / a.rate()
 		if a.changing && a.moves(a.sent, offers) {
-			missing = min(missing, max(0, cost(offers)-a.left.any-a.left.moves)/(a.rate()+a.moveRate()))
+			missing = min(missing, max(0, short-a.left.moves)/(a.rate()+a.moveRate()))
 		}
 		wait = min(wait, max(a.gap, time.Duration(missing*float64(time.Second))))
 	}

@@ -110,10 +110,7 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 		f := &plan.Functions[i]
 		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
 			local := *f.Local
-			local.Share = trialShare
-			if users := c.observed.UserRate(f.Name); users*trialShare < trialRate {
-				local.Share = min(1, trialRate/max(users, trialRate))
-			}
+			local.Share = max(trialShare, trialRate/max(trialRate, c.observed.UserRate(f.Name)))
 			f.Local = &local
 		}
 	}
@@ -124,7 +121,7 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 // here, while others have it: a few calls of their users are then to show how it is.
 func (c *Core) triedByPeers(f *strategy.Function) bool {
 	return c.standings[f.Name] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
-		i, is := slices.BinarySearchFunc(m.Offers, f.Name, func(o strategy.Offer, name string) int { return strings.Compare(o.Name, name) })
+		i, is := strategy.FindOffer(m.Offers, f.Name)
 		return is && c.isNeighbour(m.ID) && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
 	})
 }

@@ -22,11 +22,25 @@ type Observation struct {
 // UserRate is the demand of this node's own users for a function, requests/s, 0 where
 // there is none.
 func (o *Observation) UserRate(name string) float64 {
+	if f := o.function(name); f != nil {
+		return f.UserRate
+	}
+	return 0
+}
+
+// function is that of this node, nil where it is neither deployed nor asked for.
+func (o *Observation) function(name string) *Function {
 	i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name string) int { return strings.Compare(f.Name, name) })
 	if !known {
-		return 0
+		return nil
 	}
-	return o.Functions[i].UserRate
+	return &o.Functions[i]
+}
+
+// FindOffer returns the place of a function's offer among those that are sorted by
+// name, and whether there is one.
+func FindOffer(offers []Offer, name string) (int, bool) {
+	return slices.BinarySearchFunc(offers, name, func(o Offer, name string) int { return strings.Compare(o.Name, name) })
 }
 
 // Function is a function deployed on this node, or one that its users ask for

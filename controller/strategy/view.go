@@ -69,12 +69,12 @@ func views(o Observation) []view {
 // viewOf is the view of one function; peers is where to put those that offer it.
 func viewOf(o *Observation, name string, peers []peerOffer) view {
 	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: peers}
-	if i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name string) int { return strings.Compare(f.Name, name) }); known {
-		v.own = o.Functions[i].safe()
+	if own := o.function(name); own != nil {
+		v.own = own.safe()
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]
-		if j, offered := slices.BinarySearchFunc(p.Offers, name, func(o Offer, name string) int { return strings.Compare(o.Name, name) }); offered {
+		if j, offered := FindOffer(p.Offers, name); offered {
 			v.peers = append(v.peers, p.offer(j))
 		}
 	}

@@ -62,11 +62,11 @@ func ParseTrace(name string, data []byte) ([]Step, error) {
 		if first && row[0] == "second" && row[1] == "rate" {
 			continue
 		}
-		second, err := number(row[0], maxSecond)
+		second, err := ParseNumber(row[0], maxSecond)
 		if err != nil {
 			return refuse(line, "second: %v", err)
 		}
-		rate, err := number(row[1], MaxRate)
+		rate, err := ParseNumber(row[1], MaxRate)
 		if err != nil {
 			return refuse(line, "rate: %v", err)
 		}
@@ -85,7 +85,8 @@ func ParseTrace(name string, data []byte) ([]Step, error) {
 	return steps, nil
 }
 
-func number(text string, most float64) (float64, error) {
+// ParseNumber reads a number of 0 to most, as it stands in a file of measured load.
+func ParseNumber(text string, most float64) (float64, error) {
 	x, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(x) {
 		return 0, fmt.Errorf("a number is expected, not %q", clip(text))

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 )
 
 // form is how the rows of a trace are read.
@@ -156,7 +158,7 @@ func azure2019(head []string) (*form, error) {
 			if text == "0" && i > 0 && i < len(row)-5 {
 				continue // mostly
 			}
-			count, err := number(text, maxCount)
+			count, err := shape.ParseNumber(text, maxCount)
 			if err != nil {
 				return fmt.Errorf("minute %d: %w", i+1, err)
 			}
@@ -172,11 +174,11 @@ func azure2019(head []string) (*form, error) {
 // before its end as it lasted. Calls are counted by the second.
 func azure2021() *form {
 	return &form{name: "azure-2021", step: 1, counts: true, row: func(r *reader, row []string) error {
-		end, err := number(row[2], maxTime)
+		end, err := shape.ParseNumber(row[2], maxTime)
 		if err != nil {
 			return fmt.Errorf("end_timestamp: %w", err)
 		}
-		duration, err := number(row[3], maxTime)
+		duration, err := shape.ParseNumber(row[3], maxTime)
 		if err != nil {
 			return fmt.Errorf("duration: %w", err)
 		}
@@ -197,7 +199,7 @@ func huawei2023(head []string) *form {
 			if text == "" { // nothing is known
 				continue
 			}
-			count, err := number(text, maxCount)
+			count, err := shape.ParseNumber(text, maxCount)
 			if err != nil {
 				return fmt.Errorf("function %s: %w", clip(functions[i]), err)
 			}
@@ -283,7 +285,7 @@ func (c Columns) own(head []string) (*form, error) {
 		}
 		if at.value < 0 {
 			for i, s := range c.Series {
-				rate, err := number(row[series[i]], maxCount)
+				rate, err := shape.ParseNumber(row[series[i]], maxCount)
 				if err != nil {
 					return fmt.Errorf("%s: %w", clip(s.Column), err)
 				}
@@ -300,7 +302,7 @@ func (c Columns) own(head []string) (*form, error) {
 		if at.function >= 0 {
 			k.function = row[at.function]
 		}
-		x, err := number(row[at.value], maxCount)
+		x, err := shape.ParseNumber(row[at.value], maxCount)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Rate+c.Count, err)
 		}
@@ -311,7 +313,7 @@ func (c Columns) own(head []string) (*form, error) {
 
 // second reads the time of a row; the first row's is where the trace begins.
 func (r *reader) second(text string) (float64, error) {
-	x, err := number(text, maxTime)
+	x, err := shape.ParseNumber(text, maxTime)
 	if err != nil {
 		return 0, err
 	}

@@ -13,7 +13,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -339,18 +338,6 @@ func (c *course) follow(p *points, begin, step float64) {
 
 func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(min(s, 1e9) * float64(time.Second)))
-}
-
-// number reads one, which may have a fraction.
-func number(text string, most float64) (float64, error) {
-	x, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(x) {
-		return 0, fmt.Errorf("a number is expected, not %q", clip(text))
-	}
-	if x < 0 || x > most {
-		return 0, fmt.Errorf("%s is outside of 0 to %g", clip(text), most)
-	}
-	return x, nil
 }
 
 func clip(text string) string { return text[:min(len(text), 40)] }
