@@ -200,11 +200,14 @@ func buildTable(in tableInput) (t table.Table, b *builder) {
 	return t, b
 }
 
+// tablePeers are in the order of their ids, as functions are in that of their names: what
+// is other than in the table before is found, and sent, that way.
 func tablePeers(peers []tablePeer) []table.Peer {
 	out := make([]table.Peer, len(peers))
 	for i, p := range peers {
 		out[i] = table.Peer{ID: p.id, Token: p.token, Source: p.source}
 	}
+	slices.SortFunc(out, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
 

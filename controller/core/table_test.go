@@ -84,7 +84,7 @@ func TestBuildTable(t *testing.T) {
 			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 		},
 		Peers: []table.Peer{
-			{ID: up, Token: "t.o.k"}, {ID: down, Token: "t.o.k"}, {ID: gone},
+			{ID: down, Token: "t.o.k"}, {ID: gone}, {ID: up, Token: "t.o.k"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

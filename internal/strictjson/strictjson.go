@@ -27,6 +27,17 @@ func Unmarshal(data []byte, v any) error {
 // twice in one object, names with anything but letters, digits, "_", "-" and "."
 // in them, names that are a field's but for their case, and trailing data.
 func Lenient(data []byte, v any) (ignored string, err error) {
+	return NewReader(v).Read(data, v)
+}
+
+// Reader is Lenient for many documents of one type.
+type Reader struct{ shape *shape }
+
+// NewReader returns a reader of documents for values of v's type.
+func NewReader(v any) *Reader { return &Reader{shapeOf(v)} }
+
+// Read is Lenient for a v of the reader's type.
+func (r *Reader) Read(data []byte, v any) (ignored string, err error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if err := d.Decode(v); err != nil {
 		return "", readable(err)
@@ -34,7 +45,7 @@ func Lenient(data []byte, v any) (ignored string, err error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return "", errors.New("data after the end of the document")
 	}
-	s := scanner{data: data, shapes: []*shape{shapeOf(v)}}
+	s := scanner{data: data, shapes: []*shape{r.shape}}
 	err = s.scan()
 	return s.ignored, err
 }

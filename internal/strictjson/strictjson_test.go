@@ -1,9 +1,14 @@
 package strictjson
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 type document struct {
@@ -139,4 +144,84 @@ func checkIgnored(t *testing.T, data []byte) {
 	if err := d.Decode(new(document)); (err != nil) != (ignored != "") {
 		t.Errorf("%s: ignored %q, the standard decoder says %v", data, ignored, err)
 	}
+}
+
+// split reads a document as Lenient does, but list by list.
+func split(data []byte) (b []document, rest document, err error) {
+	head, err := Split(bytes.NewReader(data), map[string]func([]byte) error{"b": func(element []byte) error {
+		var d document
+		_, err := Lenient(element, &d)
+		b = append(b, d)
+		return err
+	}})
+	if err == nil {
+		_, err = Lenient(head, &rest)
+	}
+	return b, rest, err
+}
+
+func TestSplit(t *testing.T) {
+	for doc, want := range map[string]string{
+		`{}`:             `{}`,
+		` { } `:          `{}`,
+		`{"a":1}`:        `{"a":1}`,
+		`{"b":[],"a":1}`: `{"b":null,"a":1}`,
+		"{\t\"b\" :[ {\"a\":1} ,\n{}], \"c\" : {\"x\": 2 } }": `{"b":null,"c":{"x": 2 }}`,
+		`{"b":null}`:                   `{"b":null}`,
+		`{"b":"[,]"}`:                  `{"b":"[,]"}`,
+		`{"d":{"b":[{}]}}`:             `{"d":{"b":[{}]}}`,
+		`{"e\"":"\\","b":[{"e":"]"}]}`: `{"e\"":"\\","b":null}`,
+		`null`:                         `null`,
+		`[{"b":1}]`:                    `[{"b":1}]`,
+	} {
+		for _, buffered := range []io.Reader{strings.NewReader(doc), iotest.OneByteReader(strings.NewReader(doc))} {
+			rest, err := Split(buffered, map[string]func([]byte) error{"b": func([]byte) error { return nil }})
+			if err != nil || string(rest) != want {
+				t.Errorf("%s: the rest is %s, %v", doc, rest, err)
+			}
+		}
+	}
+	broken := errors.New("broken")
+	for doc, why := range map[string]string{
+		``: "cut short", ` `: "cut short", `{`: "cut short", `{"b`: "cut short", `{"b":`: "cut short", `{"b":[`: "cut short", `{"b":[{}`: "cut short",
+		`{"b":[{`: "cut short", `{"b":[{}]`: "cut short", `{"a":1`: "cut short", `{"b":[{},]}`: "missing", `{"b":[,{}]}`: "missing", `{"a":}`: "missing",
+		`{"b":[{} {}]}`: "invalid character", `{"a" 1}`: "invalid character", `{"b":[]"a":1}`: "invalid character", `{} x`: "after the end", `{"b":[{}]}{}`: "after the end",
+	} {
+		if _, _, err := split([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: error %v, want one with %q", doc, err, why)
+		}
+	}
+	if _, err := Split(io.MultiReader(strings.NewReader(`{"b":[{},{`), iotest.ErrReader(broken)), nil); !errors.Is(err, broken) {
+		t.Errorf("error %v of a reader that fails", err)
+	}
+	if _, err := Split(strings.NewReader(`{"b":[{}]}`), map[string]func([]byte) error{"b": func([]byte) error { return broken }}); !errors.Is(err, broken) {
+		t.Errorf("error %v of a list that fails", err)
+	}
+}
+
+// FuzzSplit: list by list, a document is read as it is at once, or refused as it is.
+func FuzzSplit(f *testing.F) {
+	for _, doc := range []string{`{}`, `{"a":1,"b":[{"a":2},{"c":{"x":1}}],"d":{"b":[{}]}}`, `{"b":null}`, `{"b":[{"z":[1]},null]}`, `{"b":[{}],"b":[]}`, `null`, `{"B":[{}]}`} {
+		f.Add([]byte(doc))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if bytes.Contains(data, []byte(`\`)) { // in names, which are no list's then
+			return
+		}
+		var want document
+		_, atOnce := Lenient(data, &want)
+		b, got, err := split(data)
+		if (atOnce == nil) != (err == nil) {
+			t.Fatalf("%q: at once %v, list by list %v", data, atOnce, err)
+		}
+		if err != nil {
+			return
+		}
+		if got.B = b; len(b) == 0 {
+			got.B, want.B = nil, nil
+		}
+		if !reflect.DeepEqual(want, got) {
+			t.Errorf("%q: at once %+v, list by list %+v", data, want, got)
+		}
+	})
 }

@@ -33,6 +33,9 @@ type Client struct {
 	socket string
 	http   *http.Client
 	newest atomic.Int64 // version of tables that the SPOA understood when it was asked last
+	// last is the table that patches are for; nil where only a whole one will do. Of two
+	// that are put at once, one finds that it is not the SPOA's.
+	last atomic.Pointer[accepted]
 }
 
 // New returns a client of the SPOA whose control socket has that path. Nothing
@@ -44,28 +47,84 @@ func New(socket string) *Client {
 // Close closes idle connections. The client may still be used.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// PutTable replaces the SPOA's table, in the version that the SPOA named when its
-// meter was read last. The error is ErrRefused if the table is
-// invalid, and something else if the SPOA could not be reached.
+// PutTable replaces the SPOA's table. Of one that has most in common with the last that
+// was put it sends what is other, if the SPOA understands that and still has that one,
+// and else the whole, in the version that the SPOA named when its meter was read last.
+// Tables must not be changed afterwards. The error is ErrRefused if the table is invalid,
+// and something else if the SPOA could not be reached.
 func (c *Client) PutTable(ctx context.Context, t *table.Table) error {
-	body, err := table.Encode(t, int(c.newest.Load()))
+	base := c.last.Swap(nil)
+	if base != nil {
+		if patch := table.Diff(base.table, t); patch != nil {
+			done, err := c.patchTable(ctx, base, patch, t)
+			if done || err != nil {
+				return err
+			}
+		}
+	}
+	version := int(c.newest.Load())
+	body, err := table.Encode(t, version)
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, http.MethodPut, pathTable, body, nil)
+	resp, err := c.do(ctx, http.MethodPut, pathTable, "", body)
+	if err != nil {
+		return err
+	}
+	defer drain(resp)
+	if err := refusal(pathTable, resp); err != nil {
+		return err
+	}
+	if version >= table.Newest() { // else something may have been left out
+		c.note(t, resp)
+	}
+	return nil
+}
+
+// patchTable sends what is other than in the base, and reports whether that was accepted.
+// If not, there is no error: a whole table says all that a patch does.
+func (c *Client) patchTable(ctx context.Context, base *accepted, patch *table.Patch, t *table.Table) (done bool, err error) {
+	body, err := table.EncodePatch(patch)
+	if err != nil {
+		return false, err
+	}
+	resp, err := c.do(ctx, http.MethodPatch, pathTable, base.tag, body)
+	if err != nil {
+		return false, err
+	}
+	defer drain(resp)
+	if resp.StatusCode != http.StatusNoContent {
+		return false, nil
+	}
+	c.note(t, resp)
+	return true, nil
+}
+
+// accepted is a table that the SPOA has.
+type accepted struct {
+	table *table.Table
+	tag   string // by which the SPOA knows it
+}
+
+// note notes that a table was accepted. An older SPOA has no tag for it, and knows no
+// patches.
+func (c *Client) note(t *table.Table, resp *http.Response) {
+	if tag := resp.Header.Get(headerTag); tag != "" {
+		c.last.Store(&accepted{t, tag})
+	}
 }
 
 // Table returns the SPOA's table without its tokens, nil if it has none.
 func (c *Client) Table(ctx context.Context) (*table.Table, error) {
 	var t *table.Table
-	err := c.do(ctx, http.MethodGet, pathTable, nil, &t)
+	err := c.get(ctx, pathTable, &t)
 	return t, err
 }
 
 // Meter returns the SPOA's counters.
 func (c *Client) Meter(ctx context.Context) (meter.Report, error) {
 	var r meter.Report
-	err := c.do(ctx, http.MethodGet, pathMeter, nil, &r)
+	err := c.get(ctx, pathMeter, &r)
 	if err == nil {
 		c.newest.Store(int64(r.TableNewest))
 	}
@@ -75,39 +134,57 @@ func (c *Client) Meter(ctx context.Context) (meter.Report, error) {
 // Health returns how the SPOA is doing.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
-	err := c.do(ctx, http.MethodGet, pathHealth, nil, &h)
+	err := c.get(ctx, pathHealth, &h)
 	return h, err
 }
 
-// do makes one exchange; answer is where to decode the body to, nil for none.
-func (c *Client) do(ctx context.Context, method, path string, body []byte, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://spoa"+path, bytes.NewReader(body))
+// get asks for a document.
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	resp, err := c.do(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("SPOA at %s: %w (is dfaas-spoa running?)", c.socket, err)
+	defer drain(resp)
+	if err := refusal(path, resp); err != nil {
+		return err
 	}
-	defer resp.Body.Close()
-	limited := io.LimitReader(resp.Body, maxAnswer)
-	if resp.StatusCode >= http.StatusBadRequest {
-		text, _ := io.ReadAll(io.LimitReader(limited, 4096)) // the status says enough without
-		return refusal(path, resp.StatusCode, strings.TrimSpace(string(text)))
-	}
-	if answer == nil {
-		_, _ = io.Copy(io.Discard, limited) // so that the connection can be used again
-		return nil
-	}
-	if err := json.NewDecoder(limited).Decode(answer); err != nil {
-		return fmt.Errorf("SPOA at %s: decode the answer to %s %s: %w", c.socket, method, path, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+		return fmt.Errorf("SPOA at %s: decode the answer to GET %s: %w", c.socket, path, err)
 	}
 	return nil
 }
 
-func refusal(path string, status int, text string) error {
-	if path == pathTable && (status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge) {
+// do makes one exchange; base is the tag of the table that it is about, "" for any.
+func (c *Client) do(ctx context.Context, method, path, base string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://spoa"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if base != "" {
+		req.Header.Set(headerBase, base)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("SPOA at %s: %w (is dfaas-spoa running?)", c.socket, err)
+	}
+	return resp, nil
+}
+
+// drain reads an answer to its end, so that the connection can be used again.
+func drain(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	_ = resp.Body.Close()
+}
+
+// refusal is what an answer says is wrong, or nil.
+func refusal(path string, resp *http.Response) error {
+	if resp.StatusCode < http.StatusBadRequest {
+		return nil
+	}
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // the status says enough without
+	text := strings.TrimSpace(string(said))
+	if path == pathTable && (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusRequestEntityTooLarge) {
 		return fmt.Errorf("%w: %s", ErrRefused, text)
 	}
-	return fmt.Errorf("SPOA answered %s with %d: %s", path, status, text)
+	return fmt.Errorf("SPOA answered %s with %d: %s", path, resp.StatusCode, text)
 }

@@ -161,6 +161,7 @@ func TestStatuses(t *testing.T) {
 		{"PUT", "/v1/table", `{"speaks":9,"needs":9,"version":1}`, 400, "upgrade dfaas-spoa"},
 		{"PUT", "/v1/table", strings.Repeat(" ", table.MaxBytes+1), 413, "16 MiB"},
 		{"POST", "/v1/table", ``, 405, ""},
+		{"PATCH", "/v1/table", `{}`, 428, "If-Match"},
 		{"GET", "/v1/tables", ``, 404, ""},
 		{"DELETE", "/v1/meter", ``, 405, ""},
 		{"GET", "/v1/meter", ``, 200, `"denied":{}`},
@@ -313,6 +314,14 @@ func FuzzHandler(f *testing.F) {
 	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"share":1`), []byte(`"share":-1`), 1))
 	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"version":1`), []byte(`"speaks":3,"needs":2,"version":2,"later":{}`), 1))
 	f.Add("PUT", "/v1//table", body)
+	change := table.Patch{Head: *good, Functions: []table.Function{{Name: "f1", Admit: good.Functions[1].Admit}}}
+	patch, err := table.EncodePatch(&change)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("PATCH", "/v1/table", patch)
+	f.Add("PATCH", "/v1/table", bytes.Replace(patch, []byte(`"f1"`), []byte(`"f9"`), 1))
+	f.Add("PATCH", "/v1/table", []byte(`{"version":2,"node_id":"`+good.NodeID+`","ttl_ms":1,"functions_gone":["f0"],"peers_gone":["x"]}`))
 	for _, path := range []string{"/v1/table", "/v1/meter", "/v1/health", "/metrics", "/v1/../metrics", "*", ""} {
 		f.Add("GET", path, []byte{})
 	}
@@ -325,6 +334,9 @@ func FuzzHandler(f *testing.F) {
 			Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 		}
 		w := httptest.NewRecorder()
+		server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/table", http.NoBody))
+		r.Header.Set("If-Match", w.Header().Get("ETag"))
+		w = httptest.NewRecorder()
 		server.Handler().ServeHTTP(w, r.WithContext(t.Context()))
 		now := router.Status(time.Now()).Table
 		switch text := strings.TrimSuffix(w.Body.String(), "\n"); w.Code {

@@ -35,7 +35,9 @@ var (
 	descVersion   = describe("table_version", "Version of the current table, 0 for none.")
 	descFresh     = describe("table_fresh", "1 while there is a table within its time to live.")
 	descExpires   = describe("table_expires_seconds", "Time until the table expires; below 0 since it has.")
-	descTables    = describe("tables_refused_total", "Tables that were not accepted.")
+	descTables    = describe("tables_total", "Tables taken from the controller: sent whole, or as a patch of the one before.", "form")
+	descStale     = describe("patches_stale_total", "Patches of another table than the current one, as after a restart: whole tables follow. Growing: two controllers use this dfaas-spoa.")
+	descBad       = describe("tables_refused_total", "Tables, and patches of them, that were not accepted.")
 	descNewer     = describe("tables_newer_total", "Tables with fields that this dfaas-spoa does not know and ignored.")
 	descConns     = describe("connections", "Open SPOP connections.")
 	descRefused   = describe("connections_refused_total", "SPOP connections over the bound, closed at once.")
@@ -52,7 +54,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 type collector Server
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDecisions, descAsync, descDenied, descVersion, descFresh, descExpires, descTables, descNewer,
+	for _, d := range []*prometheus.Desc{descDecisions, descAsync, descDenied, descVersion, descFresh, descExpires, descTables, descStale, descBad, descNewer,
 		descConns, descRefused, descFrames, descPanics, descInfo} {
 		ch <- d
 	}
@@ -80,7 +82,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descVersion, version)
 	gauge(descFresh, fresh)
 	gauge(descExpires, st.Expires.Seconds())
-	counter(descTables, c.refused.Load())
+	counter(descTables, c.whole.Load(), "whole")
+	counter(descTables, c.patched.Load(), "patch")
+	counter(descStale, c.stale.Load())
+	counter(descBad, c.refused.Load())
 	counter(descNewer, c.newer.Load())
 	gauge(descConns, float64(c.agent.Connections()))
 	counter(descRefused, c.agent.ConnectionsRefused())

@@ -2,6 +2,8 @@
 // HTTP with JSON over a unix socket, and the client for it.
 //
 //	PUT /v1/table    replace the table: 204, or 400 with the reason
+//	PATCH /v1/table  change the table whose ETag If-Match has: 204, 400 with the reason,
+//	                 or 412 if the current table is another one
 //	GET /v1/table    the current table without tokens, null if there is none
 //	GET /v1/meter    counters, see meter.Report
 //	GET /v1/health   see Health
@@ -10,8 +12,6 @@ package control
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/series"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -60,6 +61,9 @@ type Server struct {
 	start   time.Time
 	agent   AgentStats
 	series  *series.Series
+	whole   atomic.Uint64 // tables that came whole
+	patched atomic.Uint64 // tables that came as a patch
+	stale   atomic.Uint64 // patches of another table than the current one
 	refused atomic.Uint64
 	newer   atomic.Uint64          // tables with fields that were ignored
 	unknown atomic.Pointer[string] // the field logged last
@@ -83,25 +87,14 @@ func NewServer(router *route.Router, agent AgentStats, version string, start tim
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+pathTable, s.putTable)
+	if !protocol.Previous {
+		mux.HandleFunc("PATCH "+pathTable, s.patchTable)
+	}
 	mux.HandleFunc("GET "+pathTable, s.getTable)
 	mux.HandleFunc("GET "+pathMeter, s.getMeter)
 	mux.HandleFunc("GET "+pathHealth, s.getHealth)
 	mux.Handle("GET "+pathMetrics, s.Metrics())
 	return mux
-}
-
-func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
-	t, unknown, status, err := readTable(w, r)
-	if err != nil {
-		s.refused.Add(1)
-		s.log.Warn().Err(err).Msg("table refused, the current one stays")
-		http.Error(w, err.Error(), status)
-		return
-	}
-	s.router.Swap(t, time.Now())
-	s.noteUnknown(unknown)
-	s.log.Debug().Uint64("version", t.Version).Int("functions", len(t.Functions)).Int("peers", len(t.Peers)).Msg("new table")
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // noteUnknown counts tables with fields that were ignored, and says so once for
@@ -116,22 +109,10 @@ func (s *Server) noteUnknown(field string) {
 	}
 }
 
-// readTable returns the table of a request and the first field of it that is not
-// known, or what is wrong and the status for it.
-func readTable(w http.ResponseWriter, r *http.Request) (t table.Valid, unknown string, status int, err error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, table.MaxBytes))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return table.Valid{}, "", http.StatusRequestEntityTooLarge, errors.New("the table is longer than 16 MiB")
-	}
-	if err != nil {
-		return table.Valid{}, "", http.StatusBadRequest, errors.New("the table was cut short")
-	}
-	t, unknown, err = table.Decode(body)
-	return t, unknown, http.StatusBadRequest, err
-}
-
 func (s *Server) getTable(w http.ResponseWriter, _ *http.Request) {
-	answer(w, redacted(s.router.Status(time.Now()).Table))
+	st := s.router.Status(time.Now())
+	s.setTag(w, st.Generation)
+	answer(w, redacted(st.Table))
 }
 
 // redacted returns a copy of the table without the tokens, which would let the

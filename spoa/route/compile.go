@@ -30,20 +30,21 @@ const (
 // long as there are the same peers.
 func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
 	if prev == nil {
-		prev = &Snapshot{table: new(table.Table), epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64)), found: newFound()}
+		prev = &Snapshot{table: table.Valid{Table: new(table.Table)}, epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64)), found: newFound()}
 	}
 	s := &Snapshot{
-		table:     t.Table,
-		epoch:     prev.epoch,
-		sent:      prev.sent,
-		users:     prev.users,
-		verifier:  prev.verifier,
-		functions: make([]*function, len(t.Functions)),
-		meter:     m,
-		received:  now,
-		clock:     now.Round(0).Add(t.ClockOffset()),
-		guess:     prev.guess,
-		found:     prev.found,
+		table:      t,
+		generation: prev.generation + 1,
+		epoch:      prev.epoch,
+		sent:       prev.sent,
+		users:      prev.users,
+		verifier:   prev.verifier,
+		functions:  make([]*function, len(t.Functions)),
+		meter:      m,
+		received:   now,
+		clock:      now.Round(0).Add(t.ClockOffset()),
+		guess:      prev.guess,
+		found:      prev.found,
 	}
 	if s.verifier == nil || s.verifier.Audience() != t.NodeID {
 		s.verifier = token.NewVerifier(t.NodeID)

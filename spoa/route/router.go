@@ -1,6 +1,7 @@
 package route
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,24 +56,53 @@ func (r *Router) Found(now time.Time, function string, number int64) {
 	}
 }
 
-// Swap replaces the current table with one received at now. Counters of functions
-// and peers outside of it are forgotten once there are more than two of the
-// largest tables have.
-func (r *Router) Swap(t table.Valid, now time.Time) {
+// Swap replaces the current table with one received at now, and returns the new one's
+// generation. Counters of functions and peers outside of it are forgotten once there are
+// more than two of the largest tables have.
+func (r *Router) Swap(t table.Valid, now time.Time) (generation uint64) {
 	r.swap.Lock()
 	defer r.swap.Unlock()
+	return r.put(t, now)
+}
+
+// ErrOtherBase is what Patch returns for a patch of a table that is not the current one.
+var ErrOtherBase = errors.New("the current table is another one than the patch is for")
+
+// Patch replaces the table of the base's generation by what the patch, received at now,
+// makes of it, and returns the new one's generation. The error is ErrOtherBase if that
+// table is not the current one, and else says what is wrong with the result. The patch is
+// used up.
+func (r *Router) Patch(base uint64, p *table.Patch, now time.Time) (generation uint64, err error) {
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	s := r.current.Load()
+	if s == nil || s.generation != base {
+		return 0, ErrOtherBase
+	}
+	t, err := p.Apply(s.table)
+	if err != nil {
+		return 0, err
+	}
+	return r.put(t, now), nil
+}
+
+// put compiles a table and swaps it in; swap is held.
+func (r *Router) put(t table.Valid, now time.Time) (generation uint64) {
 	s := Compile(t, r.current.Load(), r.meter, now)
 	r.current.Store(s)
 	if r.meter.Size() > 2*(t.Limits.Functions+t.Limits.Forwards) {
 		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peer(id) != nil })
 	}
+	return s.generation
 }
 
 // Status describes the current table.
 type Status struct {
-	Table   *table.Table  // nil: none yet; not to be changed
-	Fresh   bool          // there is one and it is within its time to live
-	Expires time.Duration // until it is not fresh any more; below 0 since then
+	Table *table.Table // nil: none yet; not to be changed
+	// Generation is the number of tables so far, this one included; 0: none yet.
+	Generation uint64
+	Fresh      bool          // there is one and it is within its time to live
+	Expires    time.Duration // until it is not fresh any more; below 0 since then
 }
 
 // Status returns the state as of now.
@@ -82,7 +112,7 @@ func (r *Router) Status(now time.Time) Status {
 		return Status{}
 	}
 	left := time.Duration(s.expires - s.sinceEpoch(now))
-	return Status{Table: s.table, Fresh: left > 0, Expires: left}
+	return Status{Table: s.table.Table, Generation: s.generation, Fresh: left > 0, Expires: left}
 }
 
 // Report returns the counters as of now, with the state of the table.

@@ -15,9 +15,10 @@ import (
 // atomics of buckets, sequences and counters, which it shares with the
 // snapshots before and after it: no request is forgotten when a new one comes.
 type Snapshot struct {
-	table   *table.Table
-	epoch   time.Time // zero of the times in buckets; that of the first snapshot
-	expires int64     // ns since epoch
+	table      table.Valid
+	generation uint64    // number of snapshots, this one and those before
+	epoch      time.Time // zero of the times in buckets; that of the first snapshot
+	expires    int64     // ns since epoch
 	// received is when the table came, by this machine's clock; clock the time in
 	// the federation then.
 	received, clock time.Time

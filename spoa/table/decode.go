@@ -1,8 +1,13 @@
 package table
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"io"
+	"slices"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/strictjson"
 )
@@ -11,23 +16,196 @@ import (
 // documents over MaxBytes, fields given twice, data after the document, and
 // tables of a version that it does not understand; the error says what is wrong
 // and where. Fields that it does not know are ignored, as a newer controller may
-// send them: unknown is the first of them, "" if there is none.
+// send them: unknown is one of them, "" if there is none.
 func Decode(data []byte) (t Valid, unknown string, err error) {
 	if len(data) > MaxBytes {
 		return Valid{}, "", fmt.Errorf("table of %d bytes: at most %d are accepted", len(data), MaxBytes)
 	}
-	var d document
-	if unknown, err = strictjson.Lenient(data, &d); err != nil {
+	return Read(bytes.NewReader(data))
+}
+
+// Read is Decode from a reader, which has to bound what it yields. The document is never
+// in memory as a whole.
+func Read(r io.Reader) (t Valid, unknown string, err error) {
+	var d decoder
+	if err := d.read(r); err != nil {
 		return Valid{}, "", fmt.Errorf("decode table: %w", err)
 	}
-	if unknown != "" && protocol.Previous {
-		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", unknown)
+	if d.unknown != "" && protocol.Previous {
+		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", d.unknown)
 	}
 	if t, err = d.table().Validate(Limits{}); err == nil {
-		err = d.validateInbound(t.Limits)
+		err = d.validateInbound()
 	}
 	if err != nil {
 		return Valid{}, "", err
 	}
-	return t, unknown, nil
+	return t, d.unknown, nil
+}
+
+// decoder takes in a document piece by piece: functions and peers in any order.
+type decoder struct {
+	head      document[struct{}, struct{}] // whose lists, if they are there, are none
+	functions []Function
+	peers     []Peer
+	inbound   []inboundRate
+	names     []inboundName
+	byName    map[string]int32 // place in names
+	texts     texts
+	forwards  int
+	unknown   string // the first field that is not known
+}
+
+// inboundRate is an entry of a peer's inbound rates.
+type inboundRate struct {
+	name, peer int32 // places
+	rate       float64
+}
+
+// inboundName is a function that peers' inbound rates name.
+type inboundName struct {
+	name  string
+	peer  int32 // place of the peer that named it first
+	count int
+}
+
+func (d *decoder) read(r io.Reader) error {
+	d.byName, d.texts = make(map[string]int32), make(texts)
+	return readDocument(r, &d.head, &d.unknown, map[string]func([]byte) error{
+		"functions": each("functions", &d.unknown, d.function),
+		"peers":     each("peers", &d.unknown, d.peer),
+	})
+}
+
+// readDocument reads the lists of a document piece by piece, and the rest into head.
+func readDocument(r io.Reader, head any, unknown *string, lists map[string]func([]byte) error) error {
+	rest, err := strictjson.Split(r, lists)
+	if err != nil {
+		return err
+	}
+	ignored, err := strictjson.Lenient(rest, head)
+	if err == nil {
+		*unknown = cmp.Or(ignored, *unknown)
+	}
+	return err
+}
+
+// each returns what takes in the elements of a list.
+func each[T any](list string, unknown *string, take func(*T) error) func([]byte) error {
+	reader, number := strictjson.NewReader(new(T)), 0
+	return func(element []byte) error {
+		number++
+		v := new(T)
+		ignored, err := reader.Read(element, v)
+		if err == nil {
+			*unknown = cmp.Or(*unknown, ignored)
+			err = take(v)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: number %d: %w", list, number, err)
+		}
+		return nil
+	}
+}
+
+// function takes in a row. What is over the bounds of all tables is not kept first.
+func (d *decoder) function(f *Function) error {
+	d.forwards += len(f.Forward)
+	switch {
+	case len(d.functions) == MaxFunctions:
+		return fmt.Errorf("at most %d are accepted", MaxFunctions)
+	case d.forwards > MaxForwards:
+		return fmt.Errorf("forward: over %d entries in the table", MaxForwards)
+	}
+	d.functions = append(d.functions, d.texts.row(f))
+	return nil
+}
+
+// peer takes in a peer, and what is admitted from it.
+func (d *decoder) peer(p *documentPeer) error {
+	switch {
+	case len(d.peers) == MaxPeers:
+		return fmt.Errorf("at most %d are accepted", MaxPeers)
+	case len(d.inbound)+len(p.Inbound) > MaxForwards:
+		return fmt.Errorf("peer %.80q: inbound: over %d entries in the table", p.ID, MaxForwards)
+	}
+	place := int32(len(d.peers))
+	for name, rate := range p.Inbound {
+		i, known := d.byName[name]
+		if !known {
+			i = int32(len(d.names))
+			d.names = append(d.names, inboundName{name: name, peer: place})
+			d.byName[name] = i
+		}
+		d.names[i].count++
+		d.inbound = append(d.inbound, inboundRate{i, place, rate})
+	}
+	d.peers = append(d.peers, Peer{ID: d.texts.one(p.ID), Token: p.Token, Source: p.Source})
+	return nil
+}
+
+// table is the table of what was read. What is admitted of functions that it does not list
+// is left out.
+func (d *decoder) table() *Table {
+	t := d.head.head()
+	t.Functions, t.Peers = d.functions, d.peers
+	rows := make([]*Function, len(d.names))
+	for i := range t.Functions {
+		f := &t.Functions[i]
+		if name, named := d.byName[f.Name]; named {
+			rows[name], f.Admit = f, make([]Admission, 0, d.names[name].count)
+		}
+	}
+	for _, in := range d.inbound {
+		if f := rows[in.name]; f != nil {
+			f.Admit = append(f.Admit, Admission{d.peers[in.peer].ID, in.rate})
+		}
+	}
+	return &t
+}
+
+// validateInbound checks what would otherwise be left out unseen.
+func (d *decoder) validateInbound() error {
+	for i := range d.names {
+		n := &d.names[i]
+		if err := funcname.Check(n.name); err != nil {
+			return fmt.Errorf("peer %.80q: inbound: %w", d.peers[n.peer].ID, err)
+		}
+		if inNamespace(n.name, d.head.DefaultNamespace) {
+			return fmt.Errorf("peer %.80q: inbound: %s: functions of the default namespace are named without it", d.peers[n.peer].ID, n.name)
+		}
+	}
+	for _, in := range d.inbound {
+		if err := checkLimit(in.rate); err != nil {
+			return fmt.Errorf("peer %.80q: inbound: %s: %w", d.peers[in.peer].ID, d.names[in.name].name, err)
+		}
+	}
+	return nil
+}
+
+// texts keeps one of each of the texts that a document has over and over: ids of peers.
+type texts map[string]string
+
+func (t texts) one(s string) string {
+	kept, is := t[s]
+	if !is {
+		t[s], kept = s, s
+	}
+	return kept
+}
+
+// row returns a row in no more memory than it needs.
+func (t texts) row(f *Function) Function {
+	row := *f
+	row.Forward, row.Admit, row.Async = slices.Clone(f.Forward), slices.Clone(f.Admit), slices.Clone(f.Async)
+	for i := range row.Forward {
+		row.Forward[i].Peer = t.one(row.Forward[i].Peer)
+	}
+	for i := range row.Admit {
+		row.Admit[i].Peer = t.one(row.Admit[i].Peer)
+	}
+	for i := range row.Async {
+		row.Async[i] = t.one(row.Async[i])
+	}
+	return row
 }

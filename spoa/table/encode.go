@@ -63,7 +63,7 @@ type firstPeer struct {
 	Inbound map[string]float64 `json:"inbound,omitempty"`
 }
 
-func firstForm(t *document) first {
+func firstForm(t *wholeDocument) first {
 	f := first{
 		Version: t.Version, NodeID: t.NodeID, TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS, UnknownLocal: t.UnknownLocal,
 		DefaultNamespace: t.DefaultNamespace, ClockOffsetMillis: t.ClockOffsetMillis,

@@ -58,8 +58,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"twice":                  replace(`"version":1`, `"version":1,"version":2`),
 		`field "version"`:        replace(`"version":1`, `"version":-1`),
 		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
-		`"functions.local.rate"`: replace(`"rate":10`, `"rate":"10"`),
-		"version: must":          "null",
+		`functions: number 1: field "local.rate"`: replace(`"rate":10`, `"rate":"10"`),
+		"version: must": "null",
 	} {
 		if _, _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("error %v, want one with %s", err, why)

@@ -38,14 +38,14 @@ func (t *Table) ValidateAfter(before Valid) (Valid, error) {
 	if err := v.validateHead(); err != nil {
 		return Valid{}, fmt.Errorf("table: %w", err)
 	}
-	if len(t.Peers) > 0 && sameSlice(t.Peers, before.Peers) && t.NodeID == before.NodeID && t.DefaultNamespace == before.DefaultNamespace {
-		v.Keys, v.ids = before.Keys, before.ids
-	} else if err := v.validatePeers(); err != nil {
+	if err := v.validatePeers(&before); err != nil {
 		return Valid{}, err
-	} else {
-		before.Functions = nil // their peers may be other ones
 	}
-	if err := v.validateFunctions(before.Functions); err != nil {
+	rows := before.Functions
+	if t.DefaultNamespace != before.DefaultNamespace || slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
+		rows = nil // what was right may be wrong now
+	}
+	if err := v.validateFunctions(rows); err != nil {
 		return Valid{}, err
 	}
 	return v, nil
@@ -77,8 +77,20 @@ func (t *Valid) validateHead() error {
 	return nil
 }
 
-// validatePeers keeps the ids of all peers, and the keys in them.
-func (t *Valid) validatePeers() error {
+// validatePeers keeps the ids of all peers, and the keys in them. Those of a valid table
+// are taken over if they are the same.
+func (t *Valid) validatePeers(before *Valid) error {
+	if before.ids != nil && t.NodeID == before.NodeID && slices.EqualFunc(t.Peers, before.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
+		t.Keys, t.ids = before.Keys, before.ids
+		for i := range t.Peers {
+			if p := &t.Peers[i]; *p != before.Peers[i] {
+				if err := p.validate(); err != nil {
+					return fmt.Errorf("peer %s: %w", p.ID, err)
+				}
+			}
+		}
+		return nil
+	}
 	t.Keys, t.ids = make([]ed25519.PublicKey, len(t.Peers)), make(map[string]bool, len(t.Peers))
 	for i := range t.Peers {
 		p := &t.Peers[i]
@@ -114,12 +126,16 @@ func (p *Peer) validate() error {
 	return nil
 }
 
-// validateFunctions takes as valid what is in the same place in a list that is.
+// validateFunctions does not look into rows that it shares with a list that is valid,
+// as far as both are in the order of names.
 func (t *Valid) validateFunctions(before []Function) error {
-	names, forwards, admissions := t.names(before), 0, 0
+	names, forwards, admissions := t.names(), 0, 0
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		if i >= len(before) || !f.Same(&before[i]) {
+		for len(before) > 0 && before[0].Name < f.Name {
+			before = before[1:]
+		}
+		if len(before) == 0 || !f.Same(&before[0]) {
 			if err := t.validateFunction(i, names); err != nil {
 				return err
 			}
@@ -134,10 +150,10 @@ func (t *Valid) validateFunctions(before []Function) error {
 	return nil
 }
 
-// names tells how often each function is listed, or nothing if all have the names that
-// they have in a list which is valid.
-func (t *Valid) names(before []Function) map[string]int {
-	if slices.EqualFunc(t.Functions, before, func(a, b Function) bool { return a.Name == b.Name }) {
+// names tells how often each function is listed, or nothing where the order shows that
+// none is twice.
+func (t *Valid) names() map[string]int {
+	if ascending(t.Functions, (*Function).name) {
 		return nil
 	}
 	names := make(map[string]int, len(t.Functions))

@@ -1,0 +1,167 @@
+package table
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Patch is what makes one table of another, its base, as sent by PATCH /v1/table. What
+// a table has once is there whole; of functions and peers those that are other ones than
+// in the base, and what is gone. Which table it is for is said beside it: a patch of
+// another base makes nonsense.
+type Patch struct {
+	// Head is the next table without functions and peers.
+	Head Table
+	// Functions are those that are new, or of which anything is other than in the base;
+	// each is the whole row. Peers likewise.
+	Functions []Function
+	Peers     []Peer
+	// FunctionsGone are names of the base's functions that the next table does not have,
+	// PeersGone ids of its peers.
+	FunctionsGone []string
+	PeersGone     []string
+}
+
+// patchFunction is a row as a whole: what is admitted is where it belongs.
+type patchFunction struct {
+	Function
+	Admit []patchAdmission `json:"admit,omitempty"`
+}
+
+type patchAdmission struct {
+	Peer string  `json:"peer"`
+	Rate float64 `json:"rate"`
+}
+
+type patchPeer struct {
+	ID     string `json:"id"`
+	Token  string `json:"token,omitempty"`
+	Source string `json:"source,omitempty"`
+}
+
+// EncodePatch writes the patch for a SPOA that knows patches, and so this version of
+// the table.
+func EncodePatch(p *Patch) ([]byte, error) {
+	d := newDocument[patchFunction, patchPeer](&p.Head)
+	d.Speaks, d.Needs = Newest(), Oldest
+	d.FunctionsGone, d.PeersGone = p.FunctionsGone, p.PeersGone
+	d.Functions, d.Peers = make([]patchFunction, len(p.Functions)), make([]patchPeer, len(p.Peers))
+	for i := range p.Functions {
+		f := patchFunction{Function: p.Functions[i], Admit: make([]patchAdmission, len(p.Functions[i].Admit))}
+		for j, a := range p.Functions[i].Admit {
+			f.Admit[j] = patchAdmission(a)
+		}
+		d.Functions[i] = f
+	}
+	for i, peer := range p.Peers {
+		d.Peers[i] = patchPeer(peer)
+	}
+	data, err := json.Marshal(&d)
+	if err != nil {
+		return nil, fmt.Errorf("encode patch of a table: %w", err)
+	}
+	return data, nil
+}
+
+// ReadPatch reads a patch from its JSON form, as strictly as Read reads a table, and
+// tells of a field that it does not know. Whether it makes a valid table is for Apply to
+// say.
+func ReadPatch(r io.Reader) (p *Patch, unknown string, err error) {
+	var head document[struct{}, struct{}]
+	p, texts, routes := new(Patch), make(texts), 0
+	function := func(f *patchFunction) error {
+		for _, a := range f.Admit {
+			f.Function.Admit = append(f.Function.Admit, Admission(a))
+		}
+		// What is over the bounds of all tables is not kept first.
+		if routes += len(f.Forward) + len(f.Admit); routes > 2*MaxForwards || len(p.Functions) == MaxFunctions {
+			return errors.New("more than a table may have")
+		}
+		p.Functions = append(p.Functions, texts.row(&f.Function))
+		return nil
+	}
+	peer := func(peer *patchPeer) error {
+		if len(p.Peers) == MaxPeers {
+			return fmt.Errorf("at most %d are accepted", MaxPeers)
+		}
+		p.Peers = append(p.Peers, Peer(*peer))
+		return nil
+	}
+	if err := readDocument(r, &head, &unknown, map[string]func([]byte) error{
+		"functions": each("functions", &unknown, function), "peers": each("peers", &unknown, peer),
+	}); err != nil {
+		return nil, "", fmt.Errorf("decode patch of a table: %w", err)
+	}
+	p.Head, p.FunctionsGone, p.PeersGone = head.head(), head.FunctionsGone, head.PeersGone
+	return p, unknown, nil
+}
+
+// Apply returns the table that the patch makes of its base, with functions and peers in
+// the order of their names, or what is wrong with it. It is as valid as one that was sent
+// whole, within the base's limits, and shares with the base what the patch leaves alone:
+// Function.Same tells. The patch is used up.
+func (p *Patch) Apply(base Valid) (Valid, error) {
+	t := p.Head
+	var err error
+	if t.Functions, err = merge(base.Functions, p.Functions, p.FunctionsGone, (*Function).name); err != nil {
+		return Valid{}, fmt.Errorf("patch: functions: %w", err)
+	}
+	if t.Peers, err = merge(base.Peers, p.Peers, p.PeersGone, (*Peer).name); err != nil {
+		return Valid{}, fmt.Errorf("patch: peers: %w", err)
+	}
+	return t.ValidateAfter(base)
+}
+
+func (f *Function) name() string { return f.Name }
+func (p *Peer) name() string     { return p.ID }
+
+// merge returns the list with some changed or added, and others gone, in the order of
+// names. Where nothing is to be done it is the list itself.
+func merge[T any](list, changed []T, gone []string, name func(*T) string) ([]T, error) {
+	if !ascending(list, name) {
+		list = slices.Clone(list)
+		slices.SortFunc(list, func(a, b T) int { return strings.Compare(name(&a), name(&b)) })
+	}
+	if len(changed) == 0 && len(gone) == 0 {
+		return list, nil
+	}
+	if !ascending(changed, name) {
+		return nil, errors.New("those that are changed are not in the order of their names, each once")
+	}
+	self := func(s *string) string { return *s }
+	if !ascending(gone, self) {
+		return nil, errors.New("those that are gone are not in the order of their names, each once")
+	}
+	next := make([]T, 0, len(list)+len(changed))
+	for i := range list {
+		for len(changed) > 0 && name(&changed[0]) < name(&list[i]) {
+			next, changed = append(next, changed[0]), changed[1:]
+		}
+		switch {
+		case len(gone) > 0 && gone[0] == name(&list[i]):
+			gone = gone[1:]
+		case len(changed) > 0 && name(&changed[0]) == name(&list[i]):
+			next, changed = append(next, changed[0]), changed[1:]
+		default:
+			next = append(next, list[i])
+		}
+	}
+	if len(gone) > 0 {
+		return nil, fmt.Errorf("%.80q cannot be gone, it was not there", gone[0])
+	}
+	return append(next, changed...), nil
+}
+
+// ascending reports whether the list is in the order of names, each once.
+func ascending[T any](list []T, name func(*T) string) bool {
+	for i := 1; i < len(list); i++ {
+		if name(&list[i-1]) >= name(&list[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,270 @@
+package table_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/table"
+)
+
+// inOrder returns a table with functions and peers in the order of their names.
+func inOrder(t *table.Table) *table.Table {
+	c := *t
+	c.Functions, c.Peers = slices.Clone(t.Functions), slices.Clone(t.Peers)
+	slices.SortFunc(c.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
+	return &c
+}
+
+// next is another table, of which most is as it was.
+func next(r *rand.Rand, t *table.Table) *table.Table {
+	n := inOrder(t)
+	n.Version++
+	for range 1 + r.IntN(3) {
+		switch kind := r.IntN(9); {
+		case kind == 0:
+			n.TTLMillis, n.ClockOffsetMillis, n.UnknownLocal = 1+r.Int64N(9), r.Int64N(9), !n.UnknownLocal
+		case kind == 1 && len(n.Functions) > 0:
+			n.Functions = n.Functions[1:]
+		case kind == 2:
+			if f := (table.Function{Name: fmt.Sprintf("f%d", r.IntN(20)), Elastic: true}); !slices.ContainsFunc(n.Functions, func(g table.Function) bool { return f.Name == g.Name }) {
+				n.Functions = append(n.Functions, f)
+			}
+		case kind == 3:
+			for i := range n.Peers {
+				n.Peers[i].Token = fmt.Sprintf("t.%d", r.IntN(100))
+			}
+		case kind == 4 && len(n.Peers) > 0:
+			gone := n.Peers[r.IntN(len(n.Peers))].ID
+			n.Peers = slices.DeleteFunc(n.Peers, func(p table.Peer) bool { return p.ID == gone })
+			for i := range n.Functions {
+				f := &n.Functions[i]
+				f.Forward = slices.DeleteFunc(slices.Clone(f.Forward), func(w table.Forward) bool { return w.Peer == gone })
+				f.Admit = slices.DeleteFunc(slices.Clone(f.Admit), func(a table.Admission) bool { return a.Peer == gone })
+			}
+		case kind == 5:
+			if p := (table.Peer{ID: testtable.ID(1 + r.IntN(9)), Source: "here"}); !slices.ContainsFunc(n.Peers, func(q table.Peer) bool { return p.ID == q.ID }) {
+				n.Peers = append(n.Peers, p)
+			}
+		case len(n.Functions) > 0:
+			f := &n.Functions[r.IntN(len(n.Functions))]
+			f.Forward, f.Admit, f.Async = nil, nil, nil
+			for _, p := range n.Peers {
+				if r.IntN(2) == 0 {
+					f.Forward = append(f.Forward, table.Forward{Peer: p.ID, Weight: float64(r.IntN(3)), Rate: float64(r.IntN(5)), Spare: 1})
+					f.Admit = append(f.Admit, table.Admission{Peer: p.ID, Rate: float64(r.IntN(5))})
+				}
+			}
+			f.Local = &table.Local{Rate: float64(r.IntN(5)), Share: 1}
+		}
+	}
+	return inOrder(n)
+}
+
+// patched is what becomes of a table that is changed into another by what is sent.
+func patched(t testing.TB, base table.Valid, patch *table.Patch) (table.Valid, error) {
+	t.Helper()
+	data, err := table.EncodePatch(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, unknown, err := table.ReadPatch(bytes.NewReader(data))
+	if err != nil || unknown != "" {
+		t.Fatal(unknown, err)
+	}
+	return read.Apply(base)
+}
+
+// TestDiffAndApply: what is sent of the difference makes the next table, in which all that
+// is not other is shared with the one before.
+func TestDiffAndApply(t *testing.T) {
+	patches := 0
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		base := testtable.Valid(t, inOrder(testtable.New(8, 5)))
+		for range 20 {
+			want := next(r, base.Table)
+			patch := table.Diff(base.Table, want)
+			if patch == nil {
+				base = testtable.Valid(t, want)
+				continue
+			}
+			patches++
+			got, err := patched(t, base, patch)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			want.Speaks, want.Needs = table.Newest(), table.Oldest
+			if diff := cmp.Diff(want, got.Table, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d (-want +got):\n%s", seed, diff)
+			}
+			whole := testtable.Valid(t, want)
+			if diff := cmp.Diff(whole.Keys, got.Keys, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d: keys of peers (-whole +patched):\n%s", seed, diff)
+			}
+			for i := range got.Functions {
+				f := &got.Functions[i]
+				for j := range base.Functions {
+					if before := &base.Functions[j]; before.Equal(f) && !before.Same(f) {
+						t.Fatalf("seed %d: %s is what it was, and not shared", seed, f.Name)
+					}
+				}
+			}
+			base = got
+		}
+	}
+	if patches < 2000 {
+		t.Errorf("%d patches of 4000 tables", patches)
+	}
+}
+
+// TestDiffOfMuch: what is mostly new, or in no order, is sent whole.
+func TestDiffOfMuch(t *testing.T) {
+	base := inOrder(testtable.New(4, 3))
+	change := func(n int) *table.Table {
+		c := inOrder(base)
+		for i := range n {
+			c.Functions[i].Forward = slices.Clone(c.Functions[i].Forward)
+			c.Functions[i].Forward[0].Rate = 5
+		}
+		return c
+	}
+	if p := table.Diff(base, change(2)); p == nil || len(p.Functions) != 2 || len(p.Peers)+len(p.PeersGone)+len(p.FunctionsGone) != 0 {
+		t.Errorf("half: %+v", p)
+	}
+	if p := table.Diff(base, change(3)); p != nil {
+		t.Errorf("three of four: %+v", p)
+	}
+	reversed := inOrder(base)
+	slices.Reverse(reversed.Peers)
+	if table.Diff(base, reversed) != nil || table.Diff(reversed, base) != nil {
+		t.Error("there is a patch of what is in no order")
+	}
+}
+
+// TestPatchRefuses: a patch whose result would be refused as a whole table is.
+func TestPatchRefuses(t *testing.T) {
+	id := testtable.ID
+	for want, change := range map[string]func(*table.Patch){
+		"version: must":         func(p *table.Patch) { p.Head.Version = 0 },
+		"node_id":               func(p *table.Patch) { p.Head.NodeID = "x" },
+		"is this node itself":   func(p *table.Patch) { p.Head.NodeID = id(1) },
+		"cannot be gone":        func(p *table.Patch) { p.FunctionsGone = []string{"f9"} },
+		"in the order":          func(p *table.Patch) { p.FunctionsGone = []string{"f1", "f0"} },
+		"each once":             func(p *table.Patch) { p.Functions = []table.Function{{Name: "a"}, {Name: "a"}} },
+		"peers: \"x\" cannot":   func(p *table.Patch) { p.PeersGone = []string{"x"} },
+		"one of the table's":    func(p *table.Patch) { p.PeersGone = []string{id(1)} },
+		"functions of the def":  func(p *table.Patch) { p.Head.DefaultNamespace, p.Functions = "b", []table.Function{{Name: "a.b"}} },
+		"token: has characters": func(p *table.Patch) { p.Peers = []table.Peer{{ID: id(1), Token: "\n"}} },
+		"number 3: id":          func(p *table.Patch) { p.Peers = []table.Peer{{ID: "z"}} },
+		"local: share":          func(p *table.Patch) { p.Functions = []table.Function{{Name: "f0", Local: &table.Local{Share: 2}}} },
+		"function f0: admit": func(p *table.Patch) {
+			p.Functions = []table.Function{{Name: "f0", Admit: []table.Admission{{Peer: id(7)}}}}
+		},
+		"4097 of them": func(p *table.Patch) {
+			for i := range table.MaxFunctions - 1 {
+				p.Functions = append(p.Functions, table.Function{Name: fmt.Sprintf("g%05d", i)})
+			}
+		},
+		"forward: over 262144": func(p *table.Patch) {
+			p.Peers = make([]table.Peer, 510)
+			for i := range p.Peers {
+				p.Peers[i].ID = id(i + 3)
+			}
+			slices.SortFunc(p.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
+			for i := range 515 {
+				f := table.Function{Name: fmt.Sprintf("g%05d", i)}
+				for j := range p.Peers {
+					f.Forward = append(f.Forward, table.Forward{Peer: p.Peers[j].ID})
+				}
+				p.Functions = append(p.Functions, f)
+			}
+		},
+	} {
+		base := testtable.Valid(t, inOrder(testtable.New(2, 2)))
+		p := table.Patch{Head: *base.Table}
+		p.Head.Functions, p.Head.Peers = nil, nil
+		change(&p)
+		if got, err := p.Apply(base); err == nil || !strings.Contains(err.Error(), want) || got.Table != nil {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+// FuzzPatch: whatever a patch makes of a table is valid as a whole, and the same as the
+// whole when it is sent; what is refused is refused in one short line.
+func FuzzPatch(f *testing.F) {
+	base := testtable.New(6, 2)
+	base.DefaultNamespace = "main"
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		if p := table.Diff(inOrder(base), next(r, base)); p != nil {
+			data, err := table.EncodePatch(p)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
+	f.Add([]byte(`{"speaks":9,"needs":2,"version":7,"node_id":"` + testtable.ID(0) + `","ttl_ms":5,"functions_gone":["f0"],"later":[{}],` +
+		`"functions":[{"name":"g","later":1,"admit":[{"peer":"` + testtable.ID(1) + `","rate":-1}]}],"peers":[{"id":"` + testtable.ID(4) + `"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		valid := testtable.Valid(t, base)
+		p, _, err := table.ReadPatch(bytes.NewReader(data))
+		var got table.Valid
+		if err == nil {
+			got, err = p.Apply(valid)
+		}
+		if err != nil {
+			if got.Table != nil || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("refused with %+v, %q", got, err)
+			}
+			return
+		}
+		if err := validate(got.Table); err != nil {
+			t.Errorf("accepted out of bounds: %v", err)
+		}
+		if diff := cmp.Diff(testtable.New(6, 2).Functions, base.Functions); diff != "" {
+			t.Fatalf("the base was changed:\n%s", diff)
+		}
+		whole, _, err := table.Decode(encode(t, got.Table))
+		if err != nil {
+			t.Fatalf("refused as a whole: %v", err)
+		}
+		if diff := cmp.Diff(encode(t, whole.Table), encode(t, got.Table)); diff != "" {
+			t.Errorf("another table as a whole:\n%s", diff)
+		}
+		if again := table.Diff(valid.Table, got.Table); again != nil {
+			if _, err := patched(t, testtable.Valid(t, inOrder(base)), again); err != nil {
+				t.Errorf("the difference is refused: %v", err)
+			}
+		}
+	})
+}
+
+// BenchmarkPatch is what one changed function of a large table takes: to find it, to write
+// and read it, and to make the next table.
+func BenchmarkPatch(b *testing.B) {
+	base := testtable.Valid(b, inOrder(testtable.New(1000, 100)))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		next := *base.Table
+		next.Version++
+		next.Functions = slices.Clone(next.Functions)
+		f := &next.Functions[i%len(next.Functions)]
+		f.Forward = slices.Clone(f.Forward)
+		f.Forward[0].Rate = float64(i%10 + 20)
+		var err error
+		if base, err = patched(b, base, table.Diff(base.Table, &next)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
