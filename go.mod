@@ -37,10 +37,10 @@ require (
 	golang.org/x/sys v0.47.0
 	golang.org/x/time v0.16.0
 	gonum.org/v1/plot v0.16.0
-	google.golang.org/protobuf v1.36.11
+	google.golang.org/protobuf v1.36.12
 )
 
-require go.etcd.io/bbolt v1.4.3 // indirect
+require go.etcd.io/bbolt v1.4.3
 
 require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect

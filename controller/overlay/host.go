@@ -3,17 +3,20 @@ package overlay
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
-	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
-	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/core/sec"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/dfaas/dfaas/controller/membership"
@@ -43,6 +46,9 @@ const (
 // newHost starts a libp2p host that does only what the overlay needs: TCP, noise
 // and yamux; no relays, no NAT traversal, no QUIC. It keeps idle nodes idle. It does
 // not listen yet.
+//
+// It is put together by hand. libp2p.New would link each transport that there is into the
+// program, half of it in all, whether it is used or not.
 func newHost(s settings, gate *gate) (host.Host, error) {
 	limits, err := newLimits()
 	if err != nil {
@@ -56,31 +62,54 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 		gate.book.name(info.Addrs...)
 		conns.Protect(info.ID, "bootstrap")
 	}
-	options := []libp2p.Option{
-		libp2p.Identity(s.Identity.Key()),
-		libp2p.NoListenAddrs,
-		libp2p.Transport(newTCP(gate.book)),
-		libp2p.MultiaddrResolver(names{gate.book}),
-		libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
-		libp2p.ConnectionGater(gate),
-		libp2p.ConnectionManager(conns),
-		libp2p.ResourceManager(limits),
-		libp2p.UserAgent(agentVersion),
-		libp2p.ProtocolVersion(agentVersion + "/1"),
-		libp2p.DisableRelay(),
-		libp2p.DisableMetrics(),
-		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.ForceReachabilityPublic(), // do not ask peers whether we can be reached
-	}
-	if s.PSK != nil {
-		options = append(options, libp2p.PrivateNetwork(s.PSK))
-	}
-	h, err := libp2p.New(options...)
+	bus := eventbus.NewBus()
+	connections, err := newNetwork(s, gate, limits, bus)
 	if err != nil {
-		return nil, fmt.Errorf("starting libp2p: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting libp2p: %w", err), conns.Close(), limits.Close())
 	}
+	h, err := basichost.NewHost(connections, &basichost.HostOpts{
+		EventBus: bus, ConnManager: conns, EnablePing: true, UserAgent: agentVersion, ProtocolVersion: agentVersion + "/1",
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting libp2p: %w", err), connections.Close(), connections.Peerstore().Close(), conns.Close(), limits.Close())
+	}
+	h.Start()
 	return h, nil
+}
+
+// newNetwork returns the host's connections, of which there are none yet.
+func newNetwork(s settings, gate *gate, limits network.ResourceManager, bus event.Bus) (*swarm.Swarm, error) {
+	key := s.Identity.Key()
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	security, err := noise.New(noise.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	upgrades, err := upgrader.New([]sec.SecureTransport{security}, muxers, s.PSK, limits, gate)
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := newTCP(gate.book, upgrades, limits)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pstoremem.NewPeerstore()
+	if err != nil {
+		return nil, err
+	}
+	self := s.Identity.ID()
+	if err := errors.Join(store.AddPrivKey(self, key), store.AddPubKey(self, key.GetPublic())); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	n, err := swarm.NewSwarm(self, store, bus,
+		swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits), swarm.WithMultiaddrResolver(names{gate.book}))
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	if err := n.AddTransport(tcp); err != nil {
+		return nil, errors.Join(err, n.Close(), store.Close())
+	}
+	return n, nil
 }
 
 // listen opens the host to others, on every one of the addresses. It comes after all
@@ -92,46 +121,4 @@ func listen(h host.Host, addrs []ma.Multiaddr) error {
 		}
 	}
 	return nil
-}
-
-// newLimits bounds what peers, friendly or not, may make this node hold.
-func newLimits() (network.ResourceManager, error) {
-	defaults := rcmgr.DefaultLimits
-	libp2p.SetDefaultServiceLimits(&defaults)
-	limits := rcmgr.PartialLimitConfig{
-		System: rcmgr.ResourceLimits{
-			Conns: connsMax, ConnsInbound: connsMax, ConnsOutbound: connsMax, FD: connsMax,
-			Memory: memoryMax,
-		},
-		Transient: rcmgr.ResourceLimits{Conns: 128, ConnsInbound: 96, ConnsOutbound: 96, FD: 128},
-	}.Build(defaults.Scale(memoryMax, connsMax))
-	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
-		rcmgr.WithMetricsDisabled(),
-		rcmgr.WithConnRateLimiters(newDialLimiter()),
-		rcmgr.WithLimitPerSubnet(
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIP}},
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 128, ConnCount: connsPerIP}},
-		))
-}
-
-// newDialLimiter bounds how fast connections may begin, in and out. libp2p's own
-// limit, of one in five seconds from an address, is for strangers.
-func newDialLimiter() *rate.Limiter {
-	address := rate.Limit{RPS: float64(dialsPerIP), Burst: dialsAtOnce}
-	return &rate.Limiter{
-		// Nobody from outside comes from there.
-		NetworkPrefixLimits: []rate.PrefixLimit{
-			{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
-			{Prefix: netip.MustParsePrefix("::1/128")},
-		},
-		SubnetRateLimiter: rate.SubnetLimiter{
-			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: address}},
-			// Who has an IPv6 address has its whole /64. So may a whole federation.
-			IPv6SubnetLimits: []rate.SubnetLimit{
-				{PrefixLength: 128, Limit: address},
-				{PrefixLength: 64, Limit: rate.Limit{RPS: float64(2 * dialsPerIP), Burst: 4 * connsMax}},
-			},
-			GracePeriod: time.Minute,
-		},
-	}
 }

@@ -6,7 +6,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -71,6 +76,30 @@ func TestRetriesStayWithinTheLimits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The protocols of libp2p's own have the limits that libp2p gives them.
+func TestLimitsOfProtocolsAreThoseOfLibp2p(t *testing.T) {
+	own, theirs := limitsOf(addServiceLimits).ToPartialLimitConfig(), limitsOf(libp2p.SetDefaultServiceLimits).ToPartialLimitConfig()
+	if own.Service["none"] == theirs.Service[identify.ServiceName] {
+		t.Fatal("libp2p has no limits for identify")
+	}
+	for _, service := range []string{identify.ServiceName, ping.ServiceName} {
+		if diff := cmp.Diff(theirs.Service[service], own.Service[service]); diff != "" {
+			t.Errorf("%s:\n%s", service, diff)
+		}
+		if diff := cmp.Diff(theirs.ServicePeer[service], own.ServicePeer[service]); diff != "" {
+			t.Errorf("%s, each peer:\n%s", service, diff)
+		}
+	}
+	for _, id := range []protocol.ID{identify.ID, identify.IDPush, ping.ID} {
+		if diff := cmp.Diff(theirs.Protocol[id], own.Protocol[id]); diff != "" {
+			t.Errorf("%s:\n%s", id, diff)
+		}
+		if diff := cmp.Diff(theirs.ProtocolPeer[id], own.ProtocolPeer[id]); diff != "" {
+			t.Errorf("%s, each peer:\n%s", id, diff)
+		}
+	}
 }
 
 func TestConnectionFloodIsBounded(t *testing.T) {

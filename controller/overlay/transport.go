@@ -10,7 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
 	ma "github.com/multiformats/go-multiaddr"
 	madns "github.com/multiformats/go-multiaddr-dns"
 )
@@ -24,15 +23,12 @@ type carefulTCP struct {
 
 var _ transport.DialUpdater = (*carefulTCP)(nil)
 
-// newTCP returns the constructor that libp2p wants.
-func newTCP(b *book) func(transport.Upgrader, network.ResourceManager, *tcpreuse.ConnMgr) (*carefulTCP, error) {
-	return func(up transport.Upgrader, limits network.ResourceManager, shared *tcpreuse.ConnMgr) (*carefulTCP, error) {
-		t, err := tcp.NewTCPTransport(up, limits, shared, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
-		if err != nil {
-			return nil, err
-		}
-		return &carefulTCP{t, b}, nil
+func newTCP(b *book, up transport.Upgrader, limits network.ResourceManager) (*carefulTCP, error) {
+	t, err := tcp.NewTCPTransport(up, limits, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(connectTimeout))
+	if err != nil {
+		return nil, err
 	}
+	return &carefulTCP{t, b}, nil
 }
 
 // Dial implements transport.Transport.

@@ -49,8 +49,14 @@ func Usage(err error) error {
 // SIGINT or SIGTERM, or one of more, ends the command's context; the second
 // ends the process at once.
 func Main(newCommand func(System) *cobra.Command, more ...os.Signal) {
-	ctx, stop := signal.NotifyContext(context.Background(), append(more, os.Interrupt, syscall.SIGTERM)...)
-	context.AfterFunc(ctx, stop)
+	ctx, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, append(more, os.Interrupt, syscall.SIGTERM)...)
+	go func() {
+		<-signals
+		signal.Stop(signals) // first, so that no second signal is ever swallowed
+		end()
+	}()
 	system := System{Args: os.Args[1:], Environ: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 	os.Exit(Run(ctx, newCommand(system), system))
 }

@@ -75,8 +75,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{args: nil, code: 0},
 		{args: []string{"--help"}, code: 0, want: "--log-level"},
-		{args: []string{"--version"}, code: 0, want: "prog v1.2.3 (go"},
-		{args: []string{"version"}, code: 0, want: "prog v1.2.3 (go"},
+		{args: []string{"--version"}, code: 0, want: "prog version v1.2.3 (go"},
+		{args: []string{"version"}, code: 0, want: "prog version v1.2.3 (go"},
 		{args: []string{"fail"}, code: ExitFailure, want: "prog: it failed\nin two lines\n"},
 		{args: []string{"usage"}, code: ExitUsage, want: "prog: outer: called badly\n"},
 		{args: []string{"--nope"}, code: ExitUsage, want: "prog: unknown flag: --nope\nSee 'prog --help'.\n"},

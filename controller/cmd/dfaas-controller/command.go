@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/internal/cli"
@@ -46,7 +47,7 @@ in full, as a table: dfaas-controller config --docs`,
 	}
 	config.AddFlags(root.PersistentFlags())
 	root.Flags().BoolVar(&check, "check", false, "check the configuration and the files that it names, and exit")
-	root.AddCommand(configCommand(system))
+	root.AddCommand(configCommand(system), healthCommand(system))
 	cli.AddVersion(root, cli.Version(version))
 	return root
 }
@@ -73,6 +74,29 @@ func checkFiles(conf config.Settings) error {
 		faults = append(faults, fmt.Errorf("gateway: %w", err))
 	}
 	return errors.Join(faults...)
+}
+
+// healthCommand is for who has nothing but this program, as its container.
+func healthCommand(system cli.System) *cobra.Command {
+	return &cobra.Command{
+		Use:     "health",
+		Short:   "Ask the running dfaas-controller over its admin socket whether it is well",
+		Long:    "Ask the running dfaas-controller over its admin socket whether it is well.\n\nExit codes: 0 it answers, 1 it does not, 2 called the wrong way.",
+		Example: `  DFAAS_ADMIN_SOCKET=/run/dfaas/admin.sock dfaas-controller health`,
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			conf, err := config.Load(c.Flags(), system.Environ)
+			if err != nil {
+				return cli.Usage(fmt.Errorf("the configuration is not valid:\n%w", err))
+			}
+			status, err := api.NewClient(conf.AdminSocket).Status(c.Context())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(system.Out, "dfaas-controller %s answers; %d peers alive\n", status.Version, status.Peers)
+			return err
+		},
+	}
 }
 
 func configCommand(system cli.System) *cobra.Command {

@@ -50,13 +50,14 @@ func TestCommandLine(t *testing.T) {
 		want   string // in what it prints
 	}{
 		{"help", nil, []string{"--help"}, 0, "Examples:"},
-		{"version", nil, []string{"version"}, 0, "dfaas-controller unknown"},
-		{"--version", nil, []string{"--version"}, 0, "dfaas-controller unknown"},
+		{"version", nil, []string{"version"}, 0, "dfaas-controller version unknown"},
+		{"--version", nil, []string{"--version"}, 0, "dfaas-controller version unknown"},
 		{"completion", nil, []string{"completion", "bash"}, 0, "bash completion"},
 		{"documentation", nil, []string{"config", "--docs"}, 0, "| `http_address` |"},
 		{"effective configuration", env, []string{"config", "--period=2s"}, 0, "period: 2s"},
 		{"check", env, []string{"--check"}, 0, "the configuration is valid"},
 		{"check of a placeholder", env, []string{"--check", "--http-address", "192.0.2.10:8180", "--listen", "/ip4/0.0.0.0/tcp/0"}, 0, "Warning: http_address: 192.0.2.10 is the placeholder"},
+		{"health of one that does not run", env, []string{"health"}, cli.ExitFailure, "admin socket"},
 		{"unknown flag", env, []string{"--perod=1s"}, cli.ExitUsage, "unknown flag: --perod"},
 		{"unknown command", env, []string{"start"}, cli.ExitUsage, `unknown command "start"`},
 		{"bad value", env, []string{"--check", "--period=1"}, cli.ExitUsage, `--period: "1" is not a duration`},

@@ -27,7 +27,7 @@ func execute(args ...string) (int, string) {
 
 func TestCommands(t *testing.T) {
 	for want, args := range map[string][]string{
-		"dfaas-provider unknown (go": {"version"},
+		"dfaas-provider version unknown (go": {"version"},
 		"tesseract stdin stdout":     {"catalogue"},
 		"--allow-processes":          {"--help"},
 		"complete -o default":        {"completion", "bash"},

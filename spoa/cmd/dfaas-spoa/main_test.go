@@ -214,8 +214,8 @@ func TestCommandLine(t *testing.T) {
 		code      int
 		text      string
 	}{
-		{"version", "", []string{"version"}, 0, "dfaas-spoa unknown (go"},
-		{"--version", "", []string{"--version"}, 0, "dfaas-spoa unknown (go"},
+		{"version", "", []string{"version"}, 0, "dfaas-spoa version unknown (go"},
+		{"--version", "", []string{"--version"}, 0, "dfaas-spoa version unknown (go"},
 		{"help", "", []string{"--help"}, 0, "DFAAS_SPOA_LOG_LEVEL"},
 		{"completion", "", []string{"completion", "bash"}, 0, "bash completion"},
 		{"unknown flag", "", []string{"--nope"}, cli.ExitUsage, "unknown flag"},
