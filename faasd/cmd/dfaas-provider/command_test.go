@@ -28,12 +28,12 @@ func execute(args ...string) (int, string) {
 func TestCommands(t *testing.T) {
 	for want, args := range map[string][]string{
 		"dfaas-provider version unknown (go": {"version"},
-		"tesseract stdin stdout":     {"catalogue"},
-		"--allow-processes":          {"--help"},
-		"complete -o default":        {"completion", "bash"},
-		`"message":"stopping"`:       {"--listen", "127.0.0.1:0", "--state-dir", t.TempDir()},
-		"providing functions":        {"--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-format", "console"},
-		"--state-dir /var/lib/dfaa":  {"--help"},
+		"tesseract stdin stdout":             {"catalogue"},
+		"--allow-processes":                  {"--help"},
+		"complete -o default":                {"completion", "bash"},
+		`"message":"stopping"`:               {"--listen", "127.0.0.1:0", "--state-dir", t.TempDir()},
+		"providing functions":                {"--listen", "127.0.0.1:0", "--state-dir", t.TempDir(), "--log-format", "console"},
+		"--state-dir /var/lib/dfaa":          {"--help"},
 	} {
 		if code, out := execute(args...); code != 0 || !strings.Contains(out, want) {
 			t.Errorf("%q: exit code %d\n%s\nwant %q", args, code, out, want)
