@@ -19,16 +19,7 @@ git archive HEAD | tar -C "$again" -x
 # build FROM TO PACKAGE
 build() { (cd "$1" && GOWORK=off CGO_ENABLED=0 GOOS=linux GOARCH=$arch "$GO" build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "$2" "./$3"); }
 
-tools=$PWD/out/tools
-lister=$tools/cyclonedx-gomod-$version
-if ! [ -x "$lister" ]; then
-	if reason=$(GOWORK=off GOFLAGS=-mod=mod GOBIN="$tools" "$GO" install "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$version" 2>&1); then
-		mv "$tools/cyclonedx-gomod" "$lister"
-	else
-		echo "release: cyclonedx-gomod $version cannot be had: $(echo "$reason" | tail -n 1)" >&2
-		exit 1
-	fi
-fi
+lister=$(deploy/tool.sh "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$version")
 for arch in $ARCH; do
 	for package in $programs; do
 		name=${package##*/}-linux-$arch

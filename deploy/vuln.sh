@@ -4,7 +4,7 @@
 # says so and nothing fails: GOVULNDB may name a copy (https:// or file://).
 set -u
 version=v1.9.0
-: "${GO:=go}" "${GOVULNDB:=https://vuln.go.dev}"
+: "${GOVULNDB:=https://vuln.go.dev}"
 cd "$(dirname "$0")/.." || exit 1
 skip() {
 	echo "vuln: not checked for known vulnerabilities: $*"
@@ -12,9 +12,5 @@ skip() {
 }
 
 reason=$(curl -fsS -m 2 -o /dev/null "$GOVULNDB/index/db.json" 2>&1) || skip "$GOVULNDB: $reason"
-tools=$PWD/out/tools
-if ! [ -x "$tools/govulncheck-$version" ]; then
-	reason=$(GOWORK=off GOBIN="$tools" "$GO" install "golang.org/x/vuln/cmd/govulncheck@$version" 2>&1) || skip "govulncheck $version: $(echo "$reason" | tail -n 1)"
-	mv "$tools/govulncheck" "$tools/govulncheck-$version" || exit 1
-fi
-exec "$tools/govulncheck-$version" -db "$GOVULNDB" -test "$@"
+govulncheck=$(deploy/tool.sh "golang.org/x/vuln/cmd/govulncheck@$version" 2>&1) || skip "$govulncheck"
+exec "$govulncheck" -db "$GOVULNDB" -test "$@"

@@ -311,7 +311,7 @@ func (s *simulation) write(d report.Document, sweep simulator.Sweep) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range append(figures, report.Topology(instance)) {
+	for _, f := range append(figures, report.Topology(d, instance)) {
 		if err := f.Save(s.out); err != nil {
 			return err
 		}

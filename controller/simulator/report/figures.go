@@ -54,31 +54,36 @@ func newPlot(title, x, y string) *plot.Plot {
 func withLegend(p *plot.Plot, format, made string) (io.WriterTo, error) {
 	legend := p.Legend
 	p.Legend = plot.NewLegend()
-	canvas, err := draw.NewFormattedCanvas(width, height, format)
+	canvas, c, err := signed(width, height, format, made)
 	if err != nil {
 		return nil, err
+	}
+	side := legend.Rectangle(c).Size().X + 2*margin
+	p.Draw(draw.Crop(c, margin, -side, 0, -margin))
+	legend.Top, legend.Left, legend.Padding = true, true, 2
+	legend.Draw(draw.Crop(c, c.Size().X-side+margin, -margin, 0, -3*margin))
+	return canvas, nil
+}
+
+const margin = 0.2 * vg.Centimeter
+
+// signed returns a white canvas that says at its bottom what made it, and the place that
+// is left above.
+func signed(width, height vg.Length, format, made string) (io.WriterTo, draw.Canvas, error) {
+	canvas, err := draw.NewFormattedCanvas(width, height, format)
+	if err != nil {
+		return nil, draw.Canvas{}, err
 	}
 	c := draw.New(canvas)
 	c.SetColor(color.White)
 	c.Fill(c.Rectangle.Path())
-	const margin = 0.2 * vg.Centimeter
-	side := legend.Rectangle(c).Size().X + 2*margin
-	p.Draw(draw.Crop(c, margin, -side, margin+footerHeight(made), -margin))
-	if made != "" {
-		style := legend.TextStyle
-		style.Font.Size, style.Color = 6, color.Gray{0x60}
-		c.FillText(style, vg.Point{X: margin, Y: margin}, made)
-	}
-	legend.Top, legend.Left, legend.Padding = true, true, 2
-	legend.Draw(draw.Crop(c, width-side+margin, -margin, margin, -3*margin))
-	return canvas, nil
-}
-
-func footerHeight(made string) vg.Length {
 	if made == "" {
-		return 0
+		return canvas, draw.Crop(c, 0, 0, margin, 0), nil
 	}
-	return 0.3 * vg.Centimeter
+	style := plot.NewLegend().TextStyle
+	style.Font.Size, style.Color = 6, color.Gray{0x60}
+	c.FillText(style, vg.Point{X: margin, Y: margin}, made)
+	return canvas, draw.Crop(c, 0, 0, margin+0.3*vg.Centimeter, 0), nil
 }
 
 // Figure is a drawing that is written in the formats that are asked for.
@@ -207,8 +212,10 @@ func Course(d Document, load float64) Figure {
 // maxDrawn is how many nodes a drawing of a topology can show.
 const maxDrawn = 200
 
-// Topology draws who reaches whom, nodes on a circle, their size by capacity.
-func Topology(i *simulator.Instance) Figure {
+// Topology draws who reaches whom in the instance of the document's first seed: nodes on a
+// circle, their size by capacity.
+func Topology(d Document, i *simulator.Instance) Figure {
+	d.Rows = d.Rows[:min(1, len(d.Rows))]
 	return Figure{"topology", func(format string) (io.WriterTo, error) {
 		p := plot.New()
 		p.Title.Text = fmt.Sprintf("%d nodes", len(i.Nodes))
@@ -271,6 +278,11 @@ func Topology(i *simulator.Instance) Figure {
 			p.Add(l)
 		}
 		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = -1.25, 1.25, -1.25, 1.25
-		return p.WriterTo(height, height, format)
+		canvas, c, err := signed(height, height, format, d.made())
+		if err != nil {
+			return nil, err
+		}
+		p.Draw(c)
+		return canvas, nil
 	}}
 }
