@@ -308,6 +308,7 @@ func testGatewayGone(t *testing.T, a, b, c, _ *asked) {
 	a.swap(t, hasRoom, c)
 	wantReply(t, a.get(t, "gone"), 200, a.Addr, a.id)
 	a.gateway.Close()
+	awaitRefused(t, a.gateway.addr())
 	for range 20 {
 		got := call(t, "POST", "http://"+a.Addr+"/function/gone", strings.NewReader("hello"))
 		wantReply(t, got, 200, c.Addr, c.id)

@@ -452,6 +452,7 @@ func TestGatewayIsGone(t *testing.T) {
 		}
 		eventually(t, "the gateway answers", func() bool { status, _ := get(); return status == 200 })
 		gateway.Close()
+		awaitRefused(t, addr)
 		if status, took := get(); status != 503 || took > 2*time.Second {
 			t.Errorf("the first call: status %d after %v", status, took)
 		}

@@ -58,6 +58,7 @@ func TestLostGatewayCostsNoPause(t *testing.T) {
 			eventually(t, "the gateway is up", func() bool { return a.get(t, "f").header.Get(haproxy.HeaderNodeID) == a.id })
 			server.Close()
 			<-done
+			awaitRefused(t, addr)
 			longest := time.Duration(0)
 			for range 4 {
 				began := time.Now()

@@ -2,8 +2,10 @@ package haproxy_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +51,20 @@ func newGateway(t *testing.T) *gateway {
 	g.Server = httptest.NewServer(http.HandlerFunc(g.serve))
 	t.Cleanup(g.Close)
 	return g
+}
+
+// awaitRefused returns when nobody listens at addr any more. A listener that was closed
+// lives on in each process that is being forked at that moment, until it executes its
+// program: what connects to it meanwhile is lost, which HAProxy answers with 502.
+func awaitRefused(t *testing.T, addr string) {
+	t.Helper()
+	eventually(t, "nobody listens at "+addr, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
 }
 
 func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
