@@ -112,7 +112,7 @@ FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME (30s); failing inputs are kept as tests
 	@GO='$(GO)' deploy/fuzz.sh $(FUZZTIME)
 
-faults: setup build ## break every part of a node under load; writes docs/reliability.md (about 12 minutes)
+faults: setup build ## break every part of a node under load; writes docs/reliability.md (about a quarter of an hour)
 	bin/dfaas-emulator faults -o docs/reliability.md
 
 systemd: setup build ## the units under a real systemd: programs that hang are restarted, functions have users (2 minutes, 4 the first time); as root

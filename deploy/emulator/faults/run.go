@@ -4,7 +4,7 @@
 // The federation has three nodes. The users of the faulty one and those of a
 // healthy one ask for more than their node can serve, so that each sends
 // requests to the other and to the third, the bystander, whose own users need
-// nobody else.
+// nobody else. Where links fail there is a fourth, with room for everybody.
 package faults
 
 import (

@@ -18,6 +18,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/experiment/topology"
 )
 
 // kind is a way to set up the federation.
@@ -29,15 +30,17 @@ const (
 	onDisk       // the faulty node's files are on a disk that can be filled
 	spread       // each node has a network of its own, so that it can be cut off
 	clocked      // the faulty node's clock can be set
+	linked       // each node has a link to each other, and there is a fourth node
 )
 
-var kindNames = [...]string{plain: "plain", gated: "gated", onDisk: "disk", spread: "spread", clocked: "clocked"}
+var kindNames = [...]string{plain: "plain", gated: "gated", onDisk: "disk", spread: "spread", clocked: "clocked", linked: "linked"}
 
 // The nodes, by their part in the play.
 const (
 	faulty    = "faulty"
 	healthy   = "healthy"
 	bystander = "bystander"
+	partner   = "partner" // of kind linked: has room for everybody, and no users
 )
 
 // The functions: that of the faulty node's users, that of the healthy node's.
@@ -76,6 +79,7 @@ func newTestbed(ctx context.Context, k kind, o Options) (_ *testbed, err error) 
 	}
 	b.undo = append(b.undo, func() { os.RemoveAll(dir) })
 	var special map[string]federation.Binaries
+	var links *topology.Topology
 	nodes := []scenario.Node{
 		{Name: faulty, Functions: functions(scarce, plenty)},
 		{Name: healthy, Functions: functions(plenty, scarce)},
@@ -102,10 +106,15 @@ func newTestbed(ctx context.Context, k kind, o Options) (_ *testbed, err error) 
 			return nil, err
 		}
 		special = map[string]federation.Binaries{faulty: programs}
+	case linked:
+		nodes = append(nodes, scenario.Node{Name: partner, Functions: functions(plenty, plenty)})
+		if links, err = (topology.Shape{Kind: topology.Mesh, Link: topology.Link{Delay: linkDelay}}).Topology(len(nodes)); err != nil {
+			return nil, err
+		}
 	}
 	b.f, err = federation.Start(ctx, federation.Options{
 		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
-		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Namespaces: k == spread, Special: special, Log: o.Log,
+		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Namespaces: k == spread || k == linked, Topology: links, Special: special, Log: o.Log,
 	})
 	if errors.Is(err, network.ErrUnavailable) {
 		return nil, notPossible{err}
@@ -196,10 +205,9 @@ func (b *testbed) peersUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{healthy, bystander} {
-		id := b.node(name).PeerID
-		if !slices.ContainsFunc(servers, func(s haproxy.Server) bool { return s.Name == id && s.State == haproxy.Up }) {
-			return fmt.Errorf("no server for %s", name)
+	for _, n := range b.f.Nodes() {
+		if n.Name != faulty && !slices.ContainsFunc(servers, func(s haproxy.Server) bool { return s.Name == n.PeerID && s.State == haproxy.Up }) {
+			return fmt.Errorf("no server for %s", n.Name)
 		}
 	}
 	return nil

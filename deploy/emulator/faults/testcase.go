@@ -77,6 +77,18 @@ func Cases() []Case {
 			targets: []target{othersUnharmed, back, noReload}, inflict: partition(longCut),
 		},
 		Case{
+			Name: "partition-halves", About: fmt.Sprintf("partition: two nodes are cut off from the two others for %v", hang), kind: linked,
+			targets: []target{hardlyHarmed, back, noReload}, inflict: halve(hang),
+		},
+		Case{
+			Name: "link-down", About: fmt.Sprintf("link: that to one of three peers is down for %v", hang), kind: linked,
+			targets: []target{unharmed, fallsBack, back, noReload}, inflict: linkDown(hang),
+		},
+		Case{
+			Name: "link-bad", About: fmt.Sprintf("link: that to one of three peers is slow (%v more each way) and loses %.0f %% for %v", badDelay, 100*badLoss, longCut),
+			kind: linked, targets: []target{unharmed, fallsBack, back, noReload}, inflict: linkBad(longCut),
+		},
+		Case{
 			Name: "clock-ahead", About: fmt.Sprintf("clock: 1 h ahead for %v", hang), kind: clocked,
 			targets: []target{unnoticed, back, noReload}, inflict: jump(time.Hour),
 		},

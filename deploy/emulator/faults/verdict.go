@@ -13,6 +13,8 @@ const (
 	maxAdded  = 25 * time.Millisecond
 	maxNormal = 3 * time.Second
 	maxPeers  = time.Second
+	// maxFallBack is the limit of connecting (DFAAS_PEER_CONNECT), then once more through HAProxy.
+	maxFallBack = 250 * time.Millisecond
 )
 
 // Result is what came of one test case of the matrix.
@@ -94,6 +96,33 @@ func undelayed(r Result) Verdict {
 func othersUnharmed(r Result) Verdict {
 	n := r.Others.errorCount() + r.Bystander.errorCount()
 	return Verdict{Target: "no error for users of other nodes on requests not yet sent", Met: n == 0, Measured: fmt.Sprint(n)}
+}
+
+// unharmed asks that no user gets an error on a request that was not yet under way
+// when the fault began.
+func unharmed(r Result) Verdict {
+	n := r.Here.errorCount() + r.Others.errorCount() + r.Bystander.errorCount()
+	return Verdict{Target: "no error for any user on requests not yet sent", Met: n == 0, Measured: fmt.Sprint(n)}
+}
+
+// hardlyHarmed asks that of the requests of each node's users, those under way included,
+// at most one in a hundred gets an error.
+func hardlyHarmed(r Result) Verdict {
+	worst := 0.0
+	for _, users := range []Impact{r.Here, r.Others, r.Bystander} {
+		worst = max(worst, float64(users.errorCount()+total(users.InFlight))/float64(max(1, users.Sent)))
+	}
+	return Verdict{Target: "at most one request of 100 without an answer, for any user", Met: worst <= 0.01, Measured: fmt.Sprintf("%.1f %%", 100*worst)}
+}
+
+// fallsBack asks that what goes to a peer that cannot be reached is soon served
+// elsewhere: all but one request in a hundred.
+func fallsBack(r Result) Verdict {
+	worst := max(r.Here.AddedP99(), r.Others.AddedP99())
+	return Verdict{
+		Target: fmt.Sprintf("at most %v added to 99 requests of 100", maxFallBack),
+		Met:    worst <= milliseconds(maxFallBack), Measured: fmt.Sprintf("%.0f ms", worst),
+	}
 }
 
 // peersBack asks for a reloaded HAProxy to have its peers again soon.

@@ -30,7 +30,7 @@ func (a *app) faultsCommand() *cobra.Command {
 		Long: `faults starts a federation of three nodes, puts load on it and does one fault after the other to one of the nodes:
 parts killed, hanging and restarted, a gateway that fails, a full disk, members that come and go, a node cut off, a
 clock that jumps. It measures what users of that node and of another one saw and how long it took until everything was
-normal, and holds that against the targets. The whole matrix takes about twelve minutes.
+normal, and holds that against the targets. The whole matrix takes about a quarter of an hour.
 
 It fails (exit code 1) when the matrix could not be run, not when a target was missed: that is in the report.`,
 		Example: "  dfaas-emulator faults -o docs/reliability.md\n  dfaas-emulator faults --only spoa-kill,haproxy-reload",
