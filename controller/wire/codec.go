@@ -60,8 +60,8 @@ func (a *Announcement) normalize() error {
 		return errors.New("sequence number 0: they count from 1")
 	case a.Parts < 1 || a.Parts > MaxParts || a.Part < 0 || a.Part >= a.Parts:
 		return fmt.Errorf("part %d of %d: at most %d are accepted, counted from 0", a.Part, a.Parts, MaxParts)
-	case a.PeriodMillis < minPeriod.Milliseconds() || a.PeriodMillis > MaxPeriod.Milliseconds():
-		return fmt.Errorf("period of %d ms: it must be within %v and %v", a.PeriodMillis, minPeriod, MaxPeriod)
+	case a.checkPeriod() != nil:
+		return a.checkPeriod()
 	case a.Name != "" && CheckNodeName(a.Name) != nil:
 		return CheckNodeName(a.Name)
 	case !isName(a.Strategy, maxStrategyName):
@@ -75,6 +75,13 @@ func (a *Announcement) normalize() error {
 	}
 	a.HTTP = http.String()
 	return normalizeOffers(a.Offers)
+}
+
+func (a *Announcement) checkPeriod() error {
+	if a.PeriodMillis < minPeriod.Milliseconds() || a.PeriodMillis > MaxPeriod.Milliseconds() {
+		return fmt.Errorf("period of %d ms: it must be within %v and %v", a.PeriodMillis, minPeriod, MaxPeriod)
+	}
+	return nil
 }
 
 func normalizeOffers(offers []strategy.Offer) error {

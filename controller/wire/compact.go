@@ -248,17 +248,24 @@ func rangeOf(data []byte) (version, needs uint64, err error) {
 }
 
 func decodeCompact(data []byte) (Announcement, error) {
+	a, _, err := decodeMessage(data)
+	return a, err
+}
+
+// decodeMessage is decodeCompact that also returns the places of the offers that were
+// left out, since only a newer version knows such.
+func decodeMessage(data []byte) (a Announcement, odd []int, err error) {
 	version, least, err := rangeOf(data)
 	if err != nil {
-		return Announcement{}, err
+		return Announcement{}, nil, err
 	}
 	if least > Version {
-		return Announcement{}, fmt.Errorf("announcement of version %d: %w", version, ErrNewer)
+		return Announcement{}, nil, fmt.Errorf("announcement of version %d: %w", version, ErrNewer)
 	}
 	d := decoder{a: Announcement{V: int(version), Needs: int(least), Parts: 1}, newer: version > Version}
 	unknown, err := fields(data, d.field)
 	d.a.Unknown += unknown
-	return d.a, err
+	return d.a, d.odd, err
 }
 
 // decoder reads one message.
@@ -267,6 +274,7 @@ type decoder struct {
 	newer  bool   // than this version
 	before string // name of the last offer
 	count  int    // of offers
+	odd    []int  // places of those that were left out
 }
 
 func (d *decoder) field(field protowire.Number, number uint64, text []byte) (known bool, err error) {
@@ -347,6 +355,7 @@ func (d *decoder) offer(data []byte) error {
 	if err := checkOffer(&o); err != nil {
 		if d.newer {
 			d.a.Unknown++
+			d.odd = append(d.odd, d.count-1)
 			return nil
 		}
 		return err
