@@ -14,51 +14,71 @@ const (
 	// announceGap is the least time between two announcements, leastGap with a strategy
 	// that follows changes.
 	announceGap, leastGap = 250 * time.Millisecond, 100 * time.Millisecond
-	// gossipBudget is how many bytes a second a node hears from all members together,
-	// where there are manyMembers or more; where there are fewer, up to twice as much.
-	// Each sends a part, so that the budget holds however many they are, and saves what
-	// it has not used, for saved announcements at most: changes come in bursts.
+	// feedBudget and gossipBudget are how many bytes a second a node hears from all
+	// members together, by feeds and by gossip, where there are manyMembers or more; where
+	// there are fewer, up to twice as much. Each sends a part, so that the budget holds
+	// however many they are, and saves what it has not used, for saved announcements at
+	// most: changes come in bursts.
+	feedBudget   = 2 << 10
 	gossipBudget = 4 << 10
 	manyMembers  = 50
 	saved        = 6
-	// moveBudget is what there is besides for moves: demand that changes by more than
-	// movedFraction of the capacity or of what it was, and by more than movedSigmas
-	// standard deviations of what was counted. Chance makes few moves, so that this is
-	// spent only while users come and go.
-	moveBudget    = 4 << 10
+	// feedMoves and gossipMoves are what there is besides for moves: demand that changes by
+	// more than movedFraction of the capacity or of what it was, and by more than
+	// movedSigmas standard deviations of what was counted. Chance makes few moves, so that
+	// this is spent only while users come and go.
+	feedMoves     = 2 << 10
+	gossipMoves   = 4 << 10
 	movedFraction = 0.33
 	movedSigmas   = 2.5
-	// beatShare is the part of the budget that is for announcements when nothing
+	// beatShare is the part of the budget of gossip that is for announcements when nothing
 	// changes. longestBeat is the longest time between two of them, unless the period
 	// is longer: in a federation so large that they would have to be rarer, they take
 	// more of the budget, or more than that.
 	beatShare   = 0.5
 	longestBeat = 6 * time.Second
-	// headCost is what an announcement takes on the wire, in bytes, with what gossipsub
-	// puts around it; offerCost, with the name, what each function does.
+	// longestQuiet is how long gossip has nothing of a node, unless the beat is longer,
+	// while feeds reach all members. When members come or go, it begins with a beat, and is
+	// twice as long each time.
+	longestQuiet = 30 * time.Second
+	// headCost is what an announcement takes on the wire by gossip, in bytes, with what
+	// gossipsub puts around it; offerCost, with the name, what each function does.
 	headCost, offerCost = 256, 16
+	// changeCost is what a change takes on a feed, with what libp2p puts around it, and
+	// numberCost what each function that is other does.
+	changeCost, numberCost = 40, 5
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1
 	changedRate     = 0.5
 )
 
-// announcer decides when to announce.
+// announcer decides when to announce, and to whom: by feeds, to those whom they reach, or
+// to everybody. What is announced to everybody goes by feeds, too.
 type announcer struct {
 	chance *rand.PCG
 	period time.Duration
 	gap    time.Duration
 	// changing is that the strategy follows changes, members how many peers there are,
-	// seconds over how many a function's rate was measured.
-	changing bool
-	members  int
-	seconds  func(name string) float64
-	epoch    int64 // Unix ms
-	seq      uint64
-	sent     []strategy.Offer // with the last announcement
-	at       time.Time        // when that was; zero before the first
-	left     funds            // what was left then
-	beat     time.Duration    // time from it to the next that needs no change
+	// unfed how many of them feeds do not reach, seconds over how many a function's rate
+	// was measured.
+	changing     bool
+	members      int
+	unfed        int
+	seconds      func(name string) float64
+	epoch        int64 // Unix ms
+	seq          uint64
+	feed, gossip spoken
+	quiet        time.Duration // until the next by gossip, while feeds reach all
+	owes         bool          // somebody urgently needs to hear of this node by gossip
+}
+
+// spoken is what was announced, one way.
+type spoken struct {
+	offers []strategy.Offer // last
+	at     time.Time        // when; zero before the first
+	left   funds            // what was left then
+	beat   time.Duration    // time from it to the next that needs no change
 }
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
@@ -70,7 +90,16 @@ func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *
 	return announcer{chance: chance, period: period, changing: changing, gap: gap, epoch: start.UnixMilli(), seconds: seconds}
 }
 
-// cost is what announcing the offers takes, in bytes.
+// way is how announcements go out, and what there is for it.
+type way struct {
+	budget, moves float64 // bytes/s
+	cost          func(before, now []strategy.Offer) float64
+}
+
+func byFeed() way   { return way{feedBudget, feedMoves, changeCosts} }
+func byGossip() way { return way{gossipBudget, gossipMoves, wholeCosts} }
+
+// cost is what announcing the offers to everybody takes, in bytes.
 func cost(offers []strategy.Offer) float64 {
 	bytes := headCost
 	for i := range offers {
@@ -79,31 +108,54 @@ func cost(offers []strategy.Offer) float64 {
 	return float64(bytes)
 }
 
+func wholeCosts(_, now []strategy.Offer) float64 { return cost(now) }
+
+// changeCosts is what it takes to tell what is other by now, in bytes.
+func changeCosts(before, now []strategy.Offer) float64 {
+	bytes := changeCost
+	if len(before) != len(now) {
+		return cost(now)
+	}
+	for i := range now {
+		if before[i].Name != now[i].Name {
+			return cost(now)
+		}
+		if before[i] != now[i] {
+			bytes += numberCost
+		}
+	}
+	return float64(bytes)
+}
+
 // rate is how many bytes a second this node may send to each.
-func (a *announcer) rate() float64 {
+func (a *announcer) rate(w way) float64 {
 	members := float64(max(1, a.members))
-	return gossipBudget * min(2, max(1, manyMembers/members)) / members
+	return w.budget * min(2, max(1, manyMembers/members)) / members
 }
 
 // moveRate is how many bytes a second more that may be for moves.
-func (a *announcer) moveRate() float64 { return moveBudget / float64(max(1, a.members)) }
+func (a *announcer) moveRate(w way) float64 { return w.moves / float64(max(1, a.members)) }
 
 // interval is the time between two announcements in which nothing changes, at most:
-// the period, or so long that its part of the budget suffices.
+// the period, or so long that their part of the budget suffices if they go to everybody.
 func (a *announcer) interval(offers []strategy.Offer) time.Duration {
 	const early = 0.9 // on average, see next
-	affordable := time.Duration(cost(offers) / a.rate() / beatShare / early * float64(time.Second))
+	affordable := time.Duration(cost(offers) / a.rate(byGossip()) / beatShare / early * float64(time.Second))
 	return max(a.period, min(affordable, longestBeat).Round(time.Millisecond))
 }
 
 // funds are bytes that may be sent: for anything, and for moves only.
 type funds struct{ any, moves float64 }
 
-// funds is what there is at that time. It is never 0 for long: what comes with the
-// beat is sent anyway.
-func (a *announcer) funds(now time.Time, offers []strategy.Offer) funds {
-	since, most := now.Sub(a.at).Seconds(), saved*cost(offers)
-	return funds{min(a.left.any+since*a.rate(), most), min(a.left.moves+since*a.moveRate(), most)}
+// funds is what there is at that time for what takes so many bytes. It is never 0 for
+// long: what comes with the beat is sent anyway.
+func (a *announcer) funds(now time.Time, s *spoken, w way, bytes float64) funds {
+	most := saved * bytes
+	if s.at.IsZero() {
+		return funds{most, most}
+	}
+	since := now.Sub(s.at).Seconds()
+	return funds{min(s.left.any+since*a.rate(w), most), min(s.left.moves+since*a.moveRate(w), most)}
 }
 
 func (f funds) less(bytes float64) funds {
@@ -115,32 +167,68 @@ func (f funds) less(bytes float64) funds {
 // they differ from those announced last, or if somebody urgently needs to hear
 // of this node, else with the next beat.
 func (a *announcer) due(now time.Time, offers []strategy.Offer, urgent bool) time.Time {
-	if a.at.IsZero() {
+	if a.feed.at.IsZero() {
 		return now
 	}
-	wait := a.beat
-	if urgent || a.significant(a.sent, offers) {
-		short := cost(offers) - a.left.any
-		missing := max(0, short) / a.rate()
-		if a.changing && a.moves(a.sent, offers) {
-			missing = min(missing, max(0, short-a.left.moves)/(a.rate()+a.moveRate()))
+	due := a.dueBy(byFeed(), &a.feed, now, offers, urgent)
+	if a.unfed == 0 {
+		return due // gossip has what is due there with it
+	}
+	if gossip := a.gossipDue(now, offers, urgent); gossip.Before(due) {
+		return gossip
+	}
+	return due
+}
+
+// gossipDue is due, of what goes to everybody.
+func (a *announcer) gossipDue(now time.Time, offers []strategy.Offer, urgent bool) time.Time {
+	if a.unfed > 0 {
+		return a.dueBy(byGossip(), &a.gossip, now, offers, urgent || a.owes)
+	}
+	return later(now, a.gossip.at.Add(a.quiet))
+}
+
+func (a *announcer) dueBy(w way, s *spoken, now time.Time, offers []strategy.Offer, urgent bool) time.Time {
+	wait := s.beat
+	if urgent || a.significant(s.offers, offers) {
+		short := w.cost(s.offers, offers) - s.left.any
+		missing := max(0, short) / a.rate(w)
+		if a.changing && a.moves(s.offers, offers) {
+			missing = min(missing, max(0, short-s.left.moves)/(a.rate(w)+a.moveRate(w)))
 		}
 		wait = min(wait, max(a.gap, time.Duration(missing*float64(time.Second))))
 	}
-	return later(now, a.at.Add(wait))
+	return later(now, s.at.Add(wait))
 }
 
-// next returns the announcement to publish now, wall by the machine's clock.
-func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Announcement {
-	a.seq++
-	if a.at.IsZero() {
-		a.left = funds{saved * cost(offers), saved * cost(offers)}
+// reach takes in whom there is to reach. Where somebody came or went, all are told of
+// this node again, soon and then ever more seldom.
+func (a *announcer) reach(members, unfed int, others bool) {
+	if others || unfed != a.unfed {
+		a.quiet = min(a.quiet, a.gossip.beat)
 	}
-	a.left = a.funds(now, offers).less(cost(offers))
-	a.sent, a.at = offers, now
+	a.owes = a.owes || unfed > a.unfed
+	a.members, a.unfed = members, unfed
+}
+
+// next returns the announcement to publish now, wall by the machine's clock, and whether
+// it goes to everybody. Whether it is urgent is as it was for due.
+func (a *announcer) next(now, wall time.Time, offers []strategy.Offer, urgent bool) (announcement wire.Announcement, everybody bool) {
+	a.seq++
+	everybody = a.gossip.at.IsZero() || !now.Before(a.gossipDue(now, offers, urgent))
+	a.owes = !everybody && (a.owes || urgent)
 	// Up to a fifth early, never late, and not in step with the others.
 	interval := a.interval(offers)
-	a.beat = time.Duration(float64(interval) * (0.8 + 0.2*rand.New(a.chance).Float64()))
+	beat := time.Duration(float64(interval) * (0.8 + 0.2*rand.New(a.chance).Float64()))
+	speak := func(w way, s *spoken) {
+		bytes := w.cost(s.offers, offers)
+		*s = spoken{offers, now, a.funds(now, s, w, bytes).less(bytes), beat}
+	}
+	speak(byFeed(), &a.feed)
+	if everybody {
+		speak(byGossip(), &a.gossip)
+		a.quiet = max(beat, min(2*a.quiet, longestQuiet))
+	}
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
 		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
@@ -150,7 +238,7 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer) wire.Anno
 	return wire.Announcement{
 		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: wall.UnixMilli(),
 		PeriodMillis: interval.Milliseconds(), Offers: rounded,
-	}
+	}, everybody
 }
 
 // significant reports whether peers should hear of the change before the next
@@ -212,12 +300,20 @@ func (c *Core) onAnnounced(now time.Time, e Announced) {
 	c.unannounced = e.Left
 }
 
+func (c *Core) onUnfed(now time.Time, e Unfed) {
+	c.unfed = e.Members
+	if !c.speakAt.IsZero() && !c.announcer.feed.at.IsZero() {
+		c.announcer.reach(c.announcer.members, c.unfed, false)
+		c.speakAt = c.announcer.due(now, c.plan.Offers, c.newcomers)
+	}
+}
+
 // speak announces this node.
 func (c *Core) speak(now time.Time) {
-	a := c.announcer.next(now, c.clocks.Wall(now), c.plan.Offers)
+	a, everybody := c.announcer.next(now, c.clocks.Wall(now), c.plan.Offers, c.newcomers)
 	a.Name, a.Async = c.o.Name, c.gateway.takesAsync()
 	a.HTTP, a.TLS, a.Strategy = c.o.HTTP.String(), c.o.PeerTLS, c.o.Strategy.Name()
 	c.newcomers = false
-	c.fx.Announce = &a
+	c.fx.Announce, c.fx.Everybody = &a, everybody
 	c.speakAt = c.announcer.due(now, c.plan.Offers, false)
 }

@@ -115,9 +115,9 @@ func (c *Core) applyServers() {
 // that soon ends, after which everything is served here.
 func (c *Core) leave(now time.Time) {
 	c.stopped = true
-	a := c.announcer.next(now, c.clocks.Wall(now), nil)
+	a, _ := c.announcer.next(now, c.clocks.Wall(now), nil, true)
 	a.HTTP, a.Strategy, a.Leaving = c.o.HTTP.String(), c.o.Strategy.Name(), true
-	c.fx.Announce = &a
+	c.fx.Announce, c.fx.Everybody = &a, true
 	if c.tables.newest == nil || !c.tables.answers {
 		return
 	}

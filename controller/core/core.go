@@ -117,6 +117,7 @@ type Core struct {
 	resumed   time.Time // first step after the last stall
 	planCost  time.Duration
 	connected int // nodes this one is connected to
+	unfed     int // members that feeds do not reach
 	stopped   bool
 
 	// Times at which something is due; zero where nothing is.
@@ -244,6 +245,8 @@ func (c *Core) take(now time.Time, e Event) {
 		c.onAnnounced(now, e)
 	case Connected:
 		c.connected = e.Peers
+	case Unfed:
+		c.onUnfed(now, e)
 	case ClockSet:
 		c.clocks.SetWall(e.Wall)
 		if c.tables.newest != nil {

@@ -74,6 +74,10 @@ type Announced struct {
 // Connected is how many nodes this one is connected to, when that has changed.
 type Connected struct{ Peers int }
 
+// Unfed is how many members the feeds of this node do not reach, when that has changed:
+// what is for all of them has to go to everybody. 0 until it is told.
+type Unfed struct{ Members int }
+
 // ClockSet is that this machine's clock was set.
 type ClockSet struct {
 	Wall time.Duration // clock minus the time that Step is given
@@ -94,6 +98,7 @@ func (Gateway) event()   {}
 func (Heard) event()     {}
 func (Announced) event() {}
 func (Connected) event() {}
+func (Unfed) event()     {}
 func (ClockSet) event()  {}
 func (PlanTook) event()  {}
 func (Leave) event()     {}
@@ -108,8 +113,10 @@ type Effects struct {
 	// Servers, unless nil, is which servers of peers HAProxy should have from now
 	// on.
 	Servers []Peer
-	// Announce, unless nil, is for all members; to be answered with Announced.
-	Announce *wire.Announcement
+	// Announce, unless nil, is for all members that feeds reach, and with Everybody for
+	// the others, too; to be answered with Announced.
+	Announce  *wire.Announcement
+	Everybody bool
 	// Planned is that a plan was made.
 	Planned bool
 	Logs    []Log

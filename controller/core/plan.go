@@ -79,7 +79,7 @@ func (c *Core) replan(now time.Time) {
 	// Peers would take a node that does not know yet what its users ask for to
 	// have no surplus, and refuse what its SPOA goes on sending.
 	if c.gateway.looked && c.measured || settled {
-		c.announcer.members = len(c.alive)
+		c.announcer.reach(len(c.alive), c.unfed, c.newcomers)
 		c.speakAt = c.announcer.due(now, c.plan.Offers, c.newcomers)
 	}
 }

@@ -47,7 +47,11 @@ func (w *world) write(fx Effects) {
 			w.beats++
 		default:
 			w.said = announcedText(a)
-			note("announce: %s", w.said)
+			if fx.Everybody {
+				note("announce: %s", w.said)
+			} else {
+				note("announce by feeds: %s", w.said)
+			}
 		}
 	}
 	if fx.Servers != nil {

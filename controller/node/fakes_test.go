@@ -338,6 +338,12 @@ func (n *fakeNet) join(id string) *fakeOverlay {
 	return o
 }
 
+func (o *fakeOverlay) Tell(a wire.Announcement) ([]string, error) {
+	return o.Publish(context.Background(), a)
+}
+
+func (o *fakeOverlay) Unfed() int { return 0 }
+
 func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) ([]string, error) {
 	_, left, err := wire.Encode(a) // for members of the first version
 	if err != nil {

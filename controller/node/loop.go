@@ -30,6 +30,7 @@ type loop struct {
 
 	wall      time.Duration // this machine's clock minus the node's time
 	connected int
+	unfed     int                      // members that feeds do not reach
 	servers   map[string]haproxy.State // by peer id, as HAProxy said last
 	limits    limits                   // as logged last
 }
@@ -117,6 +118,10 @@ func (l *loop) look() {
 	view := &l.node.snapshot.Load().View
 	l.o.Overlay.Refuse(refusedLately(view))
 	l.limits.log(l.o.Log, view)
+	if unfed := l.o.Overlay.Unfed(); unfed != l.unfed {
+		l.unfed = unfed
+		l.step(core.Unfed{Members: unfed})
+	}
 	if !l.o.HasBootstrap || len(view.Alive) > 0 {
 		return // whom one hears, one has reached
 	}
@@ -166,7 +171,7 @@ func (l *loop) do(fx core.Effects) {
 	}
 	if fx.Announce != nil {
 		l.node.metrics.announcements.Inc()
-		l.voice.outbox.put(*fx.Announce)
+		l.voice.say(*fx.Announce, fx.Everybody)
 	}
 	for i := range fx.Logs {
 		l.write(&fx.Logs[i])

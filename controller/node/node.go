@@ -28,9 +28,11 @@ import (
 
 // Overlay is the network of the federation's controllers.
 type Overlay interface {
-	// Publish announces to all members; left names the functions for which there was
-	// no room.
+	// Publish announces to all members, and Tell to those whom feeds reach, which are all
+	// but Unfed; left names the functions for which there was no room.
 	Publish(ctx context.Context, a wire.Announcement) (left []string, err error)
+	Tell(a wire.Announcement) (left []string, err error)
+	Unfed() int
 	// Messages delivers what other members announce.
 	Messages() <-chan overlay.Message
 	// Join connects to the node at a multiaddr.

@@ -14,12 +14,18 @@ const publishTimeout = time.Second
 // overlay may make it wait.
 type publisher struct {
 	overlay Overlay
-	outbox  mailbox[wire.Announcement]
+	outbox  mailbox[outgoing]
 	events  chan core.Event
 }
 
+// outgoing is an announcement, and whether it is for those whom feeds do not reach, too.
+type outgoing struct {
+	wire.Announcement
+	everybody bool
+}
+
 func newPublisher(o Overlay) *publisher {
-	return &publisher{overlay: o, outbox: newMailbox[wire.Announcement](), events: make(chan core.Event)}
+	return &publisher{overlay: o, outbox: newMailbox[outgoing](), events: make(chan core.Event)}
 }
 
 func (p *publisher) run(ctx context.Context) {
@@ -38,9 +44,24 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-func (p *publisher) publish(ctx context.Context, a wire.Announcement) core.Announced {
+// say sends an announcement out instead of one that still waits. If that was for
+// everybody, so is this one. Only the loop may call it.
+func (p *publisher) say(a wire.Announcement, everybody bool) {
+	select {
+	case waits := <-p.outbox:
+		everybody = everybody || waits.everybody
+	default:
+	}
+	p.outbox.put(outgoing{a, everybody})
+}
+
+func (p *publisher) publish(ctx context.Context, a outgoing) core.Announced {
+	if !a.everybody {
+		left, err := p.overlay.Tell(a.Announcement)
+		return core.Announced{Left: left, Err: err}
+	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	left, err := p.overlay.Publish(ctx, a)
+	left, err := p.overlay.Publish(ctx, a.Announcement)
 	return core.Announced{Left: left, Err: err}
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Log       zerolog.Logger
 	// firstOnly makes the node one of the first version: it knows one topic.
 	firstOnly bool
+	// noFeeds makes it one of a release that knows both topics and no feeds.
+	noFeeds bool
 	// Registerer takes the overlay's metrics; nil: none.
 	Registerer prometheus.Registerer
 }

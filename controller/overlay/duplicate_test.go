@@ -49,7 +49,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 	}{"signed": {signed, 1}, "other content": {&other, 0}, "unsigned": {&unsigned, 0}} {
 		tw := &duplicates{self: self, key: key.GetPublic(), refused: &refusals{log: zerolog.Nop()}}
 		tw.epoch.Store(1000)
-		tracer{newMetrics(nil, func() int { return 0 }), tw}.RejectMessage(&pubsub.Message{Message: c.msg}, pubsub.RejectSelfOrigin)
+		tracer{newMetrics(nil, nil, nil), tw}.RejectMessage(&pubsub.Message{Message: c.msg}, pubsub.RejectSelfOrigin)
 		if n := len(tw.refused.recent()); n != c.want {
 			t.Errorf("%s: %d refusals, want %d", name, n, c.want)
 		}

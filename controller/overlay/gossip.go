@@ -55,7 +55,9 @@ func (o *Overlay) startGossip(s settings) error {
 }
 
 func (o *Overlay) newValidator() *validator {
-	return &validator{self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics, authors: make(map[peer.ID]*author)}
+	return &validator{
+		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics, offended: o.offended, authors: make(map[peer.ID]*author),
+	}
 }
 
 // receive hands the others' announcements over until the overlay ends.
@@ -68,6 +70,9 @@ func (o *Overlay) receive() {
 		}
 	}
 	both.Wait()
+	if o.feeds != nil {
+		o.feeds.close()
+	}
 }
 
 func (o *Overlay) receiveFrom(c *channel) {
@@ -98,6 +103,9 @@ func (o *Overlay) receiveFrom(c *channel) {
 }
 
 func (o *Overlay) deliver(from peer.ID, m Message) {
+	if !o.spoken.delivers(from, m.Announcement) {
+		return
+	}
 	o.metrics.received.Inc()
 	if m.Announcement.Unknown > 0 {
 		o.metrics.newer.Inc()

@@ -35,8 +35,16 @@ const (
 	// dialsAtOnce how many at once, as when all of them come back.
 	dialsPerIP  = connsPerIP * int(time.Second/firstRetry)
 	dialsAtOnce = 4 * connsPerIP
-	memoryMax   = 64 << 20 // bytes that libp2p may reserve for its buffers
-	connsGrace  = time.Minute
+	// memoryMax bounds, in bytes, what libp2p may reserve for buffers, and peerMemory what
+	// it may for one peer's. It reserves streamMemory for each stream as soon as there is
+	// one, of which hardly anything is used: a peer has two streams of gossip and two
+	// feeds, and some for a moment.
+	streamMemory = 256 << 10
+	memoryMax    = connsMax * 6 * streamMemory
+	peerMemory   = 32 * streamMemory
+	// scaledFor is the memory, in bytes, by which libp2p scales its other limits.
+	scaledFor  = 64 << 20
+	connsGrace = time.Minute
 	// connectTimeout leaves TCP two tries, a second apart. What comes later would
 	// be too late: TCP waits ever longer, while the keeper dials anew.
 	connectTimeout = 2 * time.Second
@@ -49,7 +57,7 @@ const (
 //
 // It is put together by hand. libp2p.New would link each transport that there is into the
 // program, half of it in all, whether it is used or not.
-func newHost(s settings, gate *gate) (host.Host, error) {
+func newHost(s settings, gate *gate, traffic *traffic) (host.Host, error) {
 	limits, err := newLimits()
 	if err != nil {
 		return nil, fmt.Errorf("setting libp2p's limits: %w", err)
@@ -63,7 +71,7 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 		conns.Protect(info.ID, "bootstrap")
 	}
 	bus := eventbus.NewBus()
-	connections, err := newNetwork(s, gate, limits, bus)
+	connections, err := newNetwork(s, gate, limits, bus, traffic)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting libp2p: %w", err), conns.Close(), limits.Close())
 	}
@@ -78,7 +86,7 @@ func newHost(s settings, gate *gate) (host.Host, error) {
 }
 
 // newNetwork returns the host's connections, of which there are none yet.
-func newNetwork(s settings, gate *gate, limits network.ResourceManager, bus event.Bus) (*swarm.Swarm, error) {
+func newNetwork(s settings, gate *gate, limits network.ResourceManager, bus event.Bus, traffic *traffic) (*swarm.Swarm, error) {
 	key := s.Identity.Key()
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	security, err := noise.New(noise.ID, key, muxers)
@@ -102,7 +110,8 @@ func newNetwork(s settings, gate *gate, limits network.ResourceManager, bus even
 		return nil, errors.Join(err, store.Close())
 	}
 	n, err := swarm.NewSwarm(self, store, bus,
-		swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits), swarm.WithMultiaddrResolver(names{gate.book}))
+		swarm.WithConnectionGater(gate), swarm.WithResourceManager(limits), swarm.WithMultiaddrResolver(names{gate.book}),
+		swarm.WithMetrics(traffic))
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

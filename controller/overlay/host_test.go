@@ -9,10 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/dfaas/dfaas/controller/membership"
 )
 
 // opener opens and closes connections within the limits of a host.
@@ -29,6 +32,34 @@ func opener(t *testing.T) func(network.Direction, string) (end func(), err error
 			return nil, err
 		}
 		return scope.Done, nil
+	}
+}
+
+// All members there may be are connected, with the streams that each has.
+func TestStreamsOfAllMembers(t *testing.T) {
+	limits, err := newLimits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer limits.Close()
+	for i := range membership.DefaultMaxMembers {
+		addr := ma.StringCast(fmt.Sprintf("/ip4/192.0.2.%d/tcp/4001", i))
+		conn, err := limits.OpenConnection([]network.Direction{network.DirInbound, network.DirOutbound}[i%2], true, addr)
+		if err != nil {
+			t.Fatalf("member %d: %v", i, err)
+		}
+		if err := conn.SetPeer(peer.ID(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		for stream := range 4 {
+			span, err := conn.PeerScope().BeginSpan()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := span.ReserveMemory(streamMemory, network.ReservationPriorityAlways); err != nil {
+				t.Fatalf("stream %d of member %d: %v", stream, i, err)
+			}
+		}
 	}
 }
 

@@ -32,8 +32,9 @@ func limitsOf(add func(*rcmgr.ScalingLimitConfig)) rcmgr.ConcreteLimitConfig {
 			Conns: connsMax, ConnsInbound: connsMax, ConnsOutbound: connsMax, FD: connsMax,
 			Memory: memoryMax,
 		},
-		Transient: rcmgr.ResourceLimits{Conns: 128, ConnsInbound: 96, ConnsOutbound: 96, FD: 128},
-	}.Build(defaults.Scale(memoryMax, connsMax))
+		PeerDefault: rcmgr.ResourceLimits{Memory: peerMemory},
+		Transient:   rcmgr.ResourceLimits{Conns: 128, ConnsInbound: 96, ConnsOutbound: 96, FD: 128},
+	}.Build(defaults.Scale(scaledFor, connsMax))
 }
 
 // addServiceLimits bounds what two protocols of libp2p's own may take, of which peers

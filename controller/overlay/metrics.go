@@ -16,8 +16,8 @@ type metrics struct {
 }
 
 // newMetrics registers the overlay's metrics with reg unless it is nil. peers
-// tells how many peers are connected.
-func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
+// tells how many peers are connected, unfed how many members feeds do not reach.
+func newMetrics(reg prometheus.Registerer, peers, unfed func() int) *metrics {
 	m := &metrics{
 		sent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "dfaas_gossip_sent_total", Help: "Announcements published by this node.",
@@ -36,8 +36,11 @@ func newMetrics(reg prometheus.Registerer, peers func() int) *metrics {
 	connected := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "dfaas_overlay_peers", Help: "Peers connected to the overlay.",
 	}, func() float64 { return float64(peers()) })
+	gossipOnly := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "dfaas_overlay_unfed", Help: "Members that only gossip reaches: of an earlier release, or not connected.",
+	}, func() float64 { return float64(unfed()) })
 	if reg != nil {
-		reg.MustRegister(m.sent, m.received, m.newer, m.refused, connected)
+		reg.MustRegister(m.sent, m.received, m.newer, m.refused, connected, gossipOnly)
 	}
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/protocol"
 )
 
 // dialTimeout bounds one attempt to connect, over all of a peer's addresses.
@@ -60,6 +62,9 @@ type Overlay struct {
 	first      *channel     // see topics.go
 	second     *channel     // nil: not known
 	spoken     *spoken
+	feeds      *feeds // nil: not known
+	unfed      atomic.Int64
+	traffic    traffic
 	pace       *rate.Limiter
 	gate       *gate
 	keeper     *keeper
@@ -109,11 +114,14 @@ func New(ctx context.Context, config Config) (*Overlay, error) {
 
 // start builds the parts, each of which shutdown takes down if it is there.
 func (o *Overlay) start(s settings) (err error) {
-	if o.host, err = newHost(s, o.gate); err != nil {
+	if o.host, err = newHost(s, o.gate, &o.traffic); err != nil {
 		return err
 	}
 	o.gate.book.connected = o.connected
-	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) })
+	o.metrics = newMetrics(s.Registerer, func() int { return len(o.host.Network().Peers()) }, o.Unfed)
+	if s.Registerer != nil {
+		o.traffic.register(s.Registerer)
+	}
 	o.duplicates = &duplicates{self: o.host.ID(), key: s.Identity.Key().GetPublic(), refused: o.refused}
 	o.notices = newNotices(o, s.Federation)
 	o.keeper = newKeeper(o, s.bootstrap)
@@ -123,6 +131,12 @@ func (o *Overlay) start(s settings) (err error) {
 	}
 	if err := o.startGossip(s); err != nil {
 		return fmt.Errorf("starting gossip: %w", err)
+	}
+	if !s.noFeeds && !s.firstOnly && !protocol.Previous {
+		o.feeds = newFeeds(o, s.Federation)
+		if err := o.feeds.run(); err != nil {
+			return fmt.Errorf("starting feeds: %w", err)
+		}
 	}
 	if s.DHT {
 		if err := o.startDHT(s.Federation); err != nil {

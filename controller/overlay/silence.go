@@ -26,6 +26,7 @@ func (o *Overlay) watchSilence() {
 			return
 		case now := <-ticker.C:
 			o.unmute(mutes, now)
+			o.unfed.Store(int64(o.countUnfed(now)))
 			silent := o.silent(now)
 			for id, since := range silent {
 				// Once for each silence.

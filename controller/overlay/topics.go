@@ -54,17 +54,20 @@ func openChannel(ps *pubsub.PubSub, name string, v *validator) (c channel, err e
 	return c, err
 }
 
-// Publish sends an announcement to the whole federation, whoever is connected
+// Publish tells all peers that follow this node's feed, and sends the whole announcement
+// by gossip to the whole federation, whoever is connected
 // now. It waits for nobody, but keeps below the rate that members admit. left names
 // the functions that are not announced, sorted: there was no room for them, or there
 // are members of the first version, for which there was none.
 func (o *Overlay) Publish(ctx context.Context, a wire.Announcement) (left []string, err error) {
-	o.duplicates.epoch.Store(a.Epoch)
+	if left, err = o.Tell(a); err != nil {
+		return left, err
+	}
 	first := o.first
 	if second := o.second; second != nil {
 		var messages [][]byte
-		if messages, left, err = wire.Split(a); err != nil {
-			return nil, err
+		if messages, _, err = wire.Split(a); err != nil {
+			return left, err
 		}
 		for _, data := range messages {
 			if err := o.publish(ctx, second, data); err != nil {
@@ -87,7 +90,6 @@ func (o *Overlay) Publish(ctx context.Context, a wire.Announcement) (left []stri
 			return left, err
 		}
 	}
-	o.metrics.sent.Inc()
 	return left, nil
 }
 
@@ -140,6 +142,7 @@ func (o *Overlay) silent(now time.Time) map[peer.ID]time.Time {
 	if o.second == nil {
 		return silent
 	}
+	defer o.notFed(now, silent)
 	onSecond := o.second.validator.silent(now)
 	for id, since := range silent {
 		if o.spoken.onSecond(id, now) {
@@ -156,6 +159,21 @@ func (o *Overlay) silent(now time.Time) map[peer.ID]time.Time {
 	return silent
 }
 
+// notFed takes out who is heard on a feed.
+func (o *Overlay) notFed(now time.Time, silent map[peer.ID]time.Time) {
+	if o.feeds == nil {
+		return
+	}
+	for id, since := range silent {
+		fed, speaks := o.feeds.speaks(now, id)
+		if speaks {
+			delete(silent, id)
+		} else if fed.After(since) {
+			silent[id] = fed
+		}
+	}
+}
+
 // welcomes reports whether the peer, which was connected for less than stable,
 // made an announcement over that connection, as none does that turns this node
 // away.
@@ -163,10 +181,13 @@ func (o *Overlay) welcomes(now time.Time, id peer.ID) bool {
 	return o.first.validator.welcomes(now, id) || o.second != nil && o.second.validator.welcomes(now, id)
 }
 
-// voice is when an author was heard last on either topic.
+// voice is when an author was heard last on either topic, or by its feed, which is as
+// good as the second; and what was handed over of it last.
 type voice struct {
 	first, second time.Time
 	period        time.Duration
+	epoch         int64
+	seq           uint64
 }
 
 // current reports whether something heard then is an author's last word.
@@ -200,6 +221,36 @@ func (s *spoken) hear(now time.Time, from peer.ID, a wire.Announcement) (news bo
 	}
 	v.first = now
 	return !v.current(v.second, now)
+}
+
+// delivers reports whether an announcement, whole by now, is to be handed over: it is no
+// copy of one that was, by gossip or feed, nor older. What to make of another epoch is not
+// decided here.
+func (s *spoken) delivers(from peer.ID, a wire.Announcement) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.voices[from]
+	if v == nil {
+		return true
+	}
+	if v.epoch == a.Epoch && a.Seq <= v.seq {
+		return false
+	}
+	v.epoch, v.seq = a.Epoch, a.Seq
+	return true
+}
+
+// others counts the authors that are heard, and are not connected.
+func (s *spoken) others(now time.Time, connected map[peer.ID]bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for id, v := range s.voices {
+		if !connected[id] && (v.current(v.first, now) || v.current(v.second, now)) {
+			n++
+		}
+	}
+	return n
 }
 
 // makeRoom forgets who was not heard for a while, or else anybody.

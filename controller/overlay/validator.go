@@ -66,6 +66,8 @@ type validator struct {
 	gate    *gate
 	refused *refusals
 	metrics *metrics
+	// offended is told who handed over what is rejected.
+	offended func(relay peer.ID)
 
 	mu      sync.Mutex
 	authors map[peer.ID]*author
@@ -86,6 +88,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	if reason := v.overRate(time.Now(), relay, from); reason != "" {
 		if relay == from {
 			v.refused.add(from.String(), "announces too often")
+			v.offended(relay)
 			return v.drop(reason, pubsub.ValidationReject)
 		}
 		return v.drop(reason, pubsub.ValidationIgnore)
@@ -97,6 +100,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		return v.drop(reasonVersion, pubsub.ValidationIgnore)
 	case err != nil:
 		v.refused.add(from.String(), err.Error())
+		v.offended(relay)
 		return v.drop(reasonMalformed, pubsub.ValidationReject)
 	}
 	if reason := v.heard(time.Now(), relay, from, announcement); reason != "" {
@@ -186,6 +190,15 @@ func (v *validator) heard(now time.Time, relay, from peer.ID, announcement wire.
 	a.track.Take(now, announcement)
 	a.parts.note(announcement)
 	return ""
+}
+
+// met takes note of a peer that was heard over its own connection, other than by gossip.
+func (v *validator) met(now time.Time, id peer.ID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if a := v.follow(now, id); a != nil {
+		a.met, a.direct = now, now
+	}
 }
 
 // silent returns the authors whose announcements are overdue, and since when

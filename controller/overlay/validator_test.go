@@ -25,8 +25,9 @@ func newValidator(allow map[peer.ID]bool) *validator {
 	g := newGate(allow, refused, newBook(false))
 	g.key = func(string) error { return nil } // short names for peers
 	return &validator{
-		self: "self", gate: g, refused: refused,
-		metrics: newMetrics(nil, func() int { return 0 }), authors: make(map[peer.ID]*author),
+		offended: func(peer.ID) {},
+		self:     "self", gate: g, refused: refused,
+		metrics: newMetrics(nil, nil, nil), authors: make(map[peer.ID]*author),
 	}
 }
 

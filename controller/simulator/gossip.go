@@ -13,21 +13,18 @@ type parcel struct {
 }
 
 // gossipOverhead is what gossipsub puts around an announcement: topic, author,
-// sequence number, signature and framing, bytes.
-const gossipOverhead = 190
+// sequence number, signature and framing, bytes. feedOverhead is what libp2p puts
+// around what is told on a feed: the frames of its multiplexer and its encryption.
+const gossipOverhead, feedOverhead = 190, 32
 
 // hearer is a node that takes in announcements.
 type hearer interface {
 	hear(now time.Duration, from int, a *wire.Announcement)
 }
 
-// announce sends an announcement, which is that many messages on the wire, to
+// announce sends an announcement, which takes so many bytes on the wire, to
 // everybody within reach.
-func (w *world) announce(from int, a *wire.Announcement, messages [][]byte) {
-	bytes := 0
-	for _, m := range messages {
-		bytes += len(m) + gossipOverhead
-	}
+func (w *world) announce(from int, a *wire.Announcement, bytes int) {
 	w.hearers(from, func(to int) {
 		if w.links.Float64() < w.config.Links.Loss || w.cut(from, to) {
 			return

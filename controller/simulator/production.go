@@ -51,6 +51,7 @@ type production struct {
 	// heard is the latest answer of a peer, of which HAProxy tells the SPOA with its
 	// next question; peer is -1 where there is none to tell.
 	heard answer
+	told  *wire.Announcement // by feeds, last; nil: nothing
 	// servers are those that HAProxy was asked for last.
 	servers []core.Peer
 }
@@ -69,7 +70,7 @@ func (p *production) start(now time.Duration) error {
 	if err != nil {
 		return err
 	}
-	p.servers = nil
+	p.servers, p.told = nil, nil
 	p.core = core.New(core.Options{
 		Self: w.ids[self], Strategy: rule, Period: w.specs[self].period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
 		Members:    membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
@@ -121,12 +122,33 @@ func (p *production) step(now time.Duration, e core.Event) {
 		p.checked(now)
 	}
 	if fx.Announce != nil {
-		messages, left, err := wire.Split(*fx.Announce)
-		if err == nil {
-			p.world.announce(p.self, fx.Announce, messages)
-		}
-		p.step(now, core.Announced{Left: left, Err: err})
+		p.step(now, p.announce(fx.Announce, fx.Everybody))
 	}
+}
+
+// announce tells others by feeds, of which all have heard the same before, and by gossip.
+func (p *production) announce(a *wire.Announcement, everybody bool) core.Announced {
+	next, left, err := wire.Fit(*a)
+	if err != nil {
+		return core.Announced{Left: left, Err: err}
+	}
+	frames, err := wire.AppendFeed(nil, p.told, &next)
+	if err != nil {
+		return core.Announced{Left: left, Err: err}
+	}
+	bytes := len(frames) + feedOverhead
+	if everybody {
+		messages, _, err := wire.Split(next)
+		if err != nil {
+			return core.Announced{Left: left, Err: err}
+		}
+		for _, m := range messages {
+			bytes += len(m) + gossipOverhead
+		}
+	}
+	p.told = &next
+	p.world.announce(p.self, &next, bytes)
+	return core.Announced{Left: left}
 }
 
 func (p *production) due() time.Duration { return p.core.Next().Sub(epoch) }

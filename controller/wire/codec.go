@@ -102,6 +102,10 @@ func checkOffer(o *strategy.Offer) error {
 	if err := funcname.Check(o.Name); err != nil {
 		return fmt.Errorf("function name %w", err)
 	}
+	return checkNumbers(o)
+}
+
+func checkNumbers(o *strategy.Offer) error {
 	for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
 		if err := limit.CheckRate(rate); err != nil {
 			return fmt.Errorf("function %q: rate %w", o.Name, err)

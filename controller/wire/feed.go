@@ -432,7 +432,7 @@ func (f *Follower) changed(functions []byte) (offers []strategy.Offer, odd map[i
 		if odd[int(place)] {
 			continue
 		}
-		if err := checkOffer(o); err != nil {
+		if err := checkNumbers(o); err != nil {
 			if f.told.V <= Version {
 				return nil, nil, 0, err
 			}
