@@ -117,10 +117,10 @@ func TestNewerMembersAreNotPunished(t *testing.T) {
 		t.Errorf("shown as %q", got)
 	}
 	here.forget(newer)
-	here.waitHears(newer, true)
-	if got := here.refusal(newer.ID()); got != "" {
-		t.Errorf("still shown as %q", got)
-	}
+	waitFor(t, "it is heard, and shown as newer no more", func() bool {
+		here.waitHears(newer, true)
+		return here.refusal(newer.ID()) == ""
+	})
 }
 
 func part(seq uint64, n, of int, names ...string) Message {
