@@ -249,15 +249,20 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 		return true
 	}
 	for i := range now {
-		b, n := &before[i], &now[i]
-		if b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
-			(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
-			(b.Demand > 0) != (n.Demand > 0) ||
-			a.moved(b, n) || differs(b.Limit, n.Limit, 0) || differs(b.Demand, n.Demand, 0) {
+		if b, n := &before[i], &now[i]; differently(b, n) || a.moved(b, n) {
 			return true
 		}
 	}
 	return false
+}
+
+// differently reports whether something but the rate of users is noticeably another, or
+// that rate has crossed the capacity.
+func differently(b, n *strategy.Offer) bool {
+	return b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
+		(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
+		(b.Demand > 0) != (n.Demand > 0) ||
+		differs(b.Limit, n.Limit, 0) || differs(b.Demand, n.Demand, 0)
 }
 
 // moves reports whether users ask for much more or less of a function than before,

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
 )
 
 const (
@@ -56,9 +57,9 @@ func (c *Core) onHeard(now time.Time, e Heard) {
 	}
 }
 
-// onOffers takes in that a member offers something else: a plan is made soon if that
-// is noticeably other than what it was when the last plan was made, or else at the end
-// of the period.
+// onOffers takes in that a member offers something else: a plan is made soon if calls go
+// elsewhere by what is noticeably other than when the last plan was made, or else at the
+// end of the period.
 func (c *Core) onOffers(now time.Time, e *Heard) {
 	i, known := find(c.alive, e.From)
 	_, leaving := c.leaving[e.From]
@@ -66,7 +67,7 @@ func (c *Core) onOffers(now time.Time, e *Heard) {
 		if !slices.Contains(c.offersNew, e.From) {
 			c.offersNew = append(c.offersNew, e.From)
 		}
-		if !c.announcer.significant(c.alive[i].Offers, e.Announcement.Offers) {
+		if !c.matters(c.alive[i].Offers, e.Announcement.Offers) {
 			c.changed = true
 			return
 		}
@@ -74,6 +75,37 @@ func (c *Core) onOffers(now time.Time, e *Heard) {
 		c.membersNew = true
 	}
 	c.soon(now)
+}
+
+// matters reports whether calls go elsewhere if a member offers this now, and not that
+// before. How much room a member has which needs none of others' does not matter at once
+// to a node that needs none either: its plan says what could be sent there, and will by
+// the end of the period.
+func (c *Core) matters(before, now []strategy.Offer) bool {
+	if len(before) != len(now) {
+		return true
+	}
+	for i := range now {
+		b, n := &before[i], &now[i]
+		if differently(b, n) {
+			return true
+		}
+		if c.announcer.moved(b, n) && (!c.followsChanges() || n.UserRate > n.Capacity || c.lacks(n.Name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// lacks reports whether users of this node ask for more of a function than it can serve,
+// by the last plan.
+func (c *Core) lacks(name string) bool {
+	i, known := slices.BinarySearchFunc(c.observed.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name, name) })
+	if !known {
+		return false
+	}
+	f := &c.observed.Functions[i]
+	return f.UserRate > 0 && (f.Absent || f.Backup || f.Capacity != strategy.Unlimited && f.UserRate > f.Capacity)
 }
 
 // followOffers takes in what members offer now.

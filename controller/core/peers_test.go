@@ -3,8 +3,12 @@ package core
 import (
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/controller/wire"
 )
 
 // TestTwoNamesAreOneFunction: what was counted of a function by its name with the
@@ -22,5 +26,76 @@ func TestTwoNamesAreOneFunction(t *testing.T) {
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// TestWhatMatters at once of what a member offers, and what by the end of the period.
+func TestWhatMatters(t *testing.T) {
+	const capacity = 100.0
+	for _, test := range []struct {
+		name        string
+		own         float64 // users' rate here, of as much capacity
+		before, now strategy.Offer
+		want        bool
+	}{
+		{"noise", 0, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 53}, false},
+		{"room that nobody needs", 50, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 20}, false},
+		{"room that this node needs", 120, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 20}, true},
+		{"noise where this node needs room", 120, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 53}, false},
+		{"surplus begins", 50, strategy.Offer{UserRate: 99}, strategy.Offer{UserRate: 101}, true},
+		{"surplus ends", 50, strategy.Offer{UserRate: 101}, strategy.Offer{UserRate: 99}, true},
+		{"surplus grows", 50, strategy.Offer{UserRate: 110}, strategy.Offer{UserRate: 150}, true},
+		{"a backup", 50, strategy.Offer{}, strategy.Offer{Backup: true}, true},
+		{"the member counts surplus", 50, strategy.Offer{}, strategy.Offer{Demand: 1}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newWorld(t, nil).c
+			c.observed.Functions = []strategy.Function{{Name: "cat", Capacity: capacity, UserRate: test.own}}
+			for _, o := range []*strategy.Offer{&test.before, &test.now} {
+				o.Name, o.Capacity = "cat", capacity
+			}
+			if got := c.matters([]strategy.Offer{test.before}, []strategy.Offer{test.now}); got != test.want {
+				t.Errorf("matters is %v", got)
+			}
+		})
+	}
+}
+
+// TestRoomThatNobodyNeedsIsPlannedForByTheEndOfThePeriod, and what moves calls at once.
+func TestRoomThatNobodyNeedsIsPlannedForByTheEndOfThePeriod(t *testing.T) {
+	s := newStepped(t, nil)
+	s.step(Tick{})
+	s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 100}}})
+	hear := func(rate float64) {
+		s.seq++
+		s.step(Heard{From: peerID(1), Announcement: wire.Announcement{
+			V: 2, Epoch: 1, Seq: s.seq, HTTP: "127.0.0.1:8180", Strategy: "headroom", PeriodMillis: 60_000,
+			SentAtMillis: s.now.UnixMilli(), Offers: []strategy.Offer{{Name: "cat", Capacity: 100, UserRate: rate}},
+		}, Via: membership.Via{Direct: true}})
+	}
+	hear(50)
+	s.pass(10 * time.Second)
+	plans := func(d time.Duration) (n int) {
+		from := len(s.effects)
+		s.pass(d)
+		for _, fx := range s.effects[from:] {
+			if fx.Planned {
+				n++
+			}
+		}
+		return n
+	}
+	for _, test := range []struct {
+		rate        float64
+		soon, atEnd int
+	}{{20, 0, 1}, {60, 0, 1}, {140, 1, 0}} {
+		for s.c.periodAt.Sub(s.now) < maxTick { // not just before the end
+			s.pass(10 * time.Millisecond)
+		}
+		hear(test.rate)
+		soon, later := plans(2*debounce), plans(s.c.o.Period)
+		if soon != test.soon || later != test.atEnd {
+			t.Errorf("%g/s: %d plans soon and %d by the end of the period, want %d and %d", test.rate, soon, later, test.soon, test.atEnd)
+		}
 	}
 }

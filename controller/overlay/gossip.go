@@ -131,13 +131,15 @@ func (o *Overlay) remoteIPs(id peer.ID) []netip.Addr {
 	return ips
 }
 
-// gossipParams makes the mesh thinner than gossipsub's own. Nearly every member is
-// connected to every other and sends its announcements to all of them directly
-// (flood publishing), so the mesh only helps those without a direct connection,
-// and every duplicate it makes costs all nodes processor time.
+// gossipParams makes the mesh thinner than gossipsub's own. Feeds reach nearly everybody
+// directly, so the mesh only helps those whom they do not, and every duplicate it makes
+// costs all nodes processor time. So does each list of what was heard lately, which by
+// gossipsub's own parameters goes to a quarter of all peers three times, and is longer
+// than what it lists.
 func gossipParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout, p.Dlazy = 4, 3, 6, 2, 1, 3
+	p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 4, 3, 6, 2, 1
+	p.Dlazy, p.GossipFactor, p.HistoryGossip = 2, 0, 2
 	return p
 }
 
