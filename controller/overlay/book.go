@@ -23,6 +23,10 @@ const (
 	vainTries   = 2
 	vainTriesIP = 8
 	vainRest    = 10 * time.Minute
+	// A neighbour's own packet came from there: it is left alone for no longer than
+	// neighbourFirst, and each time twice as long up to vainRest. While many start at once,
+	// or the network is overloaded, what is dialled in vain is there all the same.
+	neighbourFirst = 2 * time.Second
 	// unprovenFirst is how long an address that a peer which was met gave for itself
 	// is left alone after it was dialled in vain, each time twice as long, up to
 	// unprovenLast.
@@ -52,10 +56,11 @@ var (
 type place int
 
 const (
-	nowhere  place = iota
-	stranger       // its own packet on this network, or what others tell of one who was never met
-	claimed        // what it says of itself, at an IP address where it was seen
-	known          // the operator named it, or the peer was dialled there before
+	nowhere   place = iota
+	stranger        // what others tell of one who was never met
+	neighbour       // its own packet on this network
+	claimed         // what it says of itself, at an IP address where it was seen
+	known           // the operator named it, or the peer was dialled there before
 )
 
 // book says where peers may be dialled: every address that libp2p wants to dial,
@@ -259,7 +264,7 @@ func (b *book) place(now time.Time, id peer.ID, addr ma.Multiaddr) place {
 	case w != nil && !w.seen[ip].IsZero():
 		return claimed
 	case now.Sub(b.vouched[key].at) <= vouchedFor:
-		return stranger
+		return neighbour
 	case w == nil && b.hearsay && (b.local || !ip.IsLoopback()) && !ip.IsLinkLocalUnicast():
 		return stranger
 	}
@@ -282,9 +287,12 @@ func (b *book) begin(now time.Time, id peer.ID, addr ma.Multiaddr) (done func(no
 		b.left--
 		b.inVain(now, keys[0]).rest(now, vainTries, vainRest)
 		b.inVain(now, keys[1]).rest(now, vainTriesIP, vainRest)
+	case neighbour:
+		b.left--
+		b.inVain(now, keys[0]).restLonger(now, vainTries, neighbourFirst, vainRest)
+		b.inVain(now, keys[1]).restLonger(now, vainTriesIP, neighbourFirst, vainRest)
 	case claimed:
-		v := b.inVain(now, keys[0])
-		v.rest(now, 1, min(unprovenLast, unprovenFirst<<min(v.tries-1, 16)))
+		b.inVain(now, keys[0]).restLonger(now, 1, unprovenFirst, unprovenLast)
 		b.inVain(now, keys[2]).rest(now, claimTries, claimRest)
 	}
 	return func(now time.Time, ok bool) {
@@ -297,7 +305,7 @@ func (b *book) begin(now time.Time, id peer.ID, addr ma.Multiaddr) (done func(no
 		for _, key := range keys {
 			delete(b.vain, key)
 		}
-		if p == stranger {
+		if p < claimed {
 			b.left++
 		}
 	}, nil
@@ -319,6 +327,11 @@ func (v *vain) rest(now time.Time, tries int, pause time.Duration) {
 	if v.tries >= tries {
 		v.until = now.Add(pause)
 	}
+}
+
+// restLonger is rest, each time for twice as long.
+func (v *vain) restLonger(now time.Time, tries int, first, last time.Duration) {
+	v.rest(now, tries, min(last, first<<min(max(v.tries-tries, 0), 16)))
 }
 
 // forget makes room for addresses dialled in vain, if there are old ones.

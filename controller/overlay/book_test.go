@@ -63,9 +63,10 @@ func TestWhereAPeerMayBeDialled(t *testing.T) {
 // Whatever anybody tells, where nobody is found: dials in vain stay within the
 // bounds, for each address, each IP address and together.
 func TestDialsInVainAreBounded(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed := range uint64(3) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		b := newBook(seed%2 == 0)
+		vouch := seed > 0 // for what neighbours tell, or else for what the DHT does
+		b := newBook(seed != 1)
 		now := time.Unix(1000, 0)
 		const minutes = 9 // within vainRest
 		byAddr, byIP, total := make(map[string]int), make(map[string]int), 0
@@ -73,7 +74,9 @@ func TestDialsInVainAreBounded(t *testing.T) {
 			now = now.Add(100 * time.Millisecond)
 			ip := fmt.Sprintf("192.0.%d.%d", random.IntN(20), 1+random.IntN(200))
 			addr := addrOf(fmt.Sprintf("/ip4/%s/tcp/%d", ip, 1+random.IntN(30)))
-			b.vouch(now, addr)
+			if vouch {
+				b.vouch(now, addr)
+			}
 			id := peer.ID(fmt.Sprint(random.IntN(100000)))
 			if b.check(now, id, addr) != nil {
 				continue
@@ -87,13 +90,21 @@ func TestDialsInVainAreBounded(t *testing.T) {
 			byIP[ip]++
 			total++
 		}
+		more := 0 // tries with ever longer rests between them
+		for rest, at := neighbourFirst, time.Duration(0); at+rest <= minutes*time.Minute; rest *= 2 {
+			at += rest
+			more++
+		}
+		if !vouch {
+			more = 0
+		}
 		for addr, n := range byAddr {
-			if n > vainTries {
+			if n > vainTries+more {
 				t.Errorf("%s: %d", addr, n)
 			}
 		}
 		for ip, n := range byIP {
-			if n > vainTriesIP {
+			if n > vainTriesIP+more {
 				t.Errorf("%s: %d", ip, n)
 			}
 		}
@@ -103,6 +114,33 @@ func TestDialsInVainAreBounded(t *testing.T) {
 		if len(b.vain) > maxVain+2 || len(b.vouched) > maxVouched || len(b.peers) > 0 {
 			t.Errorf("kept: %d in vain, %d vouched, %d peers", len(b.vain), len(b.vouched), len(b.peers))
 		}
+	}
+}
+
+// Where a neighbour's own packet comes from, it is found soon however often it was dialled
+// in vain before, while all started at once. What others tell is left alone.
+func TestNeighboursAreTriedAgainSoon(t *testing.T) {
+	addr := addrOf("/ip4/192.0.2.7/tcp/1")
+	longest := func(vouch bool, busy time.Duration) (rest time.Duration) {
+		b, began := newBook(true), time.Unix(1000, 0)
+		last := began
+		for now := began; now.Sub(began) < busy; now = now.Add(100 * time.Millisecond) {
+			if vouch {
+				b.vouch(now, addr)
+			}
+			if done, err := b.begin(now, "p", addr); err == nil {
+				done(now, false)
+				rest, last = max(rest, now.Sub(last)), now
+			}
+		}
+		return max(rest, began.Add(busy).Sub(last))
+	}
+	const busy = 15 * time.Second
+	if rest := longest(true, busy); rest > 9*time.Second {
+		t.Errorf("a neighbour is left alone for %v", rest)
+	}
+	if rest := longest(false, vainRest); rest < vainRest-time.Second {
+		t.Errorf("what others tell is left alone for %v only", rest)
 	}
 }
 

@@ -3,8 +3,6 @@ package overlay
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,29 +10,16 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/zeroconf/v2"
 	ma "github.com/multiformats/go-multiaddr"
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/time/rate"
 )
 
 const (
 	// mdnsEvery is how often mDNS follows changes of the interfaces.
 	mdnsEvery = 30 * time.Second
-	// The pauses between questions grow from mdnsFirst to mdnsLast.
-	mdnsFirst = 2 * time.Second
-	mdnsLast  = time.Minute
 	// mdnsRate is how many packets a second are read, and mdnsBurst at once.
 	mdnsRate  = 100
 	mdnsBurst = 500
-	mdnsPort  = 5353
-	mdnsName  = "abcdefghijklmnopqrstuvwxyz0123456789"
-)
-
-var (
-	mdnsGroup4 = netip.AddrFrom4([4]byte{224, 0, 0, 251})
-	mdnsGroup6 = netip.MustParseAddr("ff02::fb")
 )
 
 // neighbours finds peers on the local network, as libp2p's mDNS does and
@@ -60,7 +45,7 @@ func (o *Overlay) runMDNS(name string) {
 		addrs := o.interfaceAddrs()
 		ctx, stop := context.WithCancel(o.ctx)
 		var work sync.WaitGroup
-		end, err := n.start(ctx, &work, o.host.ID(), addrs)
+		err := n.start(ctx, &work, o.host.ID(), addrs)
 		if err != nil {
 			o.log.Warn().Err(err).Msg("mDNS does not work; trying again")
 		}
@@ -73,7 +58,6 @@ func (o *Overlay) runMDNS(name string) {
 			}
 		}
 		stop()
-		end()
 		work.Wait()
 		if o.ctx.Err() != nil {
 			return
@@ -102,83 +86,85 @@ func (o *Overlay) interfaceAddrs() []ma.Multiaddr {
 	return addrs
 }
 
-// start answers questions, asks, and listens until ctx ends; end says goodbye.
-func (n *neighbours) start(ctx context.Context, work *sync.WaitGroup, self peer.ID, addrs []ma.Multiaddr) (end func(), err error) {
-	end = func() {}
+// start asks, answers and listens until ctx ends, when it says goodbye.
+func (n *neighbours) start(ctx context.Context, work *sync.WaitGroup, self peer.ID, addrs []ma.Multiaddr) error {
+	record, err := newMDNSRecord(n.service, self, addrs)
+	if err != nil {
+		return err
+	}
 	interfaces, err := multicastInterfaces()
 	if err != nil {
-		return end, err
+		return err
 	}
 	conns, err := listenMDNS(interfaces)
 	if err != nil {
-		return end, err
-	}
-	answering, err := n.answer(self, addrs)
-	if err != nil {
-		for _, c := range conns {
-			c.Close()
-		}
-		return end, fmt.Errorf("answering: %w", err)
+		return err
 	}
 	for _, c := range conns {
-		work.Go(func() { n.listen(c) })
-	}
-	work.Go(func() {
-		n.ask(ctx, conns, interfaces)
-		for _, c := range conns {
+		questions := make(chan mdnsQuestion, 64)
+		work.Go(func() { n.listen(c, questions) })
+		work.Go(func() {
+			n.speak(ctx, c, interfaces, record, questions)
 			c.Close()
-		}
-	})
-	return answering.Shutdown, nil
+		})
+	}
+	return nil
 }
 
-// answer has the node's addresses told to whoever asks.
-func (n *neighbours) answer(self peer.ID, addrs []ma.Multiaddr) (*zeroconf.Server, error) {
-	var texts, ips []string
-	for _, addr := range addrs {
-		ip, ok := ipOf(addr)
-		if !ok {
-			continue
-		}
-		texts = append(texts, mdnsPrefix+addr.String()+"/p2p/"+self.String())
-		if s := ip.WithZone("").String(); !slices.Contains(ips, s) {
-			ips = append(ips, s)
-		}
-	}
-	if len(ips) == 0 {
-		return nil, errors.New("no address to tell of")
-	}
-	name := make([]byte, 32)
-	for i := range name {
-		name[i] = mdnsName[rand.IntN(len(mdnsName))]
-	}
-	// Only the texts count; the rest is for those who look at the network.
-	const anyPort = 4001
-	return zeroconf.RegisterProxy(string(name), n.service, mdnsDomain, anyPort, string(name), ips, texts, nil)
+// mdnsQuestion is somebody's question for members.
+type mdnsQuestion struct {
+	id    uint16 // of the packet
+	index int    // of the interface over which it came
+	known func(name string) bool
 }
 
-// ask asks on all interfaces, often at first.
-func (n *neighbours) ask(ctx context.Context, conns []*mdnsConn, interfaces []net.Interface) {
-	question, err := mdnsQuery(n.service)
-	if err != nil {
-		return
+// speak asks and answers over one socket, on each interface in its own time.
+func (n *neighbours) speak(ctx context.Context, c *mdnsConn, interfaces []net.Interface, record mdnsRecord, questions <-chan mdnsQuestion) {
+	all := make(map[int]*mdnsManners, len(interfaces))
+	for _, i := range interfaces {
+		all[i.Index] = newMDNSManners(time.Now())
 	}
-	for pause := mdnsFirst; ; pause = min(2*pause, mdnsLast) {
-		for _, c := range conns {
-			for _, i := range interfaces {
-				c.send(question, i.Index)
-			}
-		}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	own := make(map[uint16]bool) // the numbers of the last questions, which come back
+	for {
 		select {
 		case <-ctx.Done():
+			for index := range all {
+				c.send(record.packet(0), index)
+			}
 			return
-		case <-time.After(jitter(pause)):
+		case q := <-questions:
+			if m := all[q.index]; m != nil && !own[q.id] {
+				m.heard(time.Now(), q.known(record.instance))
+			}
+		case <-timer.C:
 		}
+		now := time.Now()
+		next := now.Add(mdnsLast)
+		for index, m := range all {
+			ask, answer := m.due(now)
+			if answer {
+				c.send(record.packet(mdnsTTL), index)
+			}
+			if ask {
+				question, id := mdnsQuery(n.service)
+				if len(own) >= 4*len(all) {
+					clear(own)
+				}
+				own[id] = true
+				c.send(question, index)
+			}
+			if at := m.next(); at.Before(next) {
+				next = at
+			}
+		}
+		timer.Reset(time.Until(next))
 	}
 }
 
 // listen reads until the connection is closed.
-func (n *neighbours) listen(c *mdnsConn) {
+func (n *neighbours) listen(c *mdnsConn, questions chan<- mdnsQuestion) {
 	buf := make([]byte, maxMDNSPacket+1)
 	for {
 		size, index, source, ok, err := c.read(buf)
@@ -194,8 +180,21 @@ func (n *neighbours) listen(c *mdnsConn) {
 			n.refused()
 			continue
 		}
+		message, ok := mdnsMessage(buf[:size])
+		if !ok {
+			continue
+		}
+		if !message.Response {
+			if q, ok := questionIn(message, n.service, index); ok {
+				select {
+				case questions <- q:
+				default: // as good as heard: others wait to be answered
+				}
+			}
+			continue
+		}
 		vouches := vouchesFor(source, prefixesOf(index))
-		for _, info := range mdnsAnswers(buf[:size], n.service, vouches) {
+		for _, info := range mdnsAnswers(message, n.service, vouches) {
 			n.found(info, source)
 		}
 	}
@@ -234,108 +233,4 @@ func prefixesOf(index int) []netip.Prefix {
 		}
 	}
 	return networks
-}
-
-// multicastInterfaces returns the interfaces on which there may be neighbours.
-func multicastInterfaces() ([]net.Interface, error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return nil, fmt.Errorf("looking for interfaces: %w", err)
-	}
-	return slices.DeleteFunc(all, func(i net.Interface) bool {
-		return i.Flags&(net.FlagUp|net.FlagMulticast) != net.FlagUp|net.FlagMulticast
-	}), nil
-}
-
-// mdnsConn is a socket of one IP version in the multicast group.
-type mdnsConn struct {
-	net.PacketConn
-	v4 *ipv4.PacketConn // nil: IPv6
-	v6 *ipv6.PacketConn
-}
-
-// listenMDNS joins the group in the IP versions that there are.
-func listenMDNS(interfaces []net.Interface) ([]*mdnsConn, error) {
-	var conns []*mdnsConn
-	var errs []error
-	for _, group := range []netip.Addr{mdnsGroup4, mdnsGroup6} {
-		c, err := joinMDNS(group, interfaces)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		conns = append(conns, c)
-	}
-	if len(conns) == 0 {
-		return nil, errors.Join(errs...)
-	}
-	return conns, nil
-}
-
-func joinMDNS(group netip.Addr, interfaces []net.Interface) (*mdnsConn, error) {
-	network := "udp6"
-	if group.Is4() {
-		network = "udp4"
-	}
-	// With a multicast address, several programs may listen on the port.
-	udp, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(group, mdnsPort)))
-	if err != nil {
-		return nil, fmt.Errorf("listening for mDNS: %w", err)
-	}
-	c := &mdnsConn{PacketConn: udp}
-	to := &net.UDPAddr{IP: group.AsSlice()}
-	join := func(i *net.Interface) error { return c.v6.JoinGroup(i, to) }
-	if group.Is4() {
-		c.v4 = ipv4.NewPacketConn(udp)
-		join = func(i *net.Interface) error { return c.v4.JoinGroup(i, to) }
-		err = errors.Join(c.v4.SetControlMessage(ipv4.FlagInterface|ipv4.FlagDst, true), c.v4.SetMulticastTTL(255))
-	} else {
-		c.v6 = ipv6.NewPacketConn(udp)
-		err = errors.Join(c.v6.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true), c.v6.SetMulticastHopLimit(255))
-	}
-	joined := 0
-	for i := range interfaces {
-		if join(&interfaces[i]) == nil {
-			joined++
-		}
-	}
-	if err != nil || joined == 0 {
-		udp.Close()
-		return nil, fmt.Errorf("no interface takes part in multicast to %s: %w", group, errors.Join(err, errors.ErrUnsupported))
-	}
-	return c, nil
-}
-
-// send sends to the group over one interface. Nobody may be there to hear it.
-func (c *mdnsConn) send(packet []byte, index int) {
-	if c.v4 != nil {
-		to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(mdnsGroup4, mdnsPort))
-		_, _ = c.v4.WriteTo(packet, &ipv4.ControlMessage{IfIndex: index}, to)
-		return
-	}
-	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(mdnsGroup6, mdnsPort))
-	_, _ = c.v6.WriteTo(packet, &ipv6.ControlMessage{IfIndex: index}, to)
-}
-
-// read reads one packet; ok is false if it was not sent to the group, from its port.
-func (c *mdnsConn) read(buf []byte) (size, index int, source netip.Addr, ok bool, err error) {
-	var from net.Addr
-	var to net.IP
-	if c.v4 != nil {
-		var cm *ipv4.ControlMessage
-		if size, cm, from, err = c.v4.ReadFrom(buf); cm != nil {
-			index, to = cm.IfIndex, cm.Dst
-		}
-	} else {
-		var cm *ipv6.ControlMessage
-		if size, cm, from, err = c.v6.ReadFrom(buf); cm != nil {
-			index, to = cm.IfIndex, cm.Dst
-		}
-	}
-	udp, isUDP := from.(*net.UDPAddr)
-	if err != nil || !isUDP {
-		return 0, 0, netip.Addr{}, false, err
-	}
-	addr := udp.AddrPort()
-	return size, index, addr.Addr().Unmap().WithZone(""), to.IsMulticast() && addr.Port() == mdnsPort, nil
 }
