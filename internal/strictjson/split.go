@@ -34,8 +34,6 @@ type splitter struct {
 	value []byte // the last one read, kept for its memory
 }
 
-var errCutShort = errors.New("the document is empty or cut short")
-
 // peek returns the next byte that is no white space, and leaves it there.
 func (s *splitter) peek() (byte, error) {
 	for {
@@ -82,7 +80,7 @@ func (s *splitter) document() error {
 	case err != nil:
 		return err
 	}
-	return errors.New("data after the end of the document")
+	return errAfterEnd
 }
 
 func (s *splitter) object() error {

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
 )
 
 // Unmarshal decodes one JSON document into v. It refuses unknown fields and
@@ -38,12 +38,8 @@ func NewReader(v any) *Reader { return &Reader{shapeOf(v)} }
 
 // Read is Lenient for a v of the reader's type.
 func (r *Reader) Read(data []byte, v any) (ignored string, err error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if err := d.Decode(v); err != nil {
+	if err := json.Unmarshal(data, v); err != nil {
 		return "", readable(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return "", errors.New("data after the end of the document")
 	}
 	s := scanner{data: data, shapes: []*shape{r.shape}}
 	err = s.scan()
@@ -52,14 +48,24 @@ func (r *Reader) Read(data []byte, v any) (ignored string, err error) {
 
 func readable(err error) error {
 	var typ *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the document is empty or cut short")
 	case errors.As(err, &typ):
 		return fmt.Errorf("field %q: %s is not a %s", typ.Field, typ.Value, typ.Type)
+	case !errors.As(err, &syntax):
+		return err
+	case strings.HasPrefix(syntax.Error(), "unexpected end"):
+		return errCutShort
+	case strings.HasSuffix(syntax.Error(), "after top-level value"):
+		return errAfterEnd
 	}
 	return err
 }
+
+var (
+	errCutShort = errors.New("the document is empty or cut short")
+	errAfterEnd = errors.New("data after the end of the document")
+)
 
 // scanner walks over the strings and brackets of a valid document. Two objects
 // of the same depth never overlap, so one map for each depth, from a name to

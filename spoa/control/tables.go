@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/pace"
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -23,7 +24,7 @@ const (
 
 func (s *Server) putTable(w http.ResponseWriter, r *http.Request) {
 	body := http.MaxBytesReader(w, r.Body, table.MaxBytes)
-	t, unknown, err := table.Read(body)
+	t, unknown, err := table.Read(body, pace.New())
 	if err != nil {
 		s.refuse(w, body, err)
 		return
@@ -40,7 +41,7 @@ func (s *Server) patchTable(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body := http.MaxBytesReader(w, r.Body, table.MaxBytes)
-	p, unknown, err := table.ReadPatch(body)
+	p, unknown, err := table.ReadPatch(body, pace.New())
 	if err != nil {
 		s.refuse(w, body, err)
 		return

@@ -3,7 +3,6 @@ package route
 import (
 	"cmp"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,6 +28,12 @@ const (
 // Rows that the tables of both share (table.Function.Same) are not compiled again, as
 // long as there are the same peers.
 func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snapshot {
+	return compileTable(t, prev, m, now, nil)
+}
+
+// compileTable is Compile. Unless it is nil, pause is called after each row that took a while,
+// for others to get their turn.
+func compileTable(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time, pause func()) *Snapshot {
 	if prev == nil {
 		prev = &Snapshot{table: table.Valid{Table: new(table.Table)}, epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64)), found: newFound()}
 	}
@@ -65,7 +70,9 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 		}
 		f := c.compile(tf, old)
 		s.functions[i], missing = f, missing || f.refusal == http.StatusNotFound
-		runtime.Gosched() // a large table takes long: requests must not wait for it, not even on one core
+		if pause != nil {
+			pause()
+		}
 	}
 	if !samePeers || !sameNames || missing || len(prev.missed) > 0 {
 		s.addMissed(prev, at, t.Limits.Functions)

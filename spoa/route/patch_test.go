@@ -89,7 +89,7 @@ func sendPatch(t *testing.T, r *Router, base uint64, p *table.Patch, now time.Ti
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, unknown, err := table.ReadPatch(bytes.NewReader(data))
+	read, unknown, err := table.ReadPatch(bytes.NewReader(data), nil)
 	if err != nil || unknown != "" {
 		t.Fatal(unknown, err)
 	}
@@ -126,5 +126,23 @@ func TestPatchOfAnotherTable(t *testing.T) {
 	}
 	if third, err := r.Patch(second, patch(), t0); err != nil || third != second+1 || r.Status(t0).Generation != third || r.Status(t0).Table.Version != 7 {
 		t.Errorf("generation %d, %v", third, err)
+	}
+}
+
+// TestRouterPaces: others get their turn after each row that was made ready.
+func TestRouterPaces(t *testing.T) {
+	r := NewRouter(meter.New(t0))
+	pieces, pauses := 0, 0
+	r.Pace = func() func() {
+		pieces++
+		return func() { pauses++ }
+	}
+	generation := r.Swap(testtable.Valid(t, sorted(testtable.New(5, 2))), t0)
+	if pieces != 1 || pauses != 5 {
+		t.Errorf("%d pauses in %d pieces of work", pauses, pieces)
+	}
+	patch := &table.Patch{Head: *r.Status(t0).Table, Functions: []table.Function{{Name: "f3"}}}
+	if _, err := r.Patch(generation, patch, t0); err != nil || pieces != 2 || pauses != 6 {
+		t.Errorf("%d pauses in %d pieces of work, %v", pauses, pieces, err)
 	}
 }

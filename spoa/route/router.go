@@ -13,6 +13,11 @@ import (
 // Router answers from the latest table, which may be replaced at any time. It
 // is safe for concurrent use.
 type Router struct {
+	// Pace, unless it is nil, returns what to call in the midst of long work, such as
+	// making a large table ready, for others to get their turn. It is set before the
+	// first table comes.
+	Pace func() (pause func())
+
 	meter   *meter.Meter
 	current atomic.Pointer[Snapshot]
 	swap    sync.Mutex // one table at a time
@@ -88,7 +93,11 @@ func (r *Router) Patch(base uint64, p *table.Patch, now time.Time) (generation u
 
 // put compiles a table and swaps it in; swap is held.
 func (r *Router) put(t table.Valid, now time.Time) (generation uint64) {
-	s := Compile(t, r.current.Load(), r.meter, now)
+	var pause func()
+	if r.Pace != nil {
+		pause = r.Pace()
+	}
+	s := compileTable(t, r.current.Load(), r.meter, now, pause)
 	r.current.Store(s)
 	if r.meter.Size() > 2*(t.Limits.Functions+t.Limits.Forwards) {
 		r.meter.Forget(func(name string) bool { return s.row(name) != nil }, func(id string) bool { return s.peer(id) != nil })

@@ -3,9 +3,12 @@ package table
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/protocol"
@@ -21,20 +24,21 @@ func Decode(data []byte) (t Valid, unknown string, err error) {
 	if len(data) > MaxBytes {
 		return Valid{}, "", fmt.Errorf("table of %d bytes: at most %d are accepted", len(data), MaxBytes)
 	}
-	return Read(bytes.NewReader(data))
+	return Read(bytes.NewReader(data), nil)
 }
 
 // Read is Decode from a reader, which has to bound what it yields. The document is never
-// in memory as a whole.
-func Read(r io.Reader) (t Valid, unknown string, err error) {
-	var d decoder
+// in memory as a whole. Unless it is nil, pause is called now and then, after a tenth of a
+// millisecond or so of work, for others to get their turn.
+func Read(r io.Reader, pause func()) (t Valid, unknown string, err error) {
+	d := decoder{pause: pause}
 	if err := d.read(r); err != nil {
 		return Valid{}, "", fmt.Errorf("decode table: %w", err)
 	}
 	if d.unknown != "" && protocol.Previous {
 		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", d.unknown)
 	}
-	if t, err = d.table().Validate(Limits{}); err == nil {
+	if t, err = d.table().validate(Valid{Limits: Limits{}.orDefaults()}, pause); err == nil {
 		err = d.validateInbound()
 	}
 	if err != nil {
@@ -54,6 +58,7 @@ type decoder struct {
 	texts     texts
 	forwards  int
 	unknown   string // the first field that is not known
+	pause     func() // may be nil
 }
 
 // inboundRate is an entry of a peer's inbound rates.
@@ -72,8 +77,8 @@ type inboundName struct {
 func (d *decoder) read(r io.Reader) error {
 	d.byName, d.texts = make(map[string]int32), make(texts)
 	return readDocument(r, &d.head, &d.unknown, map[string]func([]byte) error{
-		"functions": each("functions", &d.unknown, d.function),
-		"peers":     each("peers", &d.unknown, d.peer),
+		"functions": each("functions", &d.unknown, d.pause, d.function),
+		"peers":     each("peers", &d.unknown, d.pause, d.peer),
 	})
 }
 
@@ -91,12 +96,15 @@ func readDocument(r io.Reader, head any, unknown *string, lists map[string]func(
 }
 
 // each returns what takes in the elements of a list.
-func each[T any](list string, unknown *string, take func(*T) error) func([]byte) error {
+func each[T any](list string, unknown *string, pause func(), take func(*T) error) func([]byte) error {
 	reader, number := strictjson.NewReader(new(T)), 0
 	return func(element []byte) error {
 		number++
 		v := new(T)
 		ignored, err := reader.Read(element, v)
+		if pause != nil {
+			pause()
+		}
 		if err == nil {
 			*unknown = cmp.Or(*unknown, ignored)
 			err = take(v)
@@ -122,7 +130,7 @@ func (d *decoder) function(f *Function) error {
 }
 
 // peer takes in a peer, and what is admitted from it.
-func (d *decoder) peer(p *documentPeer) error {
+func (d *decoder) peer(p *decodedPeer) error {
 	switch {
 	case len(d.peers) == MaxPeers:
 		return fmt.Errorf("at most %d are accepted", MaxPeers)
@@ -130,19 +138,69 @@ func (d *decoder) peer(p *documentPeer) error {
 		return fmt.Errorf("peer %.80q: inbound: over %d entries in the table", p.ID, MaxForwards)
 	}
 	place := int32(len(d.peers))
-	for name, rate := range p.Inbound {
-		i, known := d.byName[name]
+	for _, in := range p.Inbound {
+		i, known := d.byName[in.name]
 		if !known {
 			i = int32(len(d.names))
+			name := strings.Clone(in.name)
 			d.names = append(d.names, inboundName{name: name, peer: place})
 			d.byName[name] = i
 		}
 		d.names[i].count++
-		d.inbound = append(d.inbound, inboundRate{i, place, rate})
+		d.inbound = append(d.inbound, inboundRate{i, place, in.rate})
 	}
 	d.peers = append(d.peers, Peer{ID: d.texts.one(p.ID), Token: p.Token, Source: p.Source})
 	return nil
 }
+
+// decodedPeer is a peer as it is read.
+type decodedPeer struct {
+	ID      string  `json:"id"`
+	Token   string  `json:"token"`
+	Source  string  `json:"source"`
+	Inbound inbound `json:"inbound"`
+}
+
+// inbound is an object of rates by the name of a function: there are as many as there are
+// functions, for each peer, so it is not worth a map.
+type inbound []struct {
+	name string
+	rate float64
+}
+
+// UnmarshalJSON reads the object. It is given valid JSON; that a name is twice is found by those who
+// look at all names.
+func (in *inbound) UnmarshalJSON(data []byte) error {
+	if data[0] == 'n' { // null
+		return nil
+	}
+	if data[0] != '{' {
+		return errors.New("inbound: is not an object")
+	}
+	rest, more := strings.CutPrefix(strings.TrimLeft(string(data[1:]), space), `"`)
+	for more {
+		end := strings.IndexByte(rest, '"')
+		name := rest[:end]
+		if strings.Contains(name, `\`) { // and so does not end there
+			return fmt.Errorf("inbound: %.80q is not a name", name)
+		}
+		rest = strings.TrimLeft(rest[end+1:], space+":")
+		value := rest[:max(0, strings.IndexAny(rest, ",} \t\n\r"))]
+		rate, err := strconv.ParseFloat(value, 64)
+		if value != "null" && err != nil {
+			return fmt.Errorf("inbound: %.80q: %.80q is not a number", name, value)
+		}
+		*in = append(*in, struct {
+			name string
+			rate float64
+		}{name, rate})
+		rest, more = strings.CutPrefix(strings.TrimLeft(rest[len(value):], space+","), `"`)
+	}
+	return nil
+}
+
+// space is what may be between the parts of a document.
+const space = " \t\n\r"
 
 // table is the table of what was read. What is admitted of functions that it does not list
 // is left out.

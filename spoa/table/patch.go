@@ -69,8 +69,8 @@ func EncodePatch(p *Patch) ([]byte, error) {
 
 // ReadPatch reads a patch from its JSON form, as strictly as Read reads a table, and
 // tells of a field that it does not know. Whether it makes a valid table is for Apply to
-// say.
-func ReadPatch(r io.Reader) (p *Patch, unknown string, err error) {
+// say. It pauses as Read does.
+func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) {
 	var head document[struct{}, struct{}]
 	p, texts, routes := new(Patch), make(texts), 0
 	function := func(f *patchFunction) error {
@@ -92,7 +92,7 @@ func ReadPatch(r io.Reader) (p *Patch, unknown string, err error) {
 		return nil
 	}
 	if err := readDocument(r, &head, &unknown, map[string]func([]byte) error{
-		"functions": each("functions", &unknown, function), "peers": each("peers", &unknown, peer),
+		"functions": each("functions", &unknown, pause, function), "peers": each("peers", &unknown, pause, peer),
 	}); err != nil {
 		return nil, "", fmt.Errorf("decode patch of a table: %w", err)
 	}

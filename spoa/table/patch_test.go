@@ -76,7 +76,7 @@ func patched(t testing.TB, base table.Valid, patch *table.Patch) (table.Valid, e
 	if err != nil {
 		t.Fatal(err)
 	}
-	read, unknown, err := table.ReadPatch(bytes.NewReader(data))
+	read, unknown, err := table.ReadPatch(bytes.NewReader(data), nil)
 	if err != nil || unknown != "" {
 		t.Fatal(unknown, err)
 	}
@@ -218,7 +218,7 @@ func FuzzPatch(f *testing.F) {
 		`"functions":[{"name":"g","later":1,"admit":[{"peer":"` + testtable.ID(1) + `","rate":-1}]}],"peers":[{"id":"` + testtable.ID(4) + `"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		valid := testtable.Valid(t, base)
-		p, _, err := table.ReadPatch(bytes.NewReader(data))
+		p, _, err := table.ReadPatch(bytes.NewReader(data), nil)
 		var got table.Valid
 		if err == nil {
 			got, err = p.Apply(valid)

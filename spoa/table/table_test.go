@@ -224,3 +224,36 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// TestReadPauses: after each function and peer that is read, and each that is looked at.
+func TestReadPauses(t *testing.T) {
+	pauses := 0
+	if _, _, err := table.Read(bytes.NewReader(encode(t, testtable.New(7, 5))), func() { pauses++ }); err != nil || pauses != 7+5+7 {
+		t.Errorf("%d pauses, %v", pauses, err)
+	}
+}
+
+// TestInboundNames: what has been read piece by piece is refused as it always was.
+func TestInboundNames(t *testing.T) {
+	good := string(encode(t, testtable.New(1, 1)))
+	for with, why := range map[string]string{
+		`"inbound":{"f0":10,"f0":1}`:           "twice",
+		`"inbound":{"f\u0030":10}`:             "is not a name",
+		`"inbound":{"f\"0":10}`:                "is not a name",
+		`"inbound":{"f0":"10"}`:                "is not a number",
+		`"inbound":{"f0":[1]}`:                 "is not a number",
+		`"inbound":{"f0":1e999}`:               "is not a number",
+		`"inbound":[]`:                         "is not an object",
+		`"inbound":{"F!":1}`:                   "letters, digits",
+		`"inbound":{"f0":-3}`:                  "-3 is not",
+		`"inbound":{"f0.main":3,"f0":1}`:       "",
+		`"inbound": { "f0" : 1 , "f1" :null }`: "",
+		`"inbound":null`:                       "",
+		`"inbound":{}`:                         "",
+	} {
+		_, _, err := table.Decode([]byte(strings.Replace(good, `"inbound":{"f0":10}`, with, 1)))
+		if why == "" && err != nil || why != "" && (err == nil || !strings.Contains(err.Error(), why)) {
+			t.Errorf("%s: error %v, want one with %q", with, err, why)
+		}
+	}
+}

@@ -30,7 +30,10 @@ func (t *Table) Validate(limits Limits) (Valid, error) {
 
 // ValidateAfter is Validate with the limits of a table that was found valid before.
 // Rows that both share are not looked at again.
-func (t *Table) ValidateAfter(before Valid) (Valid, error) {
+func (t *Table) ValidateAfter(before Valid) (Valid, error) { return t.validate(before, nil) }
+
+// validate is ValidateAfter that pauses as Read does.
+func (t *Table) validate(before Valid, pause func()) (Valid, error) {
 	if before.Table == nil {
 		before.Table = new(Table)
 	}
@@ -45,7 +48,7 @@ func (t *Table) ValidateAfter(before Valid) (Valid, error) {
 	if t.DefaultNamespace != before.DefaultNamespace || slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
 		rows = nil // what was right may be wrong now
 	}
-	if err := v.validateFunctions(rows); err != nil {
+	if err := v.validateFunctions(rows, pause); err != nil {
 		return Valid{}, err
 	}
 	return v, nil
@@ -128,7 +131,7 @@ func (p *Peer) validate() error {
 
 // validateFunctions does not look into rows that it shares with a list that is valid,
 // as far as both are in the order of names.
-func (t *Valid) validateFunctions(before []Function) error {
+func (t *Valid) validateFunctions(before []Function, pause func()) error {
 	names, forwards, admissions := t.names(), 0, 0
 	for i := range t.Functions {
 		f := &t.Functions[i]
@@ -138,6 +141,9 @@ func (t *Valid) validateFunctions(before []Function) error {
 		if len(before) == 0 || !f.Same(&before[0]) {
 			if err := t.validateFunction(i, names); err != nil {
 				return err
+			}
+			if pause != nil {
+				pause()
 			}
 		}
 		if forwards += len(f.Forward); forwards > t.Limits.Forwards {

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dfaas/dfaas/internal/httpserve"
 	"github.com/dfaas/dfaas/internal/notify"
+	"github.com/dfaas/dfaas/internal/pace"
 	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
@@ -25,10 +25,6 @@ import (
 const (
 	controlMode     = 0o660
 	shutdownTimeout = 5 * time.Second
-	// gcPercent lets garbage grow to this percentage of what lives before it is
-	// collected. What lives is small, decisions make a kilobyte of garbage each:
-	// at Go's own 100 it would be collected dozens of times a second.
-	gcPercent = 300
 	// fewCores is up to how many the agent is better off with one of them:
 	// HAProxy needs the rest, and handing work between threads costs more than it
 	// gains.
@@ -69,6 +65,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	start := time.Now()
 	router := route.NewRouter(meter.New(start))
+	router.Pace = pace.New
 	spoa := agent.New(router, o.Log)
 	server := control.NewServer(router, spoa, o.Version, start, o.Log)
 	group, ctx := errgroup.WithContext(ctx)
@@ -94,13 +91,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// tune sets what the environment (GOMAXPROCS, GOGC) does not.
+// tune sets what the environment (GOMAXPROCS) does not. Garbage is left to Go: decisions
+// make none.
 func tune() {
 	if os.Getenv("GOMAXPROCS") == "" && runtime.NumCPU() <= fewCores {
 		runtime.GOMAXPROCS(1)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
 	}
 }
 
