@@ -40,13 +40,13 @@ const (
 	// longestQuiet is how long gossip has nothing of a node, unless the beat is longer,
 	// while feeds reach all members. When members come or go, it begins with a beat, and is
 	// twice as long each time.
-	longestQuiet = 30 * time.Second
+	longestQuiet = time.Minute
 	// headCost is what an announcement takes on the wire by gossip, in bytes, with what
 	// gossipsub puts around it; offerCost, with the name, what each function does.
 	headCost, offerCost = 256, 16
-	// changeCost is what a change takes on a feed, with what libp2p puts around it, and
-	// numberCost what each function that is other does.
-	changeCost, numberCost = 40, 5
+	// changeCost is what a change takes on a feed, with what libp2p, TCP and IP put around
+	// it, and that it has come; numberCost is what each function that is other does.
+	changeCost, numberCost = 140, 5
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1

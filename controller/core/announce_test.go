@@ -141,9 +141,11 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 			}
 		}
 		all := changeCost + numberCost*float64(size.functions)
-		check("feeds", fed, feedBudget, feedMoves, cost(offers)+all)
+		// What goes to everybody goes by feeds, too.
+		also := gossiped / cost(offers) * all / lasting.Seconds() * float64(size.members)
+		check("feeds", fed, feedBudget, feedMoves+also, cost(offers)+all)
 		check("gossip", gossiped, gossipBudget, gossipMoves, cost(offers))
-		if rare := cost(offers) / longestQuiet.Seconds() * 1.5; size.unfed == 0 && gossiped/lasting.Seconds() > rare {
+		if rare := cost(offers) / longestQuiet.Seconds() * 2; size.unfed == 0 && gossiped/lasting.Seconds() > rare {
 			t.Errorf("%+v: %.0f bytes/s by gossip, which nobody needs", size, gossiped/lasting.Seconds())
 		}
 	}
