@@ -153,9 +153,21 @@ func (l *loop) step(e core.Event) {
 		l.o.Log.Debug().Dur("took", took).Msg("planned")
 		l.do(l.core.Step(now, core.PlanTook{Time: took}))
 	}
-	if _, message := e.(core.Heard); !message || fx.Planned {
+	if shows(e, &fx) {
 		l.publish(now)
 	}
+}
+
+// shows reports whether the view is made anew: not for what others announce, which comes
+// often, nor before a look at the meter, after which it is.
+func shows(e core.Event, fx *core.Effects) bool {
+	switch e.(type) {
+	case core.Heard:
+		return fx.Planned
+	case core.Tick:
+		return fx.Planned || !fx.ReadMeter
+	}
+	return true
 }
 
 // do passes on what is to be done.
