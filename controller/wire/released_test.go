@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -175,5 +176,71 @@ func TestWrittenForReleased(t *testing.T) {
 		if len(got.Offers)+len(left) != len(a.Offers) || len(got.Offers) > nameable || len(got.Offers) < min(nameable, 400) {
 			t.Errorf("%d functions understood, %d left out of %d", len(got.Offers), len(left), len(a.Offers))
 		}
+	}
+}
+
+// TestReleasedFeeds reads the first feed that there was, and writes the same again.
+func TestReleasedFeeds(t *testing.T) {
+	first := fit(t, func() Announcement {
+		a := valid()
+		a.SentAtMillis, a.Name, a.Async = 1_700_000_001_000, "edge-1", true
+		a.Offers = []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "MyFunc", Capacity: 1_000_000, Demand: 17}, {Name: "ocr.vision", Absent: true}}
+		return a
+	}())
+	said := []Announcement{first}
+	add := func(change func(*Announcement)) {
+		a := said[len(said)-1]
+		a.Seq, a.SentAtMillis, a.Offers = a.Seq+1, a.SentAtMillis+5_400, slices.Clone(a.Offers)
+		change(&a)
+		said = append(said, a)
+	}
+	add(func(*Announcement) {})
+	add(func(a *Announcement) { a.Offers[1].UserRate, a.Offers[2].TimeoutMillis = 12.345, 300_000 })
+	add(func(a *Announcement) {
+		a.Seq, a.SentAtMillis, a.PeriodMillis, a.Offers[2].Absent, a.Offers[2].Backup = a.Seq+300, 1_700_000_000_000, 6000, false, true
+		a.Offers[0].Capacity, a.Offers[0].Limit, a.Offers[0].Demand = 0, 0.001, 1e6
+	})
+	add(func(a *Announcement) { a.Offers = a.Offers[:2] })
+	add(func(a *Announcement) { a.Leaving, a.Offers = true, nil })
+
+	var written []byte
+	var before *Announcement
+	for i := range said {
+		var err error
+		if written, err = AppendFeed(written, before, &said[i]); err != nil {
+			t.Fatal(err)
+		}
+		before = &said[i]
+	}
+	const file = "testdata/feed1/feed.bin"
+	if os.Getenv("WRITE_RELEASED") != "" {
+		if err := os.WriteFile(file, written, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	released, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(released, written) {
+		t.Errorf("written differently:\n%q, released\n%q", written, released)
+	}
+	var follower Follower
+	r := bytes.NewReader(released)
+	for i := range said {
+		frame, err := ReadFrame(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, complete, err := follower.Take(frame)
+		if err != nil || !complete {
+			t.Fatal(complete, err)
+		}
+		if diff := cmp.Diff(said[i], got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("announcement %d: %s", i, diff)
+		}
+	}
+	if r.Len() != 0 {
+		t.Errorf("%d bytes are left", r.Len())
 	}
 }
