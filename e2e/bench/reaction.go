@@ -25,19 +25,33 @@ type reaction []float64
 // controller has planned and puts the table to the SPOA until a request through
 // HAProxy has been answered as it says. Local and away take turns. Requests follow one
 // another without a pause, so the answer that shows the change is late by one
-// request at most.
-func (b *testbed) tableReaction(ctx context.Context, t *table.Table, repeats int) (reaction, error) {
+// request at most. Tables are sent whole, or as what has changed since the last.
+func (b *testbed) tableReaction(ctx context.Context, t *table.Table, whole bool, repeats int) (reaction, error) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
+	spoa, err := b.newControl(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { spoa.Close() }()
+	if err := spoa.PutTable(ctx, variant(t, 1, false)); err != nil {
+		return nil, err
+	}
 	var took reaction
 	for i := range repeats {
 		away, node := i%2 == 0, nodeID()
 		if away {
 			node = peerID()
 		}
-		next := variant(t, uint64(i)+1, away)
+		if whole { // by a client that has put none yet
+			spoa.Close()
+			if spoa, err = b.newControl(ctx); err != nil {
+				return nil, err
+			}
+		}
+		next := variant(t, uint64(i)+2, away)
 		start, done := time.Now(), make(chan error, 1)
-		go func() { done <- b.control.PutTable(ctx, next) }()
+		go func() { done <- spoa.PutTable(ctx, next) }()
 		obeyed, err := firstAnswer(ctx, client, "http://"+b.proxies[side{kind: dfaas}].address+functionPath, 0, func(status int, by string) bool {
 			return status == http.StatusOK && by == node
 		})

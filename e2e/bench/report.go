@@ -28,6 +28,8 @@ type measurements struct {
 	route, agent []goBenchmark
 	smallTable   reaction  // from a PUT of a table of a small federation
 	largeTable   reaction  // of the large table
+	change       reaction  // from sending a change of one function in that
+	longest      longest   // questions while it, or a change of it, came in
 	groups       []group   // the installed HAProxy first
 	found        []found   // of each
 	spoaMemory   int64     // bytes, resident, of the SPOA with the large table, after the floods
@@ -200,6 +202,10 @@ func (m *measurements) rows() []row {
 	return append(rows,
 		reactionRow("table of 3 nodes: from its PUT to the first request that obeys", m.smallTable),
 		reactionRow(fmt.Sprintf("table of %d functions x %d peers: the same", manyFunctions, manyPeers), m.largeTable),
+		reactionRow(fmt.Sprintf("a change of one function in a table of %d x %d: from its sending to the first request that obeys", manyFunctions, manyPeers), m.change),
+		reactionRow("longest question while a whole table of that size comes in", m.longest.whole),
+		reactionRow("longest question while a change of it comes in", m.longest.change),
+		reactionRow("longest question while no table comes", m.longest.none),
 		reactionRow("label changed at one node: to the first request at another that obeys", m.label),
 	)
 }

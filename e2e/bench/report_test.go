@@ -22,7 +22,7 @@ func sample() *measurements {
 		setting:    setting{taken: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC), commit: "abc1234", cores: 2, golang: "go1.26"},
 		route:      []goBenchmark{{name: "Compile", nanos: 85e6, bytes: 3 << 20, allocs: 7}, {name: decisions + "local", nanos: 120}},
 		agent:      []goBenchmark{{name: "Agent", nanos: 2000, bytes: 64, allocs: 2}},
-		smallTable: reaction{1, 2, 3}, largeTable: reaction{100}, label: reaction{500, 1500},
+		smallTable: reaction{1, 2, 3}, largeTable: reaction{100}, change: reaction{1.2, 1.4}, longest: longest{[]float64{0.4}, []float64{9.5, 12.5}, []float64{0.8}}, label: reaction{500, 1500},
 		groups: []group{
 			{version: "2.6.12", sides: []side{{kind: bare}, {kind: unasked}, {kind: dfaas}, {kind: lua}, {kind: goProxy}, {kind: caddy}}},
 			{version: "3.4.7", release: "experimental", sides: []side{{kind: bare}, {kind: unasked}, {kind: dfaas}}},
@@ -80,6 +80,10 @@ func TestReport(t *testing.T) {
 	line(t, report, "p50 at 1000", "+70 us")
 	line(t, report, "the machine alone", "p50 20 us, p99 30 us, p99.9 30 us")
 	line(t, report, "table of 3 nodes", "median 2.0 ms, max 3.0 ms (3 times)")
+	line(t, report, "a change of one function", "median 1.3 ms, max 1.4 ms (2 times)")
+	line(t, report, "while a whole table", "median 11 ms, max 12 ms (2 times)")
+	line(t, report, "while a change", "median 0.8 ms")
+	line(t, report, "while no table", "median 0.4 ms")
 	line(t, report, "label changed", "median 1000 ms, max 1500 ms (2 times)")
 	line(t, report, "after the load", "90.0 MB")
 	if strings.Contains(report, string(missed)) || strings.Contains(report, "quick run") {

@@ -37,7 +37,7 @@ type effort struct {
 	rounds, fewRounds  int // of the installed HAProxy, and of each other
 	wrkEach, pacedEach time.Duration
 	rest               time.Duration
-	tables, largeTable int // repetitions
+	tables, largeTable int // repetitions, of changes as of small tables
 	labels             int
 	wakeUps            int
 }
@@ -118,14 +118,21 @@ func (m *measurements) dataPath(ctx context.Context, binaries federation.Binarie
 	if err != nil {
 		return err
 	}
-	if m.smallTable, err = b.tableReaction(ctx, small, e.tables); err != nil {
+	if m.smallTable, err = b.tableReaction(ctx, small, true, e.tables); err != nil {
 		return err
 	}
 	large, err := newTable(manyFunctions, manyPeers)
 	if err != nil {
 		return err
 	}
-	if m.largeTable, err = b.tableReaction(ctx, large, e.largeTable); err != nil {
+	if m.largeTable, err = b.tableReaction(ctx, large, true, e.largeTable); err != nil {
+		return err
+	}
+	if m.change, err = b.tableReaction(ctx, large, false, e.tables); err != nil {
+		return err
+	}
+	progress("questions while tables come")
+	if m.longest, err = b.longestQuestions(ctx, large, e.largeTable); err != nil {
 		return err
 	}
 	if err := b.control.PutTable(ctx, variant(large, 1_000_000, false)); err != nil {

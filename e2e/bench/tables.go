@@ -3,6 +3,8 @@ package bench
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/internal/limit"
@@ -51,6 +53,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 	for p := range ids {
 		_, ids[p] = member(p + 1)
 	}
+	slices.Sort(ids)
 	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
 	for i := range functions {
 		f := table.Function{Name: functionName(i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
@@ -67,6 +70,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 		}
 		t.Peers = append(t.Peers, table.Peer{ID: id, Token: shown})
 	}
+	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
 	return t, nil
 }
 

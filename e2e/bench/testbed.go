@@ -103,12 +103,11 @@ func (b *testbed) startStub(ctx context.Context, binary string) error {
 }
 
 func (b *testbed) startSPOA(ctx context.Context, binary string) error {
-	socket := filepath.Join(b.dir, "control.sock")
-	b.control = control.New(socket)
+	b.control = control.New(b.controlSocket())
 	b.stops = append(b.stops, b.control.Close)
 	var err error
 	b.spoa, err = b.start(ctx, program{
-		name: "dfaas-spoa", argv: []string{binary, "--listen", b.spoaSocket(), "--control", socket},
+		name: "dfaas-spoa", argv: []string{binary, "--listen", b.spoaSocket(), "--control", b.controlSocket()},
 	}, func(ctx context.Context) error {
 		_, err := b.control.Health(ctx)
 		return err
@@ -116,7 +115,18 @@ func (b *testbed) startSPOA(ctx context.Context, binary string) error {
 	return err
 }
 
-func (b *testbed) spoaSocket() string { return filepath.Join(b.dir, "spoa.sock") }
+func (b *testbed) spoaSocket() string    { return filepath.Join(b.dir, "spoa.sock") }
+func (b *testbed) controlSocket() string { return filepath.Join(b.dir, "control.sock") }
+
+// newControl returns a client of the SPOA that knows what it understands.
+func (b *testbed) newControl(ctx context.Context) (*control.Client, error) {
+	c := control.New(b.controlSocket())
+	if _, err := c.Meter(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
 
 // startSide starts one of the sides and waits until it answers for the gateway.
 func (b *testbed) startSide(ctx context.Context, g group, s side) error {
