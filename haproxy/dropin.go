@@ -26,6 +26,7 @@ const (
 	BackendLocal     = "be_dfaas_local"    // this node's gateway
 	BackendPeers     = "be_dfaas_peers"    // one dynamic server for each peer, named by its id
 	BackendSPOA      = "be_dfaas_spoa"     // dfaas-spoa
+	BackendGranted   = "be_dfaas_granted"  // what it need not be asked about; with EnvFastPath only
 
 	// ServerLocal is one of the two static servers of BackendPeers, which lead back
 	// to this node. The runtime client never touches them.
@@ -79,10 +80,15 @@ const (
 	EnvMaxFields   = "DFAAS_MAX_HEADER_FIELDS" // header fields that a user's request or a function's answer may have
 	EnvBodyWait    = "DFAAS_BODY_WAIT"         // time limit for the beginning of a body
 	EnvSourceCalls = "DFAAS_SOURCE_CALLS"      // calls under way of users of one address, or "off"
+	EnvFastPath    = "DFAAS_FAST_PATH"         // FastPathOn or "off"
 	EnvPeersOnly   = "DFAAS_PEERS_ONLY"        // addresses that are no users, or "off"
 	EnvTLSBind     = "DFAAS_TLS_BIND"          // address of FrontendUsers for peers with TLS, or "off"
 	EnvTLSDir      = "DFAAS_TLS_DIR"           // where CertificateFile and AnchorsFile are
 )
+
+// FastPathOn is the value of EnvFastPath with which HAProxy serves calls without asking
+// dfaas-spoa, see Client.Unasked.
+const FastPathOn = "on"
 
 // FallbackAddress is what FrontendFallback binds, for the value of EnvInstance: two
 // addresses.

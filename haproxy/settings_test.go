@@ -28,6 +28,8 @@ func TestSettings(t *testing.T) {
 			{haproxy.EnvTLSBind, "", ""},
 			{haproxy.EnvPeersOnly, "", ""},
 			{haproxy.EnvSourceCalls, "", ""},
+			{haproxy.EnvFastPath, "", ""},
+			{haproxy.EnvFastPath, haproxy.FastPathOn, ""},
 			{haproxy.EnvInstance, "", ""},
 			{haproxy.EnvNodeName, "", ""},
 			{haproxy.EnvNodeName, "%[id] %{", ""},
@@ -48,6 +50,7 @@ func TestSettings(t *testing.T) {
 			{haproxy.EnvMaxConn, "", "set to nothing"},
 			{haproxy.EnvBodyWait, "", "set to nothing"},
 
+			{haproxy.EnvFastPath, "yes", "neither on nor off"},
 			{haproxy.EnvBind, "8180", "missing port"},
 			{haproxy.EnvGateway, "127.0.0.1", "gateway"},
 			{haproxy.EnvNodeID, "%[id]", "DFaaS-Node-ID|http-after-response set-header"},

@@ -18,6 +18,8 @@ type Status struct {
 	// Async is that this node's gateway takes asynchronous calls.
 	Async        bool   `json:"async,omitempty"`
 	TableVersion uint64 `json:"table_version"`
+	// FastPath is how HAProxy serves calls without asking dfaas-spoa; nil if it does not.
+	FastPath *FastPath `json:"fast_path,omitempty"`
 	// Components tells how each part this controller talks to is doing.
 	Components []Component `json:"components"`
 	// RefusedBy are the peers that refuse what this node announces, each with its
@@ -25,6 +27,14 @@ type Status struct {
 	RefusedBy []Refusal `json:"refused_by,omitempty"`
 	// Warnings are limits that are nearly reached, or reached.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// FastPath is what HAProxy may serve without asking dfaas-spoa.
+type FastPath struct {
+	// Functions is how many have been granted calls in the last round. Those that nobody
+	// calls are granted none.
+	Functions int    `json:"functions"`
+	Error     string `json:"error,omitempty"` // why all is asked about
 }
 
 // Refusal is a peer's word that it refuses this node's announcements.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
@@ -26,6 +27,7 @@ type HAProxy interface {
 	// Bound sees to it that users and peers leave connections to the operator's
 	// own sites.
 	Bound(ctx context.Context) error
+	courier.HAProxy
 }
 
 // Certificates are those of this node and its peers, for TLS between HAProxies.

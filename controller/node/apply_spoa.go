@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -21,6 +22,7 @@ type SPOA interface {
 	// PutTable replaces the table. The error wraps control.ErrRefused if the
 	// SPOA is there and does not want it.
 	PutTable(ctx context.Context, t *table.Table) error
+	courier.SPOA
 }
 
 const (
@@ -33,6 +35,7 @@ const (
 // holds up nobody.
 type spoaKeeper struct {
 	spoa    SPOA
+	courier *courier.Courier
 	looks   mailbox[struct{}]
 	tables  mailbox[*table.Table]
 	events  chan core.Event
@@ -41,9 +44,9 @@ type spoaKeeper struct {
 	looked bool // for a table of an earlier run
 }
 
-func newSPOAKeeper(spoa SPOA, m *metrics) *spoaKeeper {
+func newSPOAKeeper(spoa SPOA, courier *courier.Courier, m *metrics) *spoaKeeper {
 	return &spoaKeeper{
-		spoa: spoa, looks: newMailbox[struct{}](), tables: newMailbox[*table.Table](), events: make(chan core.Event), metrics: m,
+		spoa: spoa, courier: courier, looks: newMailbox[struct{}](), tables: newMailbox[*table.Table](), events: make(chan core.Event), metrics: m,
 	}
 }
 
@@ -56,6 +59,7 @@ func (k *spoaKeeper) run(ctx context.Context) {
 		case t := <-k.tables:
 			e = k.put(ctx, t)
 		case <-k.looks:
+			k.courier.Carry(ctx)
 			e = k.look(ctx)
 		}
 		select {

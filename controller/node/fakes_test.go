@@ -23,6 +23,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy/peercert"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/control"
+	"github.com/dfaas/dfaas/spoa/grant"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -44,6 +45,10 @@ type fakeSPOA struct {
 	puts   int
 	demand map[string]float64 // requests/s since start
 	asked  map[string]float64 // by peer id: requests/s since start, for every function of demand
+
+	older   bool // knows nothing of calls that it is not asked about
+	reports []grant.Report
+	grants  map[string]grant.Grant
 }
 
 func newFakeSPOA() *fakeSPOA { return &fakeSPOA{start: time.Now(), demand: map[string]float64{}} }
@@ -93,6 +98,20 @@ func (s *fakeSPOA) PutTable(ctx context.Context, t *table.Table) error {
 	clone := *t
 	s.table, s.got = &clone, time.Now()
 	return nil
+}
+
+func (s *fakeSPOA) Unasked(ctx context.Context, r grant.Report) (grant.Grants, error) {
+	if s.isHung() {
+		<-ctx.Done()
+		return grant.Grants{}, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.older {
+		return grant.Grants{}, control.ErrOlder
+	}
+	s.reports = append(s.reports, r)
+	return grant.Grants{Functions: s.grants}, nil
 }
 
 func (s *fakeSPOA) isHung() bool {
@@ -214,6 +233,28 @@ type fakeHAProxy struct {
 	calls        map[string]haproxy.Calls
 	gatewayReads int
 	gatewayErr   error // of reading it
+
+	unasked haproxy.Unasked
+	granted [][]haproxy.Grant
+}
+
+func (h *fakeHAProxy) Unasked(ctx context.Context) (haproxy.Unasked, error) {
+	if err := h.wait(ctx); err != nil {
+		return haproxy.Unasked{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unasked, nil
+}
+
+func (h *fakeHAProxy) Grant(ctx context.Context, _ haproxy.Unasked, grants []haproxy.Grant) error {
+	if err := h.wait(ctx); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.granted = append(h.granted, grants)
+	return nil
 }
 
 func (h *fakeHAProxy) Secure(ctx context.Context, _ peercert.Certificate, anchors []string) error {

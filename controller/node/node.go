@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
@@ -88,12 +89,13 @@ type Node struct {
 	started  time.Time
 	metrics  *metrics
 	snapshot atomic.Pointer[snapshot]
+	courier  *courier.Courier
 }
 
 // New returns a node that does nothing before Run.
 func New(o Options) *Node {
 	o.Log = o.Log.With().Str("part", "node").Logger()
-	n := &Node{options: o, started: time.Now(), metrics: newMetrics(o.Registerer, o)}
+	n := &Node{options: o, started: time.Now(), metrics: newMetrics(o.Registerer, o), courier: courier.New(o.HAProxy, o.SPOA, o.Log)}
 	n.snapshot.Store(&snapshot{View: core.View{At: n.started}})
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(newCollector(n))
@@ -110,7 +112,7 @@ func (n *Node) now() time.Time { return n.started.Add(time.Since(n.started)) }
 // is served here. It must be called once. It returns within about two seconds of
 // the context's end.
 func (n *Node) Run(ctx context.Context) {
-	spoa := newSPOAKeeper(n.options.SPOA, n.metrics)
+	spoa := newSPOAKeeper(n.options.SPOA, n.courier, n.metrics)
 	haproxy := newHAProxyKeeper(n.options.HAProxy, n.options.Certificates)
 	voice := newPublisher(n.options.Overlay)
 	l := newLoop(n, spoa, haproxy, voice)

@@ -44,6 +44,7 @@ func (n *Node) Status() api.Status {
 		PeriodMillis: o.Period.Milliseconds(), UptimeMillis: time.Since(n.started).Milliseconds(),
 		HTTPAddress: o.HTTP.String(), Addresses: o.Overlay.Addrs(),
 		Async: s.Async, Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
+		FastPath: n.fastPath(),
 	}
 	if s.GatewayUp {
 		status.Functions = len(s.Functions)
@@ -57,6 +58,19 @@ func (n *Node) Status() api.Status {
 		}
 	}
 	return status
+}
+
+// fastPath is nil if HAProxy asks about every call, as it is to.
+func (n *Node) fastPath() *api.FastPath {
+	s := n.courier.Status()
+	if s == nil {
+		return nil
+	}
+	shown := &api.FastPath{Functions: s.Functions}
+	if s.Err != nil {
+		shown.Error = s.Err.Error()
+	}
+	return shown
 }
 
 func (s *snapshot) components() []api.Component {

@@ -148,8 +148,13 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	if err := refusal(path, resp); err != nil {
 		return err
 	}
+	return c.decode(path, resp, into)
+}
+
+// decode reads the document that an answer has.
+func (c *Client) decode(path string, resp *http.Response, into any) error {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
-		return fmt.Errorf("SPOA at %s: decode the answer to GET %s: %w", c.socket, path, err)
+		return fmt.Errorf("SPOA at %s: decode the answer to %s: %w", c.socket, path, err)
 	}
 	return nil
 }
@@ -185,6 +190,9 @@ func refusal(path string, resp *http.Response) error {
 	text := strings.TrimSpace(string(said))
 	if path == pathTable && (resp.StatusCode == http.StatusBadRequest || resp.StatusCode == http.StatusRequestEntityTooLarge) {
 		return fmt.Errorf("%w: %s", ErrRefused, text)
+	}
+	if path == pathUnasked && resp.StatusCode == http.StatusNotFound {
+		return ErrOlder
 	}
 	return fmt.Errorf("SPOA answered %s with %d: %s", path, resp.StatusCode, text)
 }

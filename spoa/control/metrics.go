@@ -30,6 +30,7 @@ const prefix = "dfaas_spoa_"
 
 var (
 	descDecisions = describe("decisions_total", "Function calls decided, by who called and what became of it.", "source", "outcome")
+	descUnasked   = describe("unasked_total", "Users' calls that HAProxy has served without asking, which are among those of source user, outcome local.")
 	descAsync     = describe("async_decisions_total", "Asynchronous calls decided, which are not among the others: of users, given to this node's gateway (local) or to a peer (forwarded); of peers (peer); refused.", "outcome")
 	descDenied    = describe("denied_total", "Refused claims to be a peer (403), by reason.", "reason")
 	descVersion   = describe("table_version", "Version of the current table, 0 for none.")
@@ -54,7 +55,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 type collector Server
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDecisions, descAsync, descDenied, descVersion, descFresh, descExpires, descTables, descStale, descBad, descNewer,
+	for _, d := range []*prometheus.Desc{descDecisions, descUnasked, descAsync, descDenied, descVersion, descFresh, descExpires, descTables, descStale, descBad, descNewer,
 		descConns, descRefused, descFrames, descPanics, descInfo} {
 		ch <- d
 	}
@@ -69,6 +70,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	c.collectDecisions(counter, c.router.Totals())
+	counter(descUnasked, c.router.UnaskedCalls())
 	now := time.Now()
 	st := c.router.Status(now)
 	c.series.Collect(ch, c.router.Report(now).Functions, st.Table)

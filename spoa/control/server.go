@@ -6,6 +6,7 @@
 //	                 or 412 if the current table is another one
 //	GET /v1/table    the current table without tokens, null if there is none
 //	GET /v1/meter    counters, see meter.Report
+//	POST /v1/unasked what HAProxy has served unasked, and may, see package grant
 //	GET /v1/health   see Health
 //	GET /metrics     the same for Prometheus
 package control
@@ -92,6 +93,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET "+pathTable, s.getTable)
 	mux.HandleFunc("GET "+pathMeter, s.getMeter)
+	mux.HandleFunc("POST "+pathUnasked, s.postUnasked)
 	mux.HandleFunc("GET "+pathHealth, s.getHealth)
 	mux.Handle("GET "+pathMetrics, s.Metrics())
 	return mux

@@ -21,6 +21,7 @@ type Router struct {
 	meter   *meter.Meter
 	current atomic.Pointer[Snapshot]
 	swap    sync.Mutex // one table at a time
+	unasked unasked
 }
 
 // NewRouter returns a router without a table: everything is served locally.

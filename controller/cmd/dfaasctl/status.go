@@ -89,6 +89,11 @@ func statusTable(s api.Status) table {
 		t.add("Async", "asynchronous calls are taken here")
 	}
 	t.add("Table", fmt.Sprintf("version %d", s.TableVersion))
+	if f := s.FastPath; f != nil && f.Error != "" {
+		t.add("Fast path", "every call is asked about: "+f.Error)
+	} else if f != nil {
+		t.add("Fast path", fmt.Sprintf("functions called now without a question: %d", f.Functions))
+	}
 	for _, warning := range slices.Concat(s.Warnings, addressWarnings(s)) {
 		t.add("Warning", warning)
 	}

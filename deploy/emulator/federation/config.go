@@ -150,6 +150,9 @@ func (f *Federation) environment(n *Node, part scenario.Part, o Options) []strin
 	if n.place.ports.TLS != 0 {
 		env = append(env, haproxy.EnvTLSBind+"="+n.place.address(n.place.ports.TLS), haproxy.EnvTLSDir+"="+n.files.tls())
 	}
+	if o.FastPath {
+		env = append(env, haproxy.EnvFastPath+"="+haproxy.FastPathOn)
+	}
 	if limit := f.peerConnect(n, o); limit != 0 {
 		env = append(env, haproxy.EnvPeerConnect+"="+strconv.FormatInt(limit.Milliseconds(), 10)+"ms")
 	}

@@ -46,6 +46,7 @@ type Options struct {
 	Period         time.Duration
 	DefaultMaxrate float64 // requests/s
 	TLS            bool    // between the nodes' HAProxies
+	FastPath       bool    // HAProxies need not ask about everything
 	// Neighbours are to whom each node may forward, by their names; nil: everybody.
 	Neighbours map[string][]string
 	// Dir is for configuration, identities, state and sockets. Empty: a temporary

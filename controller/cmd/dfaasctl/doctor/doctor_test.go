@@ -64,11 +64,19 @@ func TestHealthyNodeIsAllOK(t *testing.T) {
 		}
 	}
 	// All but those that speak up only when something is noteworthy.
-	if want := len(checks()) - len([]string{"refused peers", "refused by peers", "newer peers", "functions", "limits", "spoa refusals", "function limits"}); len(results) != want {
+	if want := len(checks()) - len([]string{"refused peers", "refused by peers", "newer peers", "functions", "limits", "spoa refusals", "function limits", "haproxy fast path"}); len(results) != want {
 		t.Errorf("%d results, want %d", len(results), want)
 	}
 	if Failures(results) != 0 {
 		t.Error("failures were counted")
+	}
+}
+
+// fastPath has HAProxy's on, of which the controller says that.
+func fastPath(status *api.FastPath) func(*Facts) {
+	return func(f *Facts) {
+		f.HAProxy.settings[haproxy.EnvFastPath] = haproxy.FastPathOn
+		f.Controller.status.FastPath = status
 	}
 }
 
@@ -195,6 +203,10 @@ func TestVerdicts(t *testing.T) {
 		{"haproxy tls", Fail, "no TLS port", "DFAAS_TLS_BIND", func(f *Facts) { f.Config.PeerTLS = true }},
 		{"haproxy tls", Warn, "broken", "log", func(f *Facts) { f.HAProxy.tlsBind, f.HAProxy.tlsBindErr = "", broken }},
 		{"haproxy tls", "", "", "", func(f *Facts) { f.HAProxy.tlsBind = "" }},
+		{"haproxy fast path", "", "", "", func(f *Facts) { f.HAProxy.settings[haproxy.EnvFastPath] = "off" }},
+		{"haproxy fast path", OK, "3 functions called now without a question", "", fastPath(&api.FastPath{Functions: 3})},
+		{"haproxy fast path", Warn, "dfaas-controller does not know of it", "upgrade dfaas-controller", fastPath(nil)},
+		{"haproxy fast path", Warn, "every call is asked about: broken", "of one release", fastPath(&api.FastPath{Error: "broken"})},
 		{"haproxy asks spoa", Fail, "s is down L4CON in 0ms; every call is served here", "it runs: DFAAS_SPOA (",
 			func(f *Facts) { f.HAProxy.spoa = down }},
 		{"haproxy asks spoa", Fail, "s is down", "systemctl start dfaas-spoa", func(f *Facts) { f.HAProxy.spoa, f.SPOA.err = down, broken }},

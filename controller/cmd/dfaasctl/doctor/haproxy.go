@@ -45,7 +45,7 @@ func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
 	}
 	f.level, _ = client.Level(ctx)
 	f.settings = map[string]string{}
-	for _, name := range []string{haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvSPOA} {
+	for _, name := range []string{haproxy.EnvBind, haproxy.EnvGateway, haproxy.EnvNodeID, haproxy.EnvSPOA, haproxy.EnvFastPath} {
 		f.settings[name], _ = client.Setting(ctx, name)
 	}
 	if gateway := f.settings[haproxy.EnvGateway]; gateway != "" {
@@ -67,6 +67,7 @@ func haproxyChecks() []check {
 		{"haproxy drop-in", judgeDropIn},
 		{"haproxy tls", judgeTLS},
 		{"haproxy asks spoa", judgeSPOE},
+		{"haproxy fast path", judgeFastPath},
 		{"haproxy reaches gateway", judgeGatewayServer},
 		{"haproxy's next start", judgeNextStart},
 	}
@@ -251,6 +252,24 @@ func judgeSPOE(f *Facts) Verdict {
 		return fail(hint, "%s; every call is served here, none is forwarded", said)
 	}
 	return ok("%s is up", haproxy.BackendSPOA)
+}
+
+// judgeFastPath finds an HAProxy that need not ask about every call and does, for nobody
+// says about which.
+func judgeFastPath(f *Facts) Verdict {
+	if f.HAProxy.err != nil || f.HAProxy.settings[haproxy.EnvFastPath] != haproxy.FastPathOn || f.Controller.err != nil {
+		return skip()
+	}
+	const consequence = haproxy.EnvFastPath + " is on, and yet every call is asked about"
+	switch s := f.Controller.status.FastPath; {
+	case s == nil:
+		return warn("look again in five seconds; if it stays: upgrade dfaas-controller, and haproxy_socket must be that HAProxy's",
+			"%s: dfaas-controller does not know of it", consequence)
+	case s.Error != "":
+		return warn("dfaas-spoa and dfaas-controller have to be of one release, and HAProxy's runtime socket of level admin", "%s: %s", consequence, oneLine(errors.New(s.Error)))
+	default:
+		return ok("on: %s called now without a question", count(s.Functions, "function"))
+	}
 }
 
 func judgeGatewayServer(f *Facts) Verdict {
