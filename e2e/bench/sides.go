@@ -15,13 +15,14 @@ const (
 	bare    kind = iota // HAProxy that forwards to the gateway and does nothing else
 	unasked             // HAProxy with the drop-in, which asks nobody
 	dfaas               // HAProxy with the drop-in, which asks dfaas-spoa
+	fast                // the same, which need not ask about every call
 	lua                 // HAProxy with the drop-in, where a Lua action takes the place of dfaas-spoa
 	goProxy             // a reverse proxy in Go
 	caddy
 )
 
 func (k kind) String() string {
-	return [...]string{"bare HAProxy", "drop-in without SPOE", "with DFaaS", "Lua action", "Go reverse proxy", "Caddy"}[k]
+	return [...]string{"bare HAProxy", "drop-in without SPOE", "with DFaaS", "fast path", "Lua action", "Go reverse proxy", "Caddy"}[k]
 }
 
 // side is one of the proxies that are compared.
@@ -58,7 +59,7 @@ func findGroups(installed string, progress func(string, ...any)) ([]group, error
 	if first.version, err = versionOf(first.argv); err != nil {
 		return nil, err
 	}
-	for _, k := range []kind{bare, unasked, dfaas, lua, goProxy, caddy} {
+	for _, k := range []kind{bare, unasked, dfaas, fast, lua, goProxy, caddy} {
 		first.sides = append(first.sides, side{kind: k})
 	}
 	groups, known := []group{first}, map[string]bool{series(first.version): true}
@@ -76,7 +77,7 @@ func findGroups(installed string, progress func(string, ...any)) ([]group, error
 			continue
 		}
 		known[series(g.version)] = true
-		for _, k := range []kind{bare, unasked, dfaas} {
+		for _, k := range []kind{bare, unasked, dfaas, fast} {
 			g.sides = append(g.sides, side{kind: k, release: release})
 		}
 		groups = append(groups, g)

@@ -166,6 +166,7 @@ func (b *testbed) startSide(ctx context.Context, g group, s side) error {
 			haproxy.EnvSPOEConf + "=" + files[2],
 			haproxy.EnvNodeID + "=" + nodeID(),
 			haproxy.EnvInstance + "=" + filepath.Base(b.dir) + "-" + name,
+			haproxy.EnvFastPath + "=" + fastPathOf(s.kind),
 		},
 	})
 	if err != nil || s.kind != dfaas {
@@ -232,6 +233,14 @@ func configOf(k kind) (string, error) {
 	default:
 		return haproxy.Config(), nil
 	}
+}
+
+// fastPathOf is whether a side need not ask about every call.
+func fastPathOf(k kind) string {
+	if k == fast {
+		return haproxy.FastPathOn
+	}
+	return "off"
 }
 
 // nodeOf is the DFaaS-Node-ID that a side's answers have.
