@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -109,7 +110,7 @@ type accepted struct {
 // note notes that a table was accepted. An older SPOA has no tag for it, and knows no
 // patches.
 func (c *Client) note(t *table.Table, resp *http.Response) {
-	if tag := resp.Header.Get(headerTag); tag != "" {
+	if tag := resp.Header.Get(headerTag); tag != "" && !protocol.Previous {
 		c.last.Store(&accepted{t, tag})
 	}
 }
