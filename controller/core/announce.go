@@ -27,7 +27,7 @@ const (
 	// more than movedFraction of the capacity or of what it was, and by more than
 	// movedSigmas standard deviations of what was counted. Chance makes few moves, so that
 	// this is spent only while users come and go.
-	feedMoves     = 2 << 10
+	feedMoves     = 3 << 10
 	gossipMoves   = 4 << 10
 	movedFraction = 0.33
 	movedSigmas   = 2.5
