@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -266,5 +267,58 @@ func BenchmarkPatch(b *testing.B) {
 		if base, err = patched(b, base, table.Diff(base.Table, &next)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// fill sets everything to something.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Int, reflect.Int64:
+		v.SetInt(3)
+	case reflect.Uint64:
+		v.SetUint(3)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	}
+}
+
+// TestNothingIsForgotten: whatever a table has is sent, whole and as a patch.
+func TestNothingIsForgotten(t *testing.T) {
+	var want, got table.Table
+	fill(reflect.ValueOf(&want).Elem())
+	if err := got.UnmarshalJSON(encode(t, &want)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("whole (-want +got):\n%s", diff)
+	}
+	var patch table.Patch
+	fill(reflect.ValueOf(&patch).Elem())
+	patch.Head.Functions, patch.Head.Peers = nil, nil
+	patch.Head.Speaks, patch.Head.Needs = table.Newest(), table.Oldest
+	data, err := table.EncodePatch(&patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, unknown, err := table.ReadPatch(bytes.NewReader(data), nil)
+	if err != nil || unknown != "" {
+		t.Fatal(unknown, err)
+	}
+	if diff := cmp.Diff(&patch, read); diff != "" {
+		t.Errorf("as a patch (-want +got):\n%s", diff)
 	}
 }
