@@ -38,7 +38,7 @@ const (
 	beatShare   = 0.5
 	longestBeat = 6 * time.Second
 	// longestQuiet is how long gossip has nothing of a node, unless the beat is longer,
-	// while feeds reach all members. When members come or go, it begins with a beat, and is
+	// while feeds reach all members. When somebody comes, it begins with a beat, and is
 	// twice as long each time.
 	longestQuiet = time.Minute
 	// headCost is what an announcement takes on the wire by gossip, in bytes, with what
@@ -201,10 +201,10 @@ func (a *announcer) dueBy(w way, s *spoken, now time.Time, offers []strategy.Off
 	return later(now, s.at.Add(wait))
 }
 
-// reach takes in whom there is to reach. Where somebody came or went, all are told of
-// this node again, soon and then ever more seldom.
-func (a *announcer) reach(members, unfed int, others bool) {
-	if others || unfed != a.unfed {
+// reach takes in whom there is to reach. If somebody came, all are told of this node
+// again, soon and then ever more seldom.
+func (a *announcer) reach(members, unfed int, newcomers bool) {
+	if newcomers {
 		a.quiet = min(a.quiet, a.gossip.beat)
 	}
 	a.owes = a.owes || unfed > a.unfed

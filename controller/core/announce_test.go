@@ -152,7 +152,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 }
 
 // TestGossipGrowsQuiet: while feeds reach all, gossip has ever less of a node, until
-// somebody comes or goes, or there is anybody whom feeds do not reach.
+// somebody comes, or there is anybody whom feeds do not reach.
 func TestGossipGrowsQuiet(t *testing.T) {
 	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 	a.members = 9
