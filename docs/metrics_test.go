@@ -23,6 +23,7 @@ import (
 	"github.com/dfaas/dfaas/controller/node"
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -120,7 +121,7 @@ func programs(t *testing.T) (controller, spoa []metric) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node.New(node.Options{Self: id.String(), Version: "v0", Federation: "docs", Strategy: s, Period: time.Second, Overlay: network, Registerer: d})
+	node.New(node.Options{Self: testvalue.Peer(id.String()), Version: "v0", Federation: "docs", Strategy: s, Period: time.Second, Overlay: network, Registerer: d})
 	controller = sorted(d.metrics)
 
 	d = &described{t: t}

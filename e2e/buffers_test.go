@@ -13,6 +13,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
@@ -37,8 +38,8 @@ func TestLargeBuffers(t *testing.T) {
 			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global})
 			router := route.NewRouter(meter.New(time.Now()))
 			router.Swap(testtable.Valid(t, &table.Table{
-				Version: 1, NodeID: self, TTLMillis: time.Hour.Milliseconds(),
-				Functions: []table.Function{{Name: "f", Local: &table.Local{Share: 1}}},
+				Version: 1, NodeID: testvalue.Peer(self), TTLMillis: time.Hour.Milliseconds(),
+				Functions: []table.Function{{Name: testvalue.Name("f"), Local: &table.Local{Share: 1}}},
 			}), time.Now())
 			socket, err := net.Listen("unix", proxy.SPOA)
 			if err != nil {

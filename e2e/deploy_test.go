@@ -87,7 +87,7 @@ func TestDeployThenCall(t *testing.T) {
 				return err
 			}
 			for _, row := range current.Functions {
-				if strings.HasPrefix(row.Name, "f-") && row.Local != nil {
+				if strings.HasPrefix(row.Name.String(), "f-") && row.Local != nil {
 					err = errors.Join(err, fmt.Errorf("%s is there", row.Name))
 				}
 			}

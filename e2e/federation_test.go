@@ -381,7 +381,7 @@ func (c *cluster) invocations(t *testing.T, name string) int {
 			t.Fatal(err)
 		}
 		for _, f := range list.Functions {
-			if f.Name == name {
+			if f.Name.String() == name {
 				ran += int(f.Status.InvocationCount)
 			}
 		}

@@ -26,6 +26,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/token"
 )
@@ -80,7 +81,7 @@ func (c *cluster) decides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := token.Mint(stranger.Ed25519(), stranger.String(), c.one.PeerID, time.Now(), token.MaxLifetime)
+	made, err := token.Mint(stranger.Ed25519(), testvalue.Peer(stranger.String()), testvalue.Peer(c.one.PeerID), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -42,7 +43,7 @@ func TestTLS(t *testing.T) {
 // outsiders: who gets what from node-2.
 func (c *cluster) outsiders(t *testing.T) {
 	now := time.Now()
-	good, err := token.Mint(c.signer(t, c.one), c.one.PeerID, c.two.PeerID, now, token.MaxLifetime)
+	good, err := token.Mint(c.signer(t, c.one), testvalue.Peer(c.one.PeerID), testvalue.Peer(c.two.PeerID), now, token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/token"
 )
@@ -86,7 +87,7 @@ func (c *cluster) tokens(t *testing.T) {
 	}
 	now := time.Now()
 	mint := func(key ed25519.PrivateKey, iss, aud string, at time.Time) string {
-		made, err := token.Mint(key, iss, aud, at, token.MaxLifetime)
+		made, err := token.Mint(key, testvalue.Peer(iss), testvalue.Peer(aud), at, token.MaxLifetime)
 		if err != nil {
 			t.Fatal(err)
 		}

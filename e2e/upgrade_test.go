@@ -91,7 +91,7 @@ func listed(t *testing.T, at, other *federation.Node) error {
 		return fmt.Errorf("no table: %w", err)
 	}
 	for _, row := range current.Functions {
-		if row.Name == "funca" && slices.ContainsFunc(row.Forward, func(f table.Forward) bool { return f.Peer == other.PeerID }) {
+		if row.Name.String() == "funca" && slices.ContainsFunc(row.Forward, func(f table.Forward) bool { return f.Peer.String() == other.PeerID }) {
 			return nil
 		}
 	}

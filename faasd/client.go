@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/openfaas/faas-provider/types"
+
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // Bounds of what a gateway may answer. An answer beyond them is an error.
@@ -61,8 +63,8 @@ type Client struct {
 
 // Function is one deployed function.
 type Function struct {
-	Name   string // NAME, or NAME.NAMESPACE outside of the default namespace
-	Labels Labels // what its labels ask of DFaaS
+	Name   funcname.Name // NAME, or NAME.NAMESPACE outside of the default namespace
+	Labels Labels        // what its labels ask of DFaaS
 	Status types.FunctionStatus
 	// Ready is how many replicas take calls now. Of a function with none, which is
 	// scaled to zero, starts or has died, a call waits or fails. It is
@@ -181,7 +183,7 @@ func (c *Client) List(ctx context.Context) (List, error) {
 	if err != nil {
 		return List{}, fmt.Errorf("list the gateway's namespaces: %w", err)
 	}
-	collected := collector{functions: map[string]Function{}}
+	collected := collector{functions: map[funcname.Name]Function{}}
 	for _, namespace := range namespaces {
 		var statuses []types.FunctionStatus
 		if err := c.call(ctx, http.MethodGet, "/system/functions", namespace, nil, &statuses); err != nil {
@@ -226,7 +228,7 @@ func (c *Client) namespaces(ctx context.Context) ([]string, error) {
 
 // collector gathers the functions of several namespaces.
 type collector struct {
-	functions map[string]Function
+	functions map[funcname.Name]Function
 	refused   []string
 }
 
@@ -238,11 +240,11 @@ func (c *collector) add(namespace string, statuses []types.FunctionStatus) error
 		if status.Namespace == "" {
 			status.Namespace = namespace
 		}
-		if err := errors.Join(CheckLabel("function name", status.Name), CheckLabel("namespace", status.Namespace)); err != nil {
+		name, err := parseName(status.Name, status.Namespace)
+		if err != nil {
 			c.refused = append(c.refused, strings.ReplaceAll(err.Error(), "\n", "; "))
 			continue
 		}
-		name := Name(status.Name, status.Namespace)
 		var labels map[string]string
 		if status.Labels != nil {
 			labels = *status.Labels
@@ -254,7 +256,7 @@ func (c *collector) add(namespace string, statuses []types.FunctionStatus) error
 
 func (c *collector) list() List {
 	l := List{Functions: make([]Function, 0, len(c.functions)), Refused: c.refused}
-	for _, name := range slices.Sorted(maps.Keys(c.functions)) {
+	for _, name := range slices.SortedFunc(maps.Keys(c.functions), funcname.Name.Compare) {
 		l.Functions = append(l.Functions, c.functions[name])
 	}
 	return l

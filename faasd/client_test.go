@@ -44,7 +44,7 @@ func client(t *testing.T, url string) *Client {
 func names(l List) []string {
 	list := []string{}
 	for _, f := range l.Functions {
-		list = append(list, f.Name)
+		list = append(list, f.Name.String())
 	}
 	return list
 }
@@ -263,11 +263,11 @@ func FuzzList(f *testing.F) {
 		}
 		previous := ""
 		for _, function := range list.Functions {
-			name, namespace := SplitName(function.Name, DefaultNamespace)
-			if !ValidLabel(name) || !ValidLabel(namespace) || function.Name <= previous {
+			name, namespace := SplitName(function.Name.String(), DefaultNamespace)
+			if !ValidLabel(name) || !ValidLabel(namespace) || function.Name.String() <= previous {
 				t.Errorf("name %q after %q", function.Name, previous)
 			}
-			previous = function.Name
+			previous = function.Name.String()
 		}
 	})
 }

@@ -4,6 +4,7 @@
 package faasd
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,6 +23,14 @@ func Name(function, namespace string) string {
 		return function
 	}
 	return function + "." + namespace
+}
+
+// parseName is Name of what a gateway lists.
+func parseName(function, namespace string) (funcname.Name, error) {
+	if err := errors.Join(CheckLabel("function name", function), CheckLabel("namespace", namespace)); err != nil {
+		return funcname.Name{}, err
+	}
+	return funcname.Parse(Name(function, namespace))
 }
 
 // SplitName undoes Name. Whatever follows the first dot is the namespace; without

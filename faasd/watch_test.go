@@ -91,7 +91,7 @@ func TestWatchNeverWaits(t *testing.T) {
 			t.Fatalf("the watcher asked %d times", asked.Load())
 		}
 	}
-	if s := <-snapshots; s.Err != nil || len(s.Functions[0].Name) < 28 {
+	if s := <-snapshots; s.Err != nil || len(s.Functions[0].Name.String()) < 28 {
 		t.Errorf("an old look: %+v", s)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
@@ -44,7 +45,7 @@ func startAsked(t *testing.T, binary haproxytest.Binary, nodes int) []*asked {
 	settings := map[string]string{haproxy.EnvSPOEConf: patient, haproxy.EnvPeerConnect: "10s"}
 	all := make([]*asked, nodes)
 	for i := range all {
-		all[i] = &asked{id: testtable.ID(i), number: i, router: route.NewRouter(meter.New(time.Now()))}
+		all[i] = &asked{id: testtable.ID(i).String(), number: i, router: route.NewRouter(meter.New(time.Now()))}
 		all[i].node = startWith(t, haproxytest.Options{Binary: binary, NodeID: all[i].id, Settings: settings})
 		l, err := net.Listen("unix", all[i].SPOA)
 		if err != nil {
@@ -84,14 +85,14 @@ var functions = []string{"first", "f", "status", "users", "large", "here", "all"
 // sends the rest to, the first one by far most often.
 func (a *asked) swap(t *testing.T, here table.Local, peers ...*asked) {
 	t.Helper()
-	tab := &table.Table{Version: 1, NodeID: a.id, TTLMillis: table.MaxTTL.Milliseconds()}
+	tab := &table.Table{Version: 1, NodeID: testvalue.Peer(a.id), TTLMillis: table.MaxTTL.Milliseconds()}
 	for _, p := range peers {
-		tab.Peers = append(tab.Peers, table.Peer{ID: p.id, Token: a.token(t, p)})
+		tab.Peers = append(tab.Peers, table.Peer{ID: testvalue.Peer(p.id), Token: a.token(t, p)})
 	}
 	for _, name := range functions {
-		f := table.Function{Name: name, Elastic: true, Local: &here}
+		f := table.Function{Name: testvalue.Name(name), Elastic: true, Local: &here}
 		for i, p := range peers {
-			f.Forward = append(f.Forward, table.Forward{Peer: p.id, Weight: 1 / (1 + 1e9*float64(i)), Rate: 1000, Spare: 1})
+			f.Forward = append(f.Forward, table.Forward{Peer: testvalue.Peer(p.id), Weight: 1 / (1 + 1e9*float64(i)), Rate: 1000, Spare: 1})
 		}
 		tab.Functions = append(tab.Functions, f)
 	}
@@ -106,7 +107,7 @@ func (a *asked) swap(t *testing.T, here table.Local, peers ...*asked) {
 func (a *asked) token(t *testing.T, to *asked) string {
 	t.Helper()
 	key, id := testtable.Identity(a.number)
-	tok, err := token.Mint(key, id, to.id, time.Now(), token.MaxLifetime)
+	tok, err := token.Mint(key, id, testvalue.Peer(to.id), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,8 +53,8 @@ func (f *faults) add(key string, value any, hint string, args ...any) {
 type Settings struct {
 	Config // as it was written
 
-	AllowPeers     []peer.ID // empty: no list
-	Neighbours     []peer.ID // empty: all members
+	AllowPeers     []peer.ID   // empty: no list
+	Neighbours     []peerid.ID // empty: all members
 	Listen         []multiaddr.Multiaddr
 	Bootstrap      []peer.AddrInfo // by peer, each once
 	HTTPAddress    netip.AddrPort
@@ -97,36 +97,30 @@ func (s *Settings) parseTrust(f *faults) {
 	case closed && c.OpenFederation:
 		f.add("open_federation", true, "contradicts federation_key and allow_peers: remove one side")
 	}
-	s.AllowPeers = parsePeers(f, "allow_peers", c.AllowPeers, maxAllowPeers)
+	for _, id := range parsePeers(f, "allow_peers", c.AllowPeers, maxAllowPeers) {
+		s.AllowPeers = append(s.AllowPeers, peer.ID(id.Multihash()))
+	}
 	s.Neighbours = parsePeers(f, "neighbours", c.Neighbours, maxNeighbours)
 	for _, id := range s.Neighbours {
-		if len(s.AllowPeers) > 0 && !slices.Contains(s.AllowPeers, id) {
+		if len(s.AllowPeers) > 0 && !slices.Contains(c.AllowPeers, id.String()) {
 			f.add("neighbours", id, "that peer is not in allow_peers: add it there, or remove it here")
 		}
 	}
 }
 
-func parsePeers(f *faults, key string, texts []string, most int) (ids []peer.ID) {
+// parsePeers accepts peer ids with an Ed25519 key in them, the only kind that tokens
+// can be checked against.
+func parsePeers(f *faults, key string, texts []string, most int) (ids []peerid.ID) {
 	bound(f, key, texts, most)
 	for _, text := range texts {
-		id, ok := parsePeer(text)
-		if !ok {
+		id, err := peerid.Parse(text)
+		if err != nil {
 			f.add(key, text, "not the id of a DFaaS node (12D3KooW...): `dfaasctl id` prints it on that node")
 			continue
 		}
 		ids = append(ids, id)
 	}
 	return ids
-}
-
-// parsePeer accepts peer ids with an Ed25519 key in them, the only kind that
-// tokens can be checked against.
-func parsePeer(text string) (peer.ID, bool) {
-	if _, err := peerid.Parse(text); err != nil {
-		return "", false
-	}
-	id, err := peer.Decode(text)
-	return id, err == nil
 }
 
 func (s *Settings) parseOverlay(f *faults) {

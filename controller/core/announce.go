@@ -8,6 +8,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 const (
@@ -65,7 +66,7 @@ type announcer struct {
 	changing     bool
 	members      int
 	unfed        int
-	seconds      func(name string) float64
+	seconds      func(function funcname.Name) float64
 	epoch        int64 // Unix ms
 	seq          uint64
 	feed, gossip spoken
@@ -82,7 +83,7 @@ type spoken struct {
 }
 
 // newAnnouncer begins an epoch at that time of the machine's clock.
-func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG, seconds func(name string) float64) announcer {
+func newAnnouncer(period time.Duration, changing bool, start time.Time, chance *rand.PCG, seconds func(function funcname.Name) float64) announcer {
 	gap := min(announceGap, period/4)
 	if changing {
 		gap = min(leastGap, period)
@@ -103,7 +104,7 @@ func byGossip() way { return way{gossipBudget, gossipMoves, wholeCosts} }
 func cost(offers []strategy.Offer) float64 {
 	bytes := headCost
 	for i := range offers {
-		bytes += offerCost + len(offers[i].Name)
+		bytes += offerCost + len(offers[i].Name.String())
 	}
 	return float64(bytes)
 }

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func TestSignificant(t *testing.T) {
-	base := strategy.Offer{Name: "f", Capacity: 100, UserRate: 50, Limit: 25}
+	base := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 50, Limit: 25}
 	for _, tc := range []struct {
 		name   string
 		change func(*strategy.Offer)
@@ -26,7 +28,7 @@ func TestSignificant(t *testing.T) {
 		{"distrust begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
 		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
 		{"time limit", func(o *strategy.Offer) { o.TimeoutMillis = 1 }, true},
-		{"another function", func(o *strategy.Offer) { o.Name = "g" }, true},
+		{"another function", func(o *strategy.Offer) { o.Name = testvalue.Name("g") }, true},
 		{"no longer deployed", func(o *strategy.Offer) { o.Absent = true }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -40,8 +42,8 @@ func TestSignificant(t *testing.T) {
 	if !new(announcer).significant([]strategy.Offer{base}, nil) {
 		t.Error("a function that went is not significant")
 	}
-	near := strategy.Offer{Name: "f", Capacity: 100, UserRate: 99}
-	over := strategy.Offer{Name: "f", Capacity: 100, UserRate: 101}
+	near := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 99}
+	over := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 101}
 	if !new(announcer).significant([]strategy.Offer{near}, []strategy.Offer{over}) {
 		t.Error("crossing the capacity is not significant")
 	}
@@ -51,8 +53,8 @@ func TestAnnouncer(t *testing.T) {
 	const period = time.Second
 	start := time.UnixMilli(1_700_000_000_000)
 	a := newAnnouncer(period, false, start, rand.NewPCG(1, 2), overASecond)
-	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
-	busy := []strategy.Offer{{Name: "f", Capacity: 10, UserRate: 50.00049}}
+	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10}}
+	busy := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10, UserRate: 50.00049}}
 
 	if due := a.due(start, idle, false); due != start {
 		t.Errorf("first announcement is due %v after the start", due.Sub(start))
@@ -86,7 +88,7 @@ func TestAnnouncer(t *testing.T) {
 	}
 }
 
-func overASecond(string) float64 { return 1 }
+func overASecond(funcname.Name) float64 { return 1 }
 
 // TestAnnouncementsKeepToTheBudget: whatever changes, and however often, all members
 // together send a node what the budget is, and what was saved, and nobody is silent for
@@ -101,7 +103,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 		a.members, a.unfed = size.members, size.unfed
 		offers := make([]strategy.Offer, size.functions)
 		for f := range offers {
-			offers[f] = strategy.Offer{Name: fmt.Sprintf("f%d", f), Capacity: 100}
+			offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Capacity: 100}
 		}
 		const lasting = 10 * time.Minute
 		now, fed, gossiped, promised := time.UnixMilli(1), 0.0, 0.0, time.Duration(0)
@@ -156,7 +158,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 func TestGossipGrowsQuiet(t *testing.T) {
 	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 	a.members = 9
-	idle := []strategy.Offer{{Name: "f", Capacity: 10}}
+	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10}}
 	now := time.UnixMilli(1)
 	speak := func() time.Duration { // until the next by gossip
 		before := now
@@ -198,7 +200,7 @@ func TestUrgentIsNotForgotten(t *testing.T) {
 	a.members, a.unfed = 60, 1
 	offers := make([]strategy.Offer, 30)
 	for f := range offers {
-		offers[f] = strategy.Offer{Name: fmt.Sprintf("f%02d", f), Capacity: 100}
+		offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%02d", f)), Capacity: 100}
 	}
 	now := time.UnixMilli(1)
 	for range saved { // gossip has nothing left then
@@ -225,7 +227,7 @@ func TestMovesHaveABudgetOfTheirOwn(t *testing.T) {
 	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 	a.members = 49
 	at := func(rate float64) []strategy.Offer {
-		return []strategy.Offer{{Name: "f", Capacity: 100, UserRate: rate}}
+		return []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 100, UserRate: rate}}
 	}
 	now := time.UnixMilli(1)
 	a.next(now, now, at(50), false)

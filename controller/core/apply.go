@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // apply hands the plan to those who act on it.
 func (c *Core) apply(now time.Time) {
-	maps.DeleteFunc(c.gone, func(_ string, d departed) bool { return now.After(d.until) })
+	maps.DeleteFunc(c.gone, func(_ peerid.ID, d departed) bool { return now.After(d.until) })
 	c.applyTable(now)
 	c.applyServers()
 }
@@ -73,7 +74,7 @@ func (c *Core) tablePeers(now time.Time) []tablePeer {
 		}
 		peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr()), token: token, usable: c.usable(m.ID)})
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.gone)) {
+	for _, id := range slices.SortedFunc(maps.Keys(c.gone), peerid.ID.Compare) {
 		peers = append(peers, tablePeer{id: id, source: c.sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
 	}
 	return peers
@@ -101,7 +102,7 @@ func (c *Core) applyServers() {
 			wanted = append(wanted, Peer{m.ID, m.HTTP})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.gone)) {
+	for _, id := range slices.SortedFunc(maps.Keys(c.gone), peerid.ID.Compare) {
 		if c.isNeighbour(id) {
 			wanted = append(wanted, c.gone[id].server)
 		}

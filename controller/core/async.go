@@ -5,6 +5,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -32,7 +34,7 @@ func (c *Core) queue() string {
 
 // takers are the peers that take asynchronous calls, by function. Those of functions
 // that this node's own queue takes are left out.
-func (c *Core) takers() map[string][]string {
+func (c *Core) takers() map[funcname.Name][]peerid.ID {
 	if !slices.ContainsFunc(c.alive, func(m membership.Member) bool { return m.Async }) {
 		return nil
 	}
@@ -42,7 +44,7 @@ func (c *Core) takers() map[string][]string {
 			members = append(members, m)
 		}
 	}
-	takers, more := make(map[string][]string), make(map[string][]string) // more: of those who are hardly believed
+	takers, more := make(map[funcname.Name][]peerid.ID), make(map[funcname.Name][]peerid.ID) // more: of those who are hardly believed
 	c.addTakers(takers, more, members)
 	for name, peers := range more {
 		if takers[name] == nil {
@@ -59,15 +61,16 @@ func (c *Core) takers() map[string][]string {
 
 // addTakers adds so many members to each of their functions as a table may have, to
 // others those who are hardly believed. Which ones those are differs from node to node.
-func (c *Core) addTakers(takers, others map[string][]string, members []*membership.Member) {
+func (c *Core) addTakers(takers, others map[funcname.Name][]peerid.ID, members []*membership.Member) {
 	if len(members) == 0 {
 		return
 	}
 	first := int(c.o.Seed % uint64(len(members)))
 	for _, m := range slices.Concat(members[first:], members[:first]) {
+		id := m.ID.String()
 		for i := range m.Offers {
 			o, to := &m.Offers[i], takers
-			if c.trust.Distrust(m.ID) >= littleTrust || c.trust.Unserved(estimate.Offered{Peer: m.ID, Function: o.Name, Async: true}) >= littleTrust {
+			if c.trust.Distrust(id) >= littleTrust || c.trust.Unserved(estimate.Offered{Peer: id, Function: o.Name.String(), Async: true}) >= littleTrust {
 				to = others
 			}
 			if !o.Absent && len(to[o.Name]) < table.MaxAsync {
@@ -78,13 +81,13 @@ func (c *Core) addTakers(takers, others map[string][]string, members []*membersh
 }
 
 // async are those of the peers that there is room for.
-func (b *builder) async(peers []string) []string {
-	var list []string
+func (b *builder) async(peers []peerid.ID) []peerid.ID {
+	var list []peerid.ID
 	for _, id := range peers {
-		if b.usable[id] && b.room() {
+		if b.peers[id.String()].usable && b.room() {
 			list = append(list, id)
 		}
 	}
-	slices.Sort(list)
+	slices.SortFunc(list, peerid.ID.Compare)
 	return list
 }

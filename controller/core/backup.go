@@ -31,7 +31,7 @@ func (c *Core) standing(now time.Time, f *Function) Standing {
 	if f.Idle {
 		return Idle
 	}
-	if h := c.health[f.Name]; h != nil {
+	if h := c.health[f.Name.String()]; h != nil {
 		return [...]Standing{estimate.Healthy: Ready, estimate.Failing: Failing, estimate.Trial: Trial}[h.Condition(now)]
 	}
 	return Ready
@@ -44,7 +44,7 @@ func (c *Core) judgeFunctions(now time.Time) {
 	}
 	health := make(map[string]*estimate.Health, len(c.gateway.functions))
 	for i := range c.gateway.functions {
-		name := c.gateway.functions[i].Name
+		name := c.gateway.functions[i].Name.String()
 		h := c.health[name]
 		if h == nil {
 			h = new(estimate.Health)
@@ -67,7 +67,8 @@ func (c *Core) noteStandings(now time.Time) {
 	changed, notReady := false, 0
 	for i := range c.gateway.functions {
 		f := &c.gateway.functions[i]
-		is, was := c.standing(now, f), cmp.Or(c.standings[f.Name], Ready)
+		name := f.Name.String()
+		is, was := c.standing(now, f), cmp.Or(c.standings[name], Ready)
 		if is != Ready {
 			notReady++
 		}
@@ -77,13 +78,13 @@ func (c *Core) noteStandings(now time.Time) {
 		changed = true
 		switch is {
 		case Idle:
-			c.log(Info, "no replica of the function is ready: peers that have it come first", Field{"function", f.Name})
+			c.log(Info, "no replica of the function is ready: peers that have it come first", Field{"function", name})
 		case Failing:
-			c.log(Warn, "calls of the function fail here: peers that have it come first", Field{"function", f.Name})
+			c.log(Warn, "calls of the function fail here: peers that have it come first", Field{"function", name})
 		case Trial:
-			c.log(Info, "the function is tried again", Field{"function", f.Name})
+			c.log(Info, "the function is tried again", Field{"function", name})
 		default:
-			c.log(Info, "the function is ready", Field{"function", f.Name})
+			c.log(Info, "the function is ready", Field{"function", name})
 		}
 		c.soon(now)
 	}
@@ -94,7 +95,7 @@ func (c *Core) noteStandings(now time.Time) {
 	for i := range c.gateway.functions {
 		f := &c.gateway.functions[i]
 		if is := c.standing(now, f); is != Ready {
-			c.standings[f.Name] = is
+			c.standings[f.Name.String()] = is
 		}
 	}
 }
@@ -108,7 +109,7 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 	plan.Functions = slices.Clone(plan.Functions)
 	for i := range plan.Functions {
 		f := &plan.Functions[i]
-		if c.standings[f.Name] == Trial && f.Local != nil && f.Local.Share == 0 {
+		if c.standings[f.Name.String()] == Trial && f.Local != nil && f.Local.Share == 0 {
 			local := *f.Local
 			local.Share = max(trialShare, trialRate/max(trialRate, c.observed.UserRate(f.Name)))
 			f.Local = &local
@@ -120,7 +121,7 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 // triedByPeers reports whether a function is tried again that hardly any user calls
 // here, while others have it: a few calls of their users are then to show how it is.
 func (c *Core) triedByPeers(f *strategy.Function) bool {
-	return c.standings[f.Name] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
+	return c.standings[f.Name.String()] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
 		i, is := strategy.FindOffer(m.Offers, f.Name)
 		return is && c.isNeighbour(m.ID) && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
 	})

@@ -23,13 +23,14 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // Options is all that a core is made of.
 type Options struct {
-	Self             string // own peer id
-	Name             string // announced to peers; "": none
+	Self             peerid.ID // this node
+	Name             string    // announced to peers; "": none
 	Strategy         strategy.Strategy
 	Period           time.Duration  // planning period, 50 ms at least
 	MaxPeerTimeout   time.Duration  // of a call, by the peer's word; 0: what peers may announce
@@ -39,7 +40,7 @@ type Options struct {
 	HasBootstrap     bool           // members to connect to are configured
 	// Neighbours are the only members with which calls are exchanged, by id; nil: all
 	// are. It belongs to the core from then on.
-	Neighbours map[string]bool
+	Neighbours map[peerid.ID]bool
 	// Seed is for the times of announcements, which should differ from node to
 	// node.
 	Seed uint64
@@ -55,7 +56,7 @@ type Options struct {
 type Tokens interface {
 	// Token returns a token for the peer that is good for at least ten seconds
 	// from now. It is called often, and keeps what it has made.
-	Token(now time.Time, peer string) (string, error)
+	Token(now time.Time, peer peerid.ID) (string, error)
 }
 
 // Limits bound what is kept and made. 0 means the default.
@@ -132,7 +133,7 @@ type Core struct {
 
 	report   *meter.Report // the last one read
 	measured bool          // what users ask for is known, or cannot be
-	earlier  []string      // peers in the table of an earlier run
+	earlier  []peerid.ID   // peers in the table of an earlier run
 	rates    *estimate.Rates
 	demands  map[string]demand // by function, as they were planned for
 	clocks   *estimate.Clocks
@@ -144,10 +145,10 @@ type Core struct {
 	calls      map[string]estimate.Calls   // at this node's gateway, as HAProxy said last
 	health     map[string]*estimate.Health // of functions deployed here
 	alive      []membership.Member
-	leaving    map[string]leaver // of these, those that have said that they stop
-	gone       map[string]departed
-	strategies map[string]string // of peers, to warn once of another than ours
-	servers    map[string]Server // nil: never read
+	leaving    map[peerid.ID]leaver // of these, those that have said that they stop
+	gone       map[peerid.ID]departed
+	strategies map[peerid.ID]string // of peers, to warn once of another than ours
+	servers    map[string]Server    // nil: never read
 	answers    map[estimate.Offered]estimate.Answers
 	ofGateway  estimate.Answers
 
@@ -158,7 +159,7 @@ type Core struct {
 	judgements  uint64               // of trust, by then
 	changed     bool                 // peers or servers, since then
 	membersNew  bool                 // somebody came, left or moved, since followMembers
-	offersNew   []string             // members that offer something else, since then
+	offersNew   []peerid.ID          // members that offer something else, since then
 	announcer   announcer
 	publishErr  error    // of the last announcement
 	unannounced []string // functions that not all members are told of
@@ -181,7 +182,7 @@ func New(o Options, now time.Time) *Core {
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
 		planner: strategy.NewPlanner(o.Strategy),
-		leaving: make(map[string]leaver), gone: make(map[string]departed), strategies: make(map[string]string),
+		leaving: make(map[peerid.ID]leaver), gone: make(map[peerid.ID]departed), strategies: make(map[peerid.ID]string),
 		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string), demands: make(map[string]demand),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())), c.measuredOver)
@@ -326,7 +327,7 @@ func (c *Core) expect(now time.Time) {
 func (c *Core) expectOf(i int, now time.Time) {
 	f, seconds := &c.plan.Functions[i], now.Sub(c.since[i]).Seconds()
 	for _, in := range f.In {
-		c.trust.Expect(in.Peer, f.Name, in.Weight*seconds)
+		c.trust.Expect(in.Peer, f.Name.String(), in.Weight*seconds)
 	}
 }
 
@@ -336,7 +337,7 @@ func (c *Core) follow(now time.Time, plan strategy.Plan) {
 	for i := range plan.Functions {
 		f := &plan.Functions[i]
 		since[i] = now
-		for ; before < len(c.plan.Functions) && c.plan.Functions[before].Name <= f.Name; before++ {
+		for ; before < len(c.plan.Functions) && c.plan.Functions[before].Name.Compare(f.Name) <= 0; before++ {
 			if f.Same(&c.plan.Functions[before]) {
 				since[i] = c.since[before]
 			} else {

@@ -13,7 +13,9 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 var t0 = time.Unix(1_700_000_000, 0)
@@ -21,7 +23,7 @@ var t0 = time.Unix(1_700_000_000, 0)
 // noTokens makes tokens that nobody checks.
 type noTokens struct{}
 
-func (noTokens) Token(_ time.Time, peer string) (string, error) { return "token", nil }
+func (noTokens) Token(_ time.Time, peer peerid.ID) (string, error) { return "token", nil }
 
 // stepped is a core in virtual time, beside a SPOA that answers at once and takes
 // every table, unless it hangs.
@@ -96,7 +98,7 @@ func (s *stepped) hear(n int, capacity float64, clock time.Duration) {
 	s.seq++
 	s.step(Heard{From: peerID(n), Announcement: wire.Announcement{
 		V: 1, Epoch: 1, Seq: s.seq, HTTP: fmt.Sprintf("127.0.0.%d:8180", n), Strategy: "headroom", PeriodMillis: 1000,
-		SentAtMillis: s.now.Add(clock).UnixMilli(), Offers: []strategy.Offer{{Name: "cat", Capacity: capacity}},
+		SentAtMillis: s.now.Add(clock).UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: capacity}},
 	}, Via: membership.Via{Direct: true}})
 }
 
@@ -128,7 +130,7 @@ func TestPeriodsGoByTheClock(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		for _, period := range []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second, 3 * time.Second} {
 			s := newStepped(t, func(o *Options) { o.Period = period })
-			s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 10}}})
+			s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
 			s.hangs = hangs
 			const periods = 20
 			ends, before := 0, s.c.periodAt
@@ -153,7 +155,7 @@ func TestPeriodsGoByTheClock(t *testing.T) {
 // announcements, whether the SPOA answers or not.
 func TestPlansWhileTheSPOAHangs(t *testing.T) {
 	s := newStepped(t, nil)
-	s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 10}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
 	s.pass(5 * time.Second)
 	s.hangs = true
 	for n := range 20 {
@@ -178,7 +180,7 @@ func TestPlansWhileTheSPOAHangs(t *testing.T) {
 // as it is then.
 func TestClockOfTheLastTable(t *testing.T) {
 	s := newStepped(t, nil)
-	s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 10}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
 	for range 5 {
 		s.hear(1, 10, 0)
 		s.hear(2, 10, 0)
@@ -207,7 +209,7 @@ func TestClockOfTheLastTable(t *testing.T) {
 func TestSameStepsSameEffects(t *testing.T) {
 	run := func() (lines []string) {
 		s := newStepped(t, nil)
-		s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 10}, {Name: "dog", Capacity: 3}}})
+		s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("dog"), Capacity: 3}}})
 		for n := range 300 {
 			s.users["cat"] += uint64(n % 13)
 			s.users["only-there"] += uint64(n % 5)

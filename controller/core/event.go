@@ -8,6 +8,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -22,7 +23,7 @@ type Metered struct {
 	Report *meter.Report // nil if the SPOA did not answer; the core's from then on
 	// Earlier are, with the first answer, the peers in the table that an earlier
 	// run of this controller has left to the SPOA.
-	Earlier []string
+	Earlier []peerid.ID
 	Err     error
 }
 
@@ -60,7 +61,7 @@ type Gateway struct {
 
 // Heard is another node's announcement, within the bounds of package wire.
 type Heard struct {
-	From         string // peer id of the author, who signed it
+	From         peerid.ID // of the author, who signed it
 	Announcement wire.Announcement
 	membership.Via
 }
@@ -124,7 +125,7 @@ type Effects struct {
 
 // Peer is a server that HAProxy should have.
 type Peer struct {
-	ID      string
+	ID      peerid.ID
 	Address netip.AddrPort
 }
 
@@ -151,5 +152,5 @@ type Log struct {
 // Field is one of a line's values.
 type Field struct {
 	Key   string
-	Value any // string, []string, bool, int, error, time.Duration or netip.AddrPort
+	Value any // string, peerid.ID, []string, bool, int, error, time.Duration or netip.AddrPort
 }

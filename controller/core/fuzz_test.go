@@ -9,6 +9,7 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // FuzzAnnouncement follows what comes from the network all the way: whatever two
@@ -29,15 +30,15 @@ func FuzzAnnouncement(f *testing.F) {
 				_, _ = members.Apply(now, peerID(1+n), a, membership.Via{}) // refusing it is fine
 			}
 		}
-		o := strategy.Observation{Self: peerID(0), Functions: []strategy.Function{
-			{Name: "cat", Capacity: 10, UserRate: 50}, {Name: "dog", Capacity: 100, UserRate: 5},
+		o := strategy.Observation{Self: peerID(0).String(), Functions: []strategy.Function{
+			{Name: testvalue.Name("cat"), Capacity: 10, UserRate: 50}, {Name: testvalue.Name("dog"), Capacity: 100, UserRate: 5},
 		}}
 		in := tableInput{self: peerID(0), defaultNamespace: "openfaas-fn", limits: Limits{}.orDefaults()}
 		for _, m := range members.Alive() {
-			if err := (haproxy.Peer{ID: m.ID, Address: m.HTTP}).Validate(); err != nil {
+			if err := (haproxy.Peer{ID: m.ID.String(), Address: m.HTTP}).Validate(); err != nil {
 				t.Fatal(err)
 			}
-			o.Peers = append(o.Peers, strategy.Peer{ID: m.ID, Offers: m.Offers})
+			o.Peers = append(o.Peers, strategy.Peer{ID: m.ID.String(), Offers: m.Offers})
 			in.peers = append(in.peers, tablePeer{id: m.ID, token: "a.b.c", usable: true})
 		}
 		for _, name := range strategy.Names() {

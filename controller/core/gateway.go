@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // Function is what a core needs to know of a function that the gateway has
 // deployed.
 type Function struct {
-	Name          string
+	Name          funcname.Name
 	Capacity      float64 // requests/s, or strategy.Unlimited
 	Soft          bool    // nobody wrote the capacity down
 	TimeoutMillis int64   // 0: none written down
@@ -65,10 +67,11 @@ func (c *Core) warnFunctions(refused []string) {
 		if f.Warning == "" {
 			continue
 		}
-		if f.Warning != c.warned[f.Name] {
-			c.log(Warn, f.Warning, Field{"function", f.Name})
+		name := f.Name.String()
+		if f.Warning != c.warned[name] {
+			c.log(Warn, f.Warning, Field{"function", name})
 		}
-		warned[f.Name] = f.Warning
+		warned[name] = f.Warning
 	}
 	c.warned = warned
 	if text := fmt.Sprint(refused); text != c.gateway.refused {
@@ -88,11 +91,11 @@ func (c *Core) local() []Function {
 }
 
 // stranded returns the functions of a gateway that is down.
-func (c *Core) stranded() []string {
+func (c *Core) stranded() []funcname.Name {
 	if c.gateway.up() {
 		return nil
 	}
-	names := make([]string, 0, len(c.gateway.functions))
+	names := make([]funcname.Name, 0, len(c.gateway.functions))
 	for _, f := range c.gateway.functions {
 		names = append(names, f.Name)
 	}

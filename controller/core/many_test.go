@@ -15,6 +15,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -89,15 +90,15 @@ func newMany(t testing.TB, nodes, degree, functions int) *many {
 	}
 	allowed := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for i := range nodes {
-		n := &manyNode{id: testtable.ID(i), http: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 8180), countedAt: t0}
+		n := &manyNode{id: testtable.ID(i).String(), http: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 8180), countedAt: t0}
 		n.c = New(Options{
-			Self: n.id, Strategy: rule, Period: time.Second, HTTP: n.http, DefaultNamespace: "openfaas-fn",
-			Members: membership.New(membership.Options{Self: n.id, Allowed: allowed, MaxMembers: nodes}),
+			Self: testvalue.Peer(n.id), Strategy: rule, Period: time.Second, HTTP: n.http, DefaultNamespace: "openfaas-fn",
+			Members: membership.New(membership.Options{Self: testvalue.Peer(n.id), Allowed: allowed, MaxMembers: nodes}),
 			Tokens:  noTokens{}, Seed: uint64(i), Limits: Limits{Peers: nodes, Routes: nodes * functions},
 		}, t0)
 		var deployed []Function
 		for f := range functions {
-			deployed = append(deployed, Function{Name: m.functions[f], Capacity: float64(10 + (i*7+f*3)%40)})
+			deployed = append(deployed, Function{Name: testvalue.Name(m.functions[f]), Capacity: float64(10 + (i*7+f*3)%40)})
 			n.rates = append(n.rates, float64(2*((i*13+f*5)%20)))
 			n.counted, n.out = append(n.counted, 0), append(n.out, nil)
 			n.in, n.got = append(n.in, map[*manyNode]float64{}), append(n.got, map[string]float64{})
@@ -161,7 +162,7 @@ func (m *many) step(i int, e Event) {
 	}
 	if fx.Announce != nil {
 		m.said++
-		heard := &Heard{From: n.id, Announcement: *fx.Announce, Via: membership.Via{Direct: true}}
+		heard := &Heard{From: testvalue.Peer(n.id), Announcement: *fx.Announce, Via: membership.Via{Direct: true}}
 		for _, to := range n.neighbours {
 			heap.Push(&m.queue, manyEvent{m.now.Add(gossipDelay), to, heard})
 		}
@@ -170,7 +171,7 @@ func (m *many) step(i int, e Event) {
 	if fx.Servers != nil {
 		servers := make(map[string]Server, len(fx.Servers))
 		for _, p := range fx.Servers {
-			servers[p.ID] = Server{Up: true}
+			servers[p.ID.String()] = Server{Up: true}
 		}
 		m.step(i, HAProxy{Servers: servers})
 	}
@@ -205,7 +206,7 @@ func (m *many) forward(n *manyNode, t *table.Table) {
 		for i := range row.Forward {
 			fw := &row.Forward[i]
 			if rate := min(fw.Rate, surplus*fw.Weight/weight); rate > 0 {
-				to := m.byID[fw.Peer]
+				to := m.byID[fw.Peer.String()]
 				m.count(to)
 				to.in[f][n] = rate
 				n.out[f] = append(n.out[f], manyFlow{to, rate})

@@ -10,6 +10,8 @@ import (
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 const (
@@ -46,7 +48,7 @@ func (c *Core) onHeard(now time.Time, e Heard) {
 	// says nothing of the time.
 	timely := c.attentive(now) && (e.Direct || len(e.RemoteIPs) > 0)
 	if !e.Announcement.Leaving && timely {
-		c.clocks.Read(now, e.From, e.Announcement.SentAtMillis)
+		c.clocks.Read(now, e.From.String(), e.Announcement.SentAtMillis)
 	}
 	switch changed {
 	case membership.Standing:
@@ -99,8 +101,8 @@ func (c *Core) matters(before, now []strategy.Offer) bool {
 
 // lacks reports whether users of this node ask for more of a function than it can serve,
 // by the last plan.
-func (c *Core) lacks(name string) bool {
-	i, known := slices.BinarySearchFunc(c.observed.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name, name) })
+func (c *Core) lacks(name funcname.Name) bool {
+	i, known := slices.BinarySearchFunc(c.observed.Functions, name, func(f strategy.Function, name funcname.Name) int { return f.Name.Compare(name) })
 	if !known {
 		return false
 	}
@@ -170,13 +172,17 @@ func (c *Core) followMembers(now time.Time) {
 		}
 	}
 	// Whoever came and went between two plans has no say either.
-	c.clocks.Keep(func(id string) bool { return !c.isMissing(id) })
+	alive := make(map[string]bool, len(c.alive))
+	for _, m := range c.alive {
+		alive[m.ID.String()] = true
+	}
+	c.clocks.Keep(func(id string) bool { return alive[id] })
 }
 
 // keepLeaving adds to those alive who has said that it stops, for leaveGrace.
 func (c *Core) keepLeaving(now time.Time, before []membership.Member) {
 	if missing := slices.DeleteFunc(slices.Clone(before), func(m membership.Member) bool { return !c.isMissing(m.ID) }); len(missing) > 0 {
-		left := make(map[string]bool)
+		left := make(map[peerid.ID]bool)
 		for _, m := range c.o.Members.Gone() {
 			left[m.ID] = m.Left
 		}
@@ -187,31 +193,31 @@ func (c *Core) keepLeaving(now time.Time, before []membership.Member) {
 			}
 		}
 	}
-	maps.DeleteFunc(c.leaving, func(_ string, l leaver) bool { return !now.Before(l.until) })
+	maps.DeleteFunc(c.leaving, func(_ peerid.ID, l leaver) bool { return !now.Before(l.until) })
 	if len(c.leaving) == 0 {
 		return
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.leaving)) {
+	for _, id := range slices.SortedFunc(maps.Keys(c.leaving), peerid.ID.Compare) {
 		c.alive = append(c.alive, c.leaving[id].Member)
 	}
-	slices.SortFunc(c.alive, func(a, b membership.Member) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.alive, func(a, b membership.Member) int { return a.ID.Compare(b.ID) })
 }
 
 // isNeighbour reports whether calls are exchanged with the member.
-func (c *Core) isNeighbour(id string) bool { return c.o.Neighbours == nil || c.o.Neighbours[id] }
+func (c *Core) isNeighbour(id peerid.ID) bool { return c.o.Neighbours == nil || c.o.Neighbours[id] }
 
-func (c *Core) isMissing(id string) bool {
+func (c *Core) isMissing(id peerid.ID) bool {
 	_, alive := find(c.alive, id)
 	return !alive
 }
 
 // find returns the member of that id from a list sorted by id.
-func find(members []membership.Member, id string) (int, bool) {
-	return slices.BinarySearchFunc(members, id, func(m membership.Member, id string) int { return strings.Compare(m.ID, id) })
+func find(members []membership.Member, id peerid.ID) (int, bool) {
+	return slices.BinarySearchFunc(members, id, func(m membership.Member, id peerid.ID) int { return m.ID.Compare(id) })
 }
 
 // inboundOf returns what the table in use admits from the peer, nil for nothing.
-func (c *Core) inboundOf(id string) *inbound {
+func (c *Core) inboundOf(id peerid.ID) *inbound {
 	if c.tables.newest == nil {
 		return nil
 	}
@@ -262,7 +268,7 @@ func (c *Core) ofFunctions(counted map[estimate.Offered]estimate.Answers) map[es
 
 // usable reports whether HAProxy could and may send requests to the peer: not if
 // its server is missing or down, nor if the operator drains it.
-func (c *Core) usable(id string) bool { return c.servers[id].Up }
+func (c *Core) usable(id peerid.ID) bool { return c.servers[id.String()].Up }
 
 // checkOverlay notes whether announcements go out, and whether anybody can be
 // reached when members are named.

@@ -9,13 +9,14 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // TestTwoNamesAreOneFunction: what was counted of a function by its name with the
 // default namespace counts for the one without.
 func TestTwoNamesAreOneFunction(t *testing.T) {
 	of := func(function string, async bool) estimate.Offered {
-		return estimate.Offered{Peer: peerID(1), Function: function, Async: async}
+		return estimate.Offered{Peer: peerID(1).String(), Function: function, Async: async}
 	}
 	got := newWorld(t, nil).c.ofFunctions(map[estimate.Offered]estimate.Answers{
 		of("cat", false): {Served: 1, Lost: 2, Left: 3}, of("cat.openfaas-fn", false): {Served: 10, Lost: 20, Left: 30},
@@ -50,9 +51,9 @@ func TestWhatMatters(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newWorld(t, nil).c
-			c.observed.Functions = []strategy.Function{{Name: "cat", Capacity: capacity, UserRate: test.own}}
+			c.observed.Functions = []strategy.Function{{Name: testvalue.Name("cat"), Capacity: capacity, UserRate: test.own}}
 			for _, o := range []*strategy.Offer{&test.before, &test.now} {
-				o.Name, o.Capacity = "cat", capacity
+				o.Name, o.Capacity = testvalue.Name("cat"), capacity
 			}
 			if got := c.matters([]strategy.Offer{test.before}, []strategy.Offer{test.now}); got != test.want {
 				t.Errorf("matters is %v", got)
@@ -65,12 +66,12 @@ func TestWhatMatters(t *testing.T) {
 func TestRoomThatNobodyNeedsIsPlannedForByTheEndOfThePeriod(t *testing.T) {
 	s := newStepped(t, nil)
 	s.step(Tick{})
-	s.step(Gateway{Functions: []Function{{Name: "cat", Capacity: 100}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 100}}})
 	hear := func(rate float64) {
 		s.seq++
 		s.step(Heard{From: peerID(1), Announcement: wire.Announcement{
 			V: 2, Epoch: 1, Seq: s.seq, HTTP: "127.0.0.1:8180", Strategy: "headroom", PeriodMillis: 60_000,
-			SentAtMillis: s.now.UnixMilli(), Offers: []strategy.Offer{{Name: "cat", Capacity: 100, UserRate: rate}},
+			SentAtMillis: s.now.UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 100, UserRate: rate}},
 		}, Via: membership.Via{Direct: true}})
 	}
 	hear(50)

@@ -3,12 +3,12 @@ package core
 import (
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // soon has a plan made within the debounce.
@@ -44,7 +44,7 @@ func (c *Core) drifted() bool {
 	}
 	now, planned := c.rates.Smooth(), 0
 	for _, f := range c.observed.Functions {
-		rate, asked := now[f.Name]
+		rate, asked := now[f.Name.String()]
 		if asked {
 			planned++
 		}
@@ -64,7 +64,7 @@ func (c *Core) replan(now time.Time) {
 	} else {
 		c.followOffers()
 	}
-	c.observed = strategy.Observation{Self: c.o.Self, Functions: c.functions(), Peers: c.peers()}
+	c.observed = strategy.Observation{Self: c.o.Self.String(), Functions: c.functions(), Peers: c.peers()}
 	c.follow(now, c.tryAgain(c.planner.Plan(c.observed)))
 	c.fx.Planned = true
 	settled := c.settled(now)
@@ -98,13 +98,13 @@ func (c *Core) functions() []strategy.Function {
 	asked := 0
 	for i := range local {
 		f := &local[i]
-		rate, is := demand[f.Name]
+		rate, is := demand[f.Name.String()]
 		if is {
 			asked++
 		}
 		functions[i] = strategy.Function{
-			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name, rate, f.Capacity), TimeoutMillis: f.TimeoutMillis,
-			Backup: c.standings[f.Name] != "",
+			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name.String(), rate, f.Capacity), TimeoutMillis: f.TimeoutMillis,
+			Backup: c.standings[f.Name.String()] != "",
 		}
 		if c.triedByPeers(&functions[i]) {
 			functions[i].Backup, functions[i].Capacity = false, min(f.Capacity, max(trialRate, trialShare*f.Capacity))
@@ -113,12 +113,16 @@ func (c *Core) functions() []strategy.Function {
 	if asked == len(demand) {
 		return functions
 	}
-	for name, rate := range demand {
-		if _, here := slices.BinarySearchFunc(local, name, func(f Function, name string) int { return strings.Compare(f.Name, name) }); !here {
-			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: c.noticed(name, rate, 0)})
+	for text, rate := range demand {
+		name, err := funcname.Parse(text)
+		if err != nil {
+			continue // a SPOA of another version may count what is no name here
+		}
+		if _, here := slices.BinarySearchFunc(local, name, func(f Function, name funcname.Name) int { return f.Name.Compare(name) }); !here {
+			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: c.noticed(text, rate, 0)})
 		}
 	}
-	slices.SortFunc(functions, func(a, b strategy.Function) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(functions, func(a, b strategy.Function) int { return a.Name.Compare(b.Name) })
 	return functions
 }
 
@@ -143,8 +147,8 @@ func (c *Core) noticed(name string, rate, capacity float64) float64 {
 
 // measuredOver is over how many seconds the rate that is planned for was measured, as
 // long as one look at the meter at least.
-func (c *Core) measuredOver(name string) float64 {
-	return max(leastGap.Seconds(), c.demands[name].span*estimate.WindowSpan.Seconds())
+func (c *Core) measuredOver(function funcname.Name) float64 {
+	return max(leastGap.Seconds(), c.demands[function.String()].span*estimate.WindowSpan.Seconds())
 }
 
 // demand is a rate of users that was planned for, requests/s, and how well it was known
@@ -178,7 +182,7 @@ func (c *Core) peers() []strategy.Peer {
 		if !c.isNeighbour(m.ID) {
 			continue
 		}
-		p := strategy.Peer{ID: m.ID, Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID)}
+		p := strategy.Peer{ID: m.ID.String(), Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID.String())}
 		if c.trust.AnyUnserved() {
 			p.Unserved = byFunction(&p, func(name string) float64 { return c.trust.Unserved(estimate.Offered{Peer: p.ID, Function: name}) })
 		}
@@ -192,12 +196,12 @@ func (c *Core) peers() []strategy.Peer {
 
 // byFunction is how far something of the peer's functions is disbelieved, but for those
 // of which it is believed.
-func byFunction(p *strategy.Peer, distrust func(name string) float64) (parts map[string]float64) {
+func byFunction(p *strategy.Peer, distrust func(function string) float64) (parts map[funcname.Name]float64) {
 	for i := range p.Offers {
 		name := p.Offers[i].Name
-		if part := distrust(name); part > 0 {
+		if part := distrust(name.String()); part > 0 {
 			if parts == nil {
-				parts = make(map[string]float64)
+				parts = make(map[funcname.Name]float64)
 			}
 			parts[name] = part
 		}

@@ -4,12 +4,12 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -30,7 +30,7 @@ const (
 
 // tablePeer is a peer as it appears in the table.
 type tablePeer struct {
-	id     string
+	id     peerid.ID
 	source string // see table.Peer
 	token  string // "" if nothing may be forwarded to it
 	usable bool   // HAProxy has a server for it that is not down
@@ -40,12 +40,12 @@ type tablePeer struct {
 }
 
 // inbound is at which rates a peer is admitted, by function.
-type inbound map[string]float64
+type inbound map[funcname.Name]float64
 
 // tableInput is all that a table is made from.
 type tableInput struct {
 	maxPeerTimeout   time.Duration // 0: what peers may announce
-	self             string
+	self             peerid.ID
 	peerTLS          bool
 	clockOffset      time.Duration
 	defaultNamespace string
@@ -54,9 +54,9 @@ type tableInput struct {
 	peers            []tablePeer // each once; those gone too
 	// stranded are functions of a gateway that does not answer. Those that no
 	// peer has stay local, so that users get the gateway's own error.
-	stranded []string
-	queue    string              // table.Table.Queue
-	takers   map[string][]string // peers that take a function's asynchronous calls
+	stranded []funcname.Name
+	queue    string                        // table.Table.Queue
+	takers   map[funcname.Name][]peerid.ID // peers that take a function's asynchronous calls
 	limits   Limits
 }
 
@@ -95,7 +95,7 @@ func share(before, t *table.Table) {
 	rows := before.Functions
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		for len(rows) > 0 && rows[0].Name < f.Name {
+		for len(rows) > 0 && rows[0].Name.Compare(f.Name) < 0 {
 			rows = rows[1:]
 		}
 		if len(rows) > 0 && !f.Same(&rows[0]) && f.Equal(&rows[0]) {
@@ -126,10 +126,10 @@ func (m *tableMaker) follow(in *tableInput) *table.Table {
 	before, rows := last.plan.Functions, m.table.Functions
 	for i := range in.plan.Functions {
 		p := &in.plan.Functions[i]
-		for len(before) > 0 && before[0].Name < p.Name {
+		for len(before) > 0 && before[0].Name.Compare(p.Name) < 0 {
 			before = before[1:]
 		}
-		for len(rows) > 0 && rows[0].Name < p.Name {
+		for len(rows) > 0 && rows[0].Name.Compare(p.Name) < 0 {
 			rows = rows[1:]
 		}
 		var f table.Function
@@ -137,7 +137,7 @@ func (m *tableMaker) follow(in *tableInput) *table.Table {
 		case len(rows) > 0 && rows[0].Name == p.Name && len(before) > 0 && before[0].Same(p):
 			f = rows[0]
 			b.budget -= len(f.Forward) + len(f.Admit)
-		case validName(p.Name, in.defaultNamespace):
+		case rowName(p.Name, in.defaultNamespace):
 			f = b.function(p)
 			b.addLingering(&f)
 		default:
@@ -193,7 +193,7 @@ func buildTable(in tableInput) (t table.Table, b *builder) {
 		f.Async = b.async(in.takers[f.Name])
 		t.Functions = append(t.Functions, f)
 	}
-	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Functions, func(a, b table.Function) int { return a.Name.Compare(b.Name) })
 	for i := range t.Functions {
 		b.addLingering(&t.Functions[i])
 	}
@@ -207,18 +207,18 @@ func tablePeers(peers []tablePeer) []table.Peer {
 	for i, p := range peers {
 		out[i] = table.Peer{ID: p.id, Token: p.token, Source: p.source}
 	}
-	slices.SortFunc(out, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b table.Peer) int { return a.ID.Compare(b.ID) })
 	return out
 }
 
 // functionPlans returns the rows to put into the table: those deployed here
 // first, since there may be no room for all that peers announce.
 func functionPlans(in tableInput) []strategy.FunctionPlan {
-	planned := make(map[string]bool, len(in.plan.Functions))
+	planned := make(map[funcname.Name]bool, len(in.plan.Functions))
 	var here, elsewhere []strategy.FunctionPlan
 	for _, p := range in.plan.Functions {
 		switch {
-		case !validName(p.Name, in.defaultNamespace) || planned[p.Name]:
+		case !rowName(p.Name, in.defaultNamespace) || planned[p.Name]:
 			continue
 		case p.Local != nil:
 			here = append(here, p)
@@ -228,7 +228,7 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 		planned[p.Name] = true
 	}
 	for _, name := range in.stranded {
-		if !planned[name] && validName(name, in.defaultNamespace) {
+		if !planned[name] && rowName(name, in.defaultNamespace) {
 			planned[name] = true
 			here = append(here, strategy.FunctionPlan{Name: name, Local: &strategy.Local{Rate: strategy.Unlimited, Share: 1}})
 		}
@@ -237,33 +237,34 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 	return all[:min(len(all), in.limits.Functions)]
 }
 
-// validName reports whether a table may have a row of that name: functions of the
+// rowName reports whether a table may have a row of that name: functions of the
 // default namespace must be named without it.
-func validName(name, defaultNamespace string) bool {
-	_, namespace, dotted := strings.Cut(name, ".")
-	return funcname.Valid(name) && !(dotted && namespace == defaultNamespace)
+func rowName(name funcname.Name, defaultNamespace string) bool {
+	namespace, named := name.Namespace()
+	return !named || namespace != defaultNamespace
 }
 
 // builder keeps account of what has gone into a table.
 type builder struct {
-	longest int64           // time limit of a call by a peer's word, ms
-	usable  map[string]bool // peers of the table
-	gone    []tablePeer     // of these, those with something lingering
-	budget  int             // routes left
-	omitted int             // routes that there was no room for
-	left    bool            // there was no room for something
+	longest int64                // time limit of a call by a peer's word, ms
+	peers   map[string]tablePeer // of the table, by the text of the id
+	gone    []tablePeer          // of these, those with something lingering
+	budget  int                  // routes left
+	omitted int                  // routes that there was no room for
+	left    bool                 // there was no room for something
 }
 
 func newBuilder(in *tableInput) *builder {
 	b := &builder{
-		longest: in.maxPeerTimeout.Milliseconds(), usable: make(map[string]bool, len(in.peers)), budget: in.limits.Routes,
+		longest: in.maxPeerTimeout.Milliseconds(), peers: make(map[string]tablePeer, len(in.peers)), budget: in.limits.Routes,
 		left: len(in.peers) > in.limits.Peers || len(in.plan.Functions) > in.limits.Functions,
 	}
 	if b.longest <= 0 {
 		b.longest = limit.MaxTimeoutMillis
 	}
 	for _, p := range in.peers[:min(len(in.peers), in.limits.Peers)] {
-		b.usable[p.id] = p.usable && p.token != ""
+		p.usable = p.usable && p.token != ""
+		b.peers[p.id.String()] = p
 		if p.lingering != nil {
 			b.gone = append(b.gone, p)
 		}
@@ -318,8 +319,8 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 		f.Forward = make([]table.Forward, 0, len(p.Out))
 	}
 	for i := range p.Out {
-		if usable, known := b.usable[p.Out[i].Peer]; known && b.room() {
-			f.Forward = append(f.Forward, b.forward(&p.Out[i], usable))
+		if peer, known := b.peers[p.Out[i].Peer]; known && b.room() {
+			f.Forward = append(f.Forward, b.forward(&p.Out[i], &peer))
 		}
 	}
 	if len(p.In) > 0 {
@@ -330,8 +331,8 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 		if rate == 0 && !p.Elastic {
 			continue
 		}
-		if _, known := b.usable[flow.Peer]; known && b.room() {
-			f.Admit = append(f.Admit, table.Admission{Peer: flow.Peer, Rate: rate})
+		if peer, known := b.peers[flow.Peer]; known && b.room() {
+			f.Admit = append(f.Admit, table.Admission{Peer: peer.id, Rate: rate})
 		}
 	}
 	return f
@@ -339,12 +340,12 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 
 // forward is a route to a peer; rate 0, which says "full", while HAProxy could
 // not take a request there.
-func (b *builder) forward(flow *strategy.Flow, usable bool) table.Forward {
-	if !usable {
-		return table.Forward{Peer: flow.Peer}
+func (b *builder) forward(flow *strategy.Flow, to *tablePeer) table.Forward {
+	if !to.usable {
+		return table.Forward{Peer: to.id}
 	}
 	return table.Forward{
-		Peer: flow.Peer, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
+		Peer: to.id, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
 		Spare: tableRate(clamp(flow.Spare, limit.MaxRate)), TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, limit.MaxTimeoutMillis),
 	}
 }

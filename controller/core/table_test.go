@@ -14,12 +14,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-func peerID(n int) string { return testtable.ID(n) }
+func peerID(n int) peerid.ID { return testtable.ID(n) }
 
 func accepted(t *testing.T, tbl table.Table) {
 	t.Helper()
@@ -35,8 +38,8 @@ func TestPeersWordOnTime(t *testing.T) {
 	in := tableInput{
 		self: peerID(0), maxPeerTimeout: 5 * time.Minute,
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{{
-			Name: "long", Local: &strategy.Local{Rate: 1, Share: 1, TimeoutMillis: 3_600_000},
-			Out: []strategy.Flow{{Peer: peerID(1), Weight: 1, Rate: 1, TimeoutMillis: 3_600_000}, {Peer: peerID(2), Weight: 1, Rate: 1, TimeoutMillis: 1000}},
+			Name: testvalue.Name("long"), Local: &strategy.Local{Rate: 1, Share: 1, TimeoutMillis: 3_600_000},
+			Out: []strategy.Flow{{Peer: peerID(1).String(), Weight: 1, Rate: 1, TimeoutMillis: 3_600_000}, {Peer: peerID(2).String(), Weight: 1, Rate: 1, TimeoutMillis: 1000}},
 		}}},
 		peers:  []tablePeer{{id: peerID(1), token: "t.o.k", usable: true}, {id: peerID(2), token: "t.o.k", usable: true}},
 		limits: Limits{}.orDefaults(),
@@ -57,37 +60,36 @@ func TestBuildTable(t *testing.T) {
 		self: self, defaultNamespace: "openfaas-fn",
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
 			{
-				Name: "cat", Local: &strategy.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
-				Out: []strategy.Flow{{Peer: up, Weight: 2, Rate: 5.00049}, {Peer: down, Weight: 1, Rate: 5}, {Peer: gone, Weight: 1, Rate: 1}},
-				In:  []strategy.Flow{{Peer: up, Rate: 3}, {Peer: down, Rate: 0}},
+				Name: testvalue.Name("cat"), Local: &strategy.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
+				Out: []strategy.Flow{{Peer: up.String(), Weight: 2, Rate: 5.00049}, {Peer: down.String(), Weight: 1, Rate: 5}, {Peer: gone.String(), Weight: 1, Rate: 1}},
+				In:  []strategy.Flow{{Peer: up.String(), Rate: 3}, {Peer: down.String(), Rate: 0}},
 			},
-			{Name: "remote", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
-			{Name: "alias.openfaas-fn", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
-			{Name: "BAD!", Out: []strategy.Flow{{Peer: up, Weight: 1, Rate: 1}}},
+			{Name: testvalue.Name("remote"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
+			{Name: testvalue.Name("alias.openfaas-fn"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: 1}}},
 		}},
 		peers: []tablePeer{
 			{id: up, token: "t.o.k", usable: true}, {id: down, token: "t.o.k"},
-			{id: gone, lingering: &inbound{"cat": 4}},
+			{id: gone, lingering: &inbound{testvalue.Name("cat"): 4}},
 		},
-		stranded: []string{"alone", "cat"},
+		stranded: []funcname.Name{testvalue.Name("alone"), testvalue.Name("cat")},
 		limits:   Limits{}.orDefaults(),
 	})
 	want := table.Table{
 		NodeID: self, TTLMillis: tableTTL.Milliseconds(), DefaultNamespace: "openfaas-fn",
 		Functions: []table.Function{
-			{Name: "alone", Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+			{Name: testvalue.Name("alone"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
 			{
-				Name: "cat", Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
+				Name: testvalue.Name("cat"), Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
 				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: 5}, {Peer: down}, {Peer: gone}},
 				Admit:   []table.Admission{{Peer: up, Rate: 3}, {Peer: gone, Rate: 4}},
 			},
-			{Name: "remote", Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
+			{Name: testvalue.Name("remote"), Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
 		},
 		Peers: []table.Peer{
 			{ID: down, Token: "t.o.k"}, {ID: gone}, {ID: up, Token: "t.o.k"},
 		},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, testvalue.Comparable()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	accepted(t, got)
@@ -100,7 +102,7 @@ func TestTablesAreAccepted(t *testing.T) {
 		odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5, table.Unlimited, 0, 1e300, r.Float64() * 100}
 		return odd[r.IntN(len(odd))]
 	}
-	ids := make([]string, 20)
+	ids := make([]peerid.ID, 20)
 	for i := range ids {
 		ids[i] = peerID(i + 1)
 	}
@@ -110,17 +112,17 @@ func TestTablesAreAccepted(t *testing.T) {
 			in.peers = append(in.peers, tablePeer{id: id, token: []string{"", "a.b.c"}[i%2], usable: r.IntN(2) == 0})
 		}
 		for range r.IntN(20) {
-			p := strategy.FunctionPlan{Name: []string{"f", "f-1", "f.fn", "g.other", "Bad", "", "x y"}[r.IntN(7)]}
+			p := strategy.FunctionPlan{Name: testvalue.Name([]string{"f", "f-1", "f.fn", "g.other", "Bad"}[r.IntN(5)])}
 			if r.IntN(2) == 0 {
 				p.Local = &strategy.Local{Rate: rate(), Share: r.Float64()}
 			}
 			for _, id := range ids {
-				p.Out = append(p.Out, strategy.Flow{Peer: id, Weight: rate(), Rate: rate(), TimeoutMillis: int64(r.Uint64())})
-				p.In = append(p.In, strategy.Flow{Peer: id, Rate: rate()})
+				p.Out = append(p.Out, strategy.Flow{Peer: id.String(), Weight: rate(), Rate: rate(), TimeoutMillis: int64(r.Uint64())})
+				p.In = append(p.In, strategy.Flow{Peer: id.String(), Rate: rate()})
 			}
 			in.plan.Functions = append(in.plan.Functions, p)
 		}
-		in.stranded = []string{"f", "h", "h", "h.fn"}
+		in.stranded = []funcname.Name{testvalue.Name("f"), testvalue.Name("h"), testvalue.Name("h"), testvalue.Name("h.fn")}
 		table := built(in)
 		accepted(t, table)
 		accepted(t, finalTable(table, 0))
@@ -134,13 +136,13 @@ func TestTableOfManyFits(t *testing.T) {
 	for i := range 256 {
 		id := peerID(i + 1)
 		in.peers = append(in.peers, tablePeer{id: id, token: string(make([]byte, 330)), usable: true})
-		flows = append(flows, strategy.Flow{Peer: id, Weight: 123456.789, Rate: 123456.789, TimeoutMillis: limit.MaxTimeoutMillis})
+		flows = append(flows, strategy.Flow{Peer: id.String(), Weight: 123456.789, Rate: 123456.789, TimeoutMillis: limit.MaxTimeoutMillis})
 	}
 	for i := range 6000 {
-		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: fmt.Sprintf("a-function-%d.of-a-namespace", i), Out: flows})
+		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: testvalue.Name(fmt.Sprintf("a-function-%d.of-a-namespace", i)), Out: flows})
 	}
 	in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{
-		Name: "zz-here", Local: &strategy.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
+		Name: testvalue.Name("zz-here"), Local: &strategy.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
 	})
 	full := built(in)
 	for i := range full.Peers {
@@ -152,7 +154,7 @@ func TestTableOfManyFits(t *testing.T) {
 		t.Errorf("%d bytes of at most %d, error %v", len(data), table.MaxBytes, err)
 	}
 	last := full.Functions[len(full.Functions)-1]
-	if last.Name != "zz-here" || len(last.Forward) != 256 {
+	if last.Name.String() != "zz-here" || len(last.Forward) != 256 {
 		t.Errorf("the function deployed here gave way to those of peers: %s has %d routes", last.Name, len(last.Forward))
 	}
 }
@@ -163,9 +165,9 @@ func TestLivingPeersGoFirst(t *testing.T) {
 	alive, gone := peerID(1), peerID(2)
 	in := tableInput{
 		self: peerID(0), limits: Limits{Functions: 10, Peers: 10, Routes: 1},
-		peers: []tablePeer{{id: gone, lingering: &inbound{"cat": 1, "dog": 1}}, {id: alive, token: "t.o.k", usable: true}},
+		peers: []tablePeer{{id: gone, lingering: &inbound{testvalue.Name("cat"): 1, testvalue.Name("dog"): 1}}, {id: alive, token: "t.o.k", usable: true}},
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
-			{Name: "cat", Local: &strategy.Local{}}, {Name: "dog", Out: []strategy.Flow{{Peer: alive, Weight: 1, Rate: 1}}},
+			{Name: testvalue.Name("cat"), Local: &strategy.Local{}}, {Name: testvalue.Name("dog"), Out: []strategy.Flow{{Peer: alive.String(), Weight: 1, Rate: 1}}},
 		}},
 	}
 	if f := built(in).Functions; len(f[1].Forward) != 1 || f[0].Admit != nil {
@@ -187,9 +189,9 @@ func TestRoutesAreCounted(t *testing.T) {
 	for names, want := range []Routes{{0, 0, 4}, {3, 0, 4}, {4, 2, 4}, {4, 5, 4}} {
 		in.plan = strategy.Plan{}
 		for i := range names {
-			f := strategy.FunctionPlan{Name: string(rune('a' + i))}
+			f := strategy.FunctionPlan{Name: testvalue.Name(string(rune('a' + i)))}
 			for _, p := range in.peers {
-				f.Out = append(f.Out, strategy.Flow{Peer: p.id, Weight: 1, Rate: 1})
+				f.Out = append(f.Out, strategy.Flow{Peer: p.id.String(), Weight: 1, Rate: 1})
 			}
 			in.plan.Functions = append(in.plan.Functions, f)
 		}
@@ -217,7 +219,7 @@ func TestTablesFollow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		planner, o := strategy.NewPlanner(rule), strategy.Observation{Self: peerID(0)}
+		planner, o := strategy.NewPlanner(rule), strategy.Observation{Self: peerID(0).String()}
 		in := tableInput{self: peerID(0), defaultNamespace: "fn", limits: Limits{}.orDefaults()}
 		if seed%5 == 4 {
 			in.limits = Limits{Functions: 4, Peers: 3, Routes: 9}
@@ -259,15 +261,15 @@ func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
 	switch kind := r.IntN(12); {
 	case kind == 0 || i == len(in.peers) && kind > 6: // somebody comes
 		id := peerID(1 + r.IntN(6))
-		if slices.ContainsFunc(in.peers, func(p tablePeer) bool { return p.id == id }) {
+		if slices.ContainsFunc(in.peers, func(p tablePeer) bool { return p.id.String() == id.String() }) {
 			return
 		}
 		in.peers = append(in.peers, tablePeer{id: id, token: "t.o.k", usable: true})
-		o.Peers = append(o.Peers, strategy.Peer{ID: id})
+		o.Peers = append(o.Peers, strategy.Peer{ID: id.String()})
 		slices.SortFunc(o.Peers, func(a, b strategy.Peer) int { return strings.Compare(a.ID, b.ID) })
 	case kind <= 5 || i == len(in.peers): // users ask for more or less, or a function comes
-		f := strategy.Function{Name: name, Absent: r.IntN(4) == 0, Capacity: 10, UserRate: float64(r.IntN(30))}
-		at, there := slices.BinarySearchFunc(o.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name, name) })
+		f := strategy.Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: 10, UserRate: float64(r.IntN(30))}
+		at, there := slices.BinarySearchFunc(o.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name.String(), name) })
 		if !there {
 			o.Functions = slices.Insert(o.Functions, at, f)
 		}
@@ -278,19 +280,19 @@ func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
 		in.peers[i].usable = !in.peers[i].usable
 	case kind == 8: // goes
 		id := in.peers[i].id
-		o.Peers = slices.DeleteFunc(o.Peers, func(p strategy.Peer) bool { return p.ID == id })
+		o.Peers = slices.DeleteFunc(o.Peers, func(p strategy.Peer) bool { return p.ID == id.String() })
 		if in.peers[i].lingering != nil {
 			in.peers = slices.Delete(in.peers, i, i+1)
 		} else {
-			in.peers[i] = tablePeer{id: id, lingering: &inbound{name: 3}}
+			in.peers[i] = tablePeer{id: id, lingering: &inbound{testvalue.Name(name): 3}}
 		}
 	case kind == 9:
-		in.stranded = [][]string{nil, {"a", "h"}}[r.IntN(2)]
+		in.stranded = [][]funcname.Name{nil, {testvalue.Name("a"), testvalue.Name("h")}}[r.IntN(2)]
 	default:
 		id := in.peers[i].id
 		for p := range o.Peers {
-			if o.Peers[p].ID == id {
-				o.Peers[p].Offers = []strategy.Offer{{Name: name, Capacity: 10, UserRate: float64(r.IntN(20))}}
+			if o.Peers[p].ID == id.String() {
+				o.Peers[p].Offers = []strategy.Offer{{Name: testvalue.Name(name), Capacity: 10, UserRate: float64(r.IntN(20))}}
 			}
 		}
 	}

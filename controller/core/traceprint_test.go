@@ -57,7 +57,7 @@ func (w *world) write(fx Effects) {
 	if fx.Servers != nil {
 		var servers []string
 		for _, p := range fx.Servers {
-			servers = append(servers, w.name(p.ID)+" at "+p.Address.String())
+			servers = append(servers, w.name(p.ID.String())+" at "+p.Address.String())
 		}
 		slices.Sort(servers)
 		note("servers: %s", orNone(servers))
@@ -119,9 +119,9 @@ func (w *world) functionText(f *table.Function) string {
 	}
 	var to []string
 	for _, fw := range f.Forward {
-		text := "to " + w.name(fw.Peer) + " " + rateText(fw.Rate)
+		text := "to " + w.name(fw.Peer.String()) + " " + rateText(fw.Rate)
 		for i := range w.c.observed.Peers {
-			if p := &w.c.observed.Peers[i]; p.ID == fw.Peer && max(p.Distrust, p.Unserved[f.Name]) > 0 {
+			if p := &w.c.observed.Peers[i]; p.ID == fw.Peer.String() && max(p.Distrust, p.Unserved[f.Name]) > 0 {
 				text += fmt.Sprintf(" (%.0f %% believed)", 100*(1-max(p.Distrust, p.Unserved[f.Name])))
 			}
 		}
@@ -129,20 +129,20 @@ func (w *world) functionText(f *table.Function) string {
 	}
 	slices.Sort(to)
 	for _, id := range f.Async {
-		to = append(to, "asynchronous to "+w.name(id))
+		to = append(to, "asynchronous to "+w.name(id.String()))
 	}
-	return f.Name + ": " + strings.Join(append(ways, to...), ", ")
+	return f.Name.String() + ": " + strings.Join(append(ways, to...), ", ")
 }
 
 func (w *world) peerText(t *table.Table, p *table.Peer) string {
-	text := "peer " + w.name(p.ID)
+	text := "peer " + w.name(p.ID.String())
 	if p.Token == "" {
 		text += ", nothing is sent there"
 	}
 	for i := range t.Functions {
 		for _, a := range t.Functions[i].Admit {
 			if a.Peer == p.ID {
-				text += ", admitted " + t.Functions[i].Name + " " + rateText(a.Rate)
+				text += ", admitted " + t.Functions[i].Name.String() + " " + rateText(a.Rate)
 			}
 		}
 	}
@@ -159,9 +159,9 @@ func announcedText(a *wire.Announcement) string {
 func offersText(offers []strategy.Offer) string {
 	var texts []string
 	for _, o := range offers {
-		text := o.Name + " " + rateText(o.Capacity)
+		text := o.Name.String() + " " + rateText(o.Capacity)
 		if o.Absent {
-			text = o.Name + " not here"
+			text = o.Name.String() + " not here"
 		}
 		if o.Backup {
 			text += " as a backup"

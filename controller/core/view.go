@@ -8,6 +8,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -22,7 +23,7 @@ type View struct {
 	Standings    map[string]Standing // of these, those that are not Ready
 	Unannounced  []string            // functions that not all members are told of, sorted
 	SPOANewest   int                 // version of tables that the SPOA understands; 0: it does not say
-	Neighbours   map[string]bool     // Options.Neighbours, not to be changed
+	Neighbours   map[peerid.ID]bool  // Options.Neighbours, not to be changed
 	Alive, Gone  []membership.Member
 	Refused      []membership.Refusal
 	Members      membership.Counts
@@ -73,4 +74,4 @@ func (c *Core) View(now time.Time) View {
 }
 
 // NameOf returns what a member calls itself, "" for no name and who is not a member.
-func (c *Core) NameOf(id string) string { return c.o.Members.NameOf(id) }
+func (c *Core) NameOf(id peerid.ID) string { return c.o.Members.NameOf(id) }

@@ -16,7 +16,9 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // world is what a traced core lives in: a SPOA that counts its users' requests, an
@@ -39,7 +41,7 @@ type world struct {
 	hangs     bool
 	spoaStart time.Time
 	spoaTable uint64
-	earlier   []string // peers in the table of an earlier run
+	earlier   []peerid.ID // peers in the table of an earlier run
 
 	servers  map[string]Server // of HAProxy, by peer id
 	calls    map[string]estimate.Calls
@@ -67,7 +69,7 @@ func newWorld(t *testing.T, words []string) *world {
 		Tokens:  noTokens{}, Seed: 1,
 	}
 	name := "headroom"
-	var earlier []string
+	var earlier []peerid.ID
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		var err error
@@ -77,7 +79,7 @@ func newWorld(t *testing.T, words []string) *world {
 		case "period":
 			o.Period, err = time.ParseDuration(value)
 		case "neighbours":
-			o.Neighbours = map[string]bool{}
+			o.Neighbours = map[peerid.ID]bool{}
 			for _, peer := range strings.Split(value, ",") {
 				o.Neighbours[idOf(peer)] = true
 			}
@@ -161,8 +163,8 @@ func (w *world) count() {
 func (w *world) putServers() {
 	servers := make(map[string]Server)
 	for _, p := range w.wanted {
-		server, there := w.servers[p.ID]
-		servers[p.ID] = Server{Up: !there || server.Up}
+		server, there := w.servers[p.ID.String()]
+		servers[p.ID.String()] = Server{Up: !there || server.Up}
 	}
 	w.setServers(servers)
 }
@@ -213,12 +215,12 @@ func (w *world) announce(p *tracedPeer) {
 }
 
 // idOf is that of a peer: the first one, a, has the identity 1.
-func idOf(name string) string { return testtable.ID(int(name[0]-'a') + 1) }
+func idOf(name string) peerid.ID { return testtable.ID(int(name[0]-'a') + 1) }
 
 // name is that of a peer id.
 func (w *world) name(id string) string {
 	for name := range w.peers {
-		if idOf(name) == id {
+		if idOf(name).String() == id {
 			return name
 		}
 	}
@@ -273,7 +275,7 @@ func (w *world) haproxyDoes(words []string) error {
 		return w.sends(words[1], words[2:])
 	case "down", "up":
 		servers := maps.Clone(w.servers)
-		servers[idOf(words[1])] = Server{Up: words[0] == "up"}
+		servers[idOf(words[1]).String()] = Server{Up: words[0] == "up"}
 		w.setServers(servers)
 	default:
 		return fmt.Errorf("no HAProxy %s", words[0])
@@ -306,7 +308,7 @@ func (w *world) sends(peer string, words []string) error {
 				return fmt.Errorf("no call is %s", outcome)
 			}
 		}
-		w.becomes[estimate.Offered{Peer: idOf(peer), Function: name, Async: async}] = a
+		w.becomes[estimate.Offered{Peer: idOf(peer).String(), Function: name, Async: async}] = a
 	}
 	return nil
 }
@@ -331,7 +333,7 @@ func (w *world) gatewayDoes(words []string) error {
 	capacities, err := rates(words)
 	var functions []Function
 	for _, name := range slices.Sorted(maps.Keys(capacities)) {
-		functions = append(functions, Function{Name: name, Capacity: capacities[name], Idle: idle[name]})
+		functions = append(functions, Function{Name: testvalue.Name(name), Capacity: capacities[name], Idle: idle[name]})
 	}
 	w.step(Gateway{Functions: functions, Async: async})
 	return err
@@ -397,12 +399,12 @@ func (p *tracedPeer) say(words []string) (err error) {
 			users, err = rates([]string{value})
 			for name, rate := range users {
 				o := offers[name]
-				o.Name, o.UserRate = name, rate
+				o.Name, o.UserRate = testvalue.Name(name), rate
 				offers[name] = o
 			}
 		default:
 			o := offers[key]
-			o.Name = key
+			o.Name = testvalue.Name(key)
 			value, o.Backup = strings.CutSuffix(value, ",backup")
 			o.Capacity, err = strconv.ParseFloat(value, 64)
 			offers[key] = o

@@ -76,11 +76,11 @@ func (c *Certificates) Anchor(peer string) (string, error) {
 	if anchor, ok := c.anchors[peer]; ok {
 		return anchor, nil
 	}
-	key, err := peerid.Parse(peer)
+	id, err := peerid.Parse(peer)
 	if err != nil {
 		return "", err
 	}
-	anchor, err := peercert.Anchor(peer, key)
+	anchor, err := peercert.Anchor(peer, id.Key())
 	if err != nil {
 		return "", err
 	}

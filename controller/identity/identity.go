@@ -12,12 +12,15 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Identity is a node's Ed25519 key and the peer id that follows from it.
 // Immutable and safe for concurrent use; printing one shows the peer id only.
 type Identity struct {
 	id      peer.ID
+	peer    peerid.ID // the same
 	key     crypto.PrivKey
 	signing ed25519.PrivateKey
 }
@@ -66,7 +69,8 @@ func New(key crypto.PrivKey) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the Ed25519 key: %w", err)
 	}
-	return &Identity{id: id, key: key, signing: ed25519.PrivateKey(raw)}, nil
+	signing := ed25519.PrivateKey(raw)
+	return &Identity{id: id, peer: peerid.FromKey(signing.Public().(ed25519.PublicKey)), key: key, signing: signing}, nil
 }
 
 // Generate returns a new identity that is kept in no file.
@@ -86,6 +90,9 @@ func (i *Identity) Key() crypto.PrivKey { return i.key }
 
 // Ed25519 returns the private key for signing tokens; not to be changed.
 func (i *Identity) Ed25519() ed25519.PrivateKey { return i.signing }
+
+// PeerID returns the node's peer id, as those have it who do not know libp2p.
+func (i *Identity) PeerID() peerid.ID { return i.peer }
 
 // String returns the peer id.
 func (i Identity) String() string { return i.id.String() }

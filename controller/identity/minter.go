@@ -3,6 +3,7 @@ package identity
 import (
 	"time"
 
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -17,7 +18,7 @@ const (
 // It has no clock of its own. It is owned by one goroutine.
 type Minter struct {
 	id     *Identity
-	tokens map[string]minted
+	tokens map[peerid.ID]minted
 }
 
 type minted struct {
@@ -28,17 +29,17 @@ type minted struct {
 
 // NewMinter returns a minter that signs with the identity's key.
 func NewMinter(id *Identity) *Minter {
-	return &Minter{id: id, tokens: make(map[string]minted)}
+	return &Minter{id: id, tokens: make(map[peerid.ID]minted)}
 }
 
 // Token returns a token for the peer that is good for at least 15 s from now.
 // The same one is returned until less is left, or until the clock was set back.
-func (m *Minter) Token(now time.Time, peer string) (string, error) {
+func (m *Minter) Token(now time.Time, peer peerid.ID) (string, error) {
 	now = now.Round(0) // wall time: that is what the receiver compares
 	if t, ok := m.tokens[peer]; ok && t.current(now) {
 		return t.token, nil
 	}
-	signed, err := token.Mint(m.id.Ed25519(), m.id.String(), peer, now, tokenLifetime)
+	signed, err := token.Mint(m.id.Ed25519(), m.id.PeerID(), peer, now, tokenLifetime)
 	if err != nil {
 		return "", err
 	}

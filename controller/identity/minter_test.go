@@ -1,13 +1,13 @@
 package identity
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -33,7 +33,7 @@ func TestTokensAreRenewedInTime(t *testing.T) {
 	last, renewals := "", 0
 	for elapsed := time.Duration(0); elapsed < 5*time.Minute; elapsed += 100 * time.Millisecond {
 		now := start.Add(elapsed)
-		signed, err := m.Token(now, "peer")
+		signed, err := m.Token(now, testvalue.Peer("peer"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestTokensAreRenewedInTime(t *testing.T) {
 		if left := c.ExpiresAt.Sub(now); left < renewBelow || left > tokenLifetime {
 			t.Fatalf("after %v a token is good for %v", elapsed, left)
 		}
-		if c.Issuer != id.String() || len(c.Audience) != 1 || c.Audience[0] != "peer" {
+		if c.Issuer != id.String() || len(c.Audience) != 1 || c.Audience[0] != testvalue.Peer("peer").String() {
 			t.Fatalf("claims: %+v", c)
 		}
 	}
@@ -68,13 +68,13 @@ func TestRotationIsUnnoticed(t *testing.T) {
 	for _, skew := range []time.Duration{0, token.Leeway, -token.Leeway, token.Leeway + 16*time.Second, -token.Leeway - 2*time.Second} {
 		for _, refresh := range []time.Duration{100 * time.Millisecond, 5 * time.Second, 14 * time.Second} {
 			m := NewMinter(sender)
-			issuer := token.NewVerifier(receiver.String()).Issuer(sender.String(), sender.Ed25519().Public().(ed25519.PublicKey))
+			issuer := token.NewVerifier(receiver.PeerID()).Issuer(sender.PeerID())
 			start := time.Date(2026, 1, 1, 0, 0, 0, 300e6, time.UTC)
 			shown, tokens, refused := "", 0, make(map[token.Reason]int)
 			for elapsed := time.Duration(0); elapsed < 3*time.Minute; elapsed += 50 * time.Millisecond {
 				now := start.Add(elapsed)
 				if elapsed%refresh == 0 {
-					signed, err := m.Token(now, receiver.String())
+					signed, err := m.Token(now, receiver.PeerID())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -102,15 +102,15 @@ func TestTokensArePerPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, now := NewMinter(id), time.Now()
-	a, err := m.Token(now, "a")
+	a, err := m.Token(now, testvalue.Peer("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := m.Token(now, "b")
+	b, err := m.Token(now, testvalue.Peer("b"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a == b || claims(t, id, b, now).Audience[0] != "b" {
+	if a == b || claims(t, id, b, now).Audience[0] != testvalue.Peer("b").String() {
 		t.Error("two peers have the same token")
 	}
 }
@@ -121,11 +121,11 @@ func TestTokenAfterTheClockWasSetBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, now := NewMinter(id), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	if _, err := m.Token(now, "a"); err != nil {
+	if _, err := m.Token(now, testvalue.Peer("a")); err != nil {
 		t.Fatal(err)
 	}
 	back := now.Add(-time.Hour)
-	signed, err := m.Token(back, "a")
+	signed, err := m.Token(back, testvalue.Peer("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +141,11 @@ func TestMinterForgetsPeers(t *testing.T) {
 	}
 	m, now := NewMinter(id), time.Now()
 	for i := range 100 {
-		if _, err := m.Token(now, fmt.Sprint("peer", i)); err != nil {
+		if _, err := m.Token(now, testvalue.Peer(fmt.Sprint("peer", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := m.Token(now.Add(time.Minute), "last"); err != nil {
+	if _, err := m.Token(now.Add(time.Minute), testvalue.Peer("last")); err != nil {
 		t.Fatal(err)
 	}
 	if len(m.tokens) != 1 {

@@ -8,11 +8,11 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // DefaultMaxMembers is how many peers are kept unless Options says otherwise.
@@ -52,7 +52,7 @@ func (e *RefusedError) Error() string { return e.Detail }
 // Member is a node of the federation as its last accepted announcement tells.
 // A Member is a value: nobody changes its Offers.
 type Member struct {
-	ID       string
+	ID       peerid.ID
 	Name     string         // by its own word; "": none
 	HTTP     netip.AddrPort // where forwarded requests go; verified
 	Strategy string
@@ -77,7 +77,7 @@ type record struct {
 
 // Options is what a node wants of its members.
 type Options struct {
-	Self string // own peer id
+	Self peerid.ID // this node
 	// TLS refuses members that are not reached in TLS, or if it is false those
 	// that are: neither side could serve the other.
 	TLS bool
@@ -98,10 +98,10 @@ type Counts struct {
 // clock of its own and does no I/O. It is owned by one goroutine.
 type Members struct {
 	o       Options
-	records map[string]*record
+	records map[peerid.ID]*record
 	alive   int
-	next    time.Time // no sweep is needed up to then; zero: never
-	expired []string  // ids that Expire has yet to report
+	next    time.Time   // no sweep is needed up to then; zero: never
+	expired []peerid.ID // ids that Expire has yet to report
 	log     Refusals
 	refused map[string]uint64 // by reason
 }
@@ -111,7 +111,7 @@ func New(o Options) *Members {
 	if o.MaxMembers == 0 {
 		o.MaxMembers = DefaultMaxMembers
 	}
-	return &Members{o: o, records: make(map[string]*record), refused: make(map[string]uint64)}
+	return &Members{o: o, records: make(map[peerid.ID]*record), refused: make(map[string]uint64)}
 }
 
 // Counts returns a copy of the counters.
@@ -140,7 +140,7 @@ const (
 
 // Apply takes in an announcement that from has signed. An error is always a
 // *RefusedError, and then nothing has changed.
-func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via) (Change, error) {
+func (m *Members) Apply(now time.Time, from peerid.ID, a wire.Announcement, via Via) (Change, error) {
 	r := m.records[from]
 	if r != nil {
 		m.expire(now, r)
@@ -181,20 +181,20 @@ func (m *Members) Apply(now time.Time, from string, a wire.Announcement, via Via
 	r.Strategy, r.Version, r.Offers, r.Period = a.Strategy, a.V, a.Offers, time.Duration(a.PeriodMillis)*time.Millisecond
 	r.LastSeen, r.verified = now, verified
 	m.due(r.track.due())
-	m.log.Forget(from)
+	m.log.Forget(from.String())
 	return changed, nil
 }
 
 // Expire makes members gone that have been silent for almost three periods, in
 // which at least three announcements were due, and returns the ids of all that expired
 // since the last call, sorted. It costs nothing before Next.
-func (m *Members) Expire(now time.Time) []string {
+func (m *Members) Expire(now time.Time) []peerid.ID {
 	if !m.next.IsZero() && now.After(m.next) {
 		m.sweep(now)
 	}
 	expired := slices.DeleteFunc(m.expired, m.isAlive)
 	m.expired = nil
-	slices.Sort(expired)
+	slices.SortFunc(expired, peerid.ID.Compare)
 	return slices.Compact(expired)
 }
 
@@ -208,7 +208,7 @@ func (m *Members) Alive() []Member {
 }
 
 // Get returns the member of that id, if it is alive.
-func (m *Members) Get(id string) (member Member, alive bool) {
+func (m *Members) Get(id peerid.ID) (member Member, alive bool) {
 	if r := m.records[id]; r != nil && r.alive {
 		return r.Member, true
 	}
@@ -216,7 +216,7 @@ func (m *Members) Get(id string) (member Member, alive bool) {
 }
 
 // NameOf returns what a node calls itself, "" for no name and who is not known.
-func (m *Members) NameOf(id string) string {
+func (m *Members) NameOf(id peerid.ID) string {
 	if r := m.records[id]; r != nil {
 		return r.Name
 	}
@@ -234,7 +234,7 @@ func (m *Members) Gone() []Member {
 func (m *Members) Refused(now time.Time) []Refusal { return m.log.List(now) }
 
 // check refuses what is not news, or not for this node.
-func (m *Members) check(now time.Time, from string, a wire.Announcement, r *record, via Via) *RefusedError {
+func (m *Members) check(now time.Time, from peerid.ID, a wire.Announcement, r *record, via Via) *RefusedError {
 	switch {
 	case from == m.o.Self:
 		return &RefusedError{ReasonSelf, SharedIdentity}
@@ -379,15 +379,15 @@ func (m *Members) boundGone() {
 	}
 }
 
-func (m *Members) refuse(now time.Time, from string, refusal *RefusedError) error {
+func (m *Members) refuse(now time.Time, from peerid.ID, refusal *RefusedError) error {
 	m.refused[refusal.Reason]++
 	if refusal.Reason != ReasonReplay {
-		m.log.Add(now, from, refusal.Detail)
+		m.log.Add(now, from.String(), refusal.Detail)
 	}
 	return refusal
 }
 
-func (m *Members) isAlive(id string) bool {
+func (m *Members) isAlive(id peerid.ID) bool {
 	r := m.records[id]
 	return r != nil && r.alive
 }
@@ -399,6 +399,6 @@ func (m *Members) list(want func(*record) bool) []Member {
 			members = append(members, r.Member)
 		}
 	}
-	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(members, func(a, b Member) int { return a.ID.Compare(b.ID) })
 	return members
 }

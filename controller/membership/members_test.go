@@ -12,6 +12,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 var (
@@ -25,18 +27,19 @@ var (
 func announce(epoch time.Time, seq uint64) wire.Announcement {
 	a := wire.Announcement{
 		V: wire.Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("ocr.vision"), UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
 	a.Epoch, a.Seq, a.SentAtMillis, a.HTTP = epoch.UnixMilli(), seq, start.UnixMilli(), netip.AddrPortFrom(peerIP, 8081).String()
 	return a
 }
 
-func newMembers() *Members { return New(Options{Self: "self"}) }
+func newMembers() *Members { return New(Options{Self: testvalue.Peer("self")}) }
 
+// aliveIDs are what the members alive are called.
 func aliveIDs(m *Members) []string {
 	ids := []string{}
 	for _, member := range m.Alive() {
-		ids = append(ids, member.ID)
+		ids = append(ids, strings.TrimRight(string(member.ID.Key()), "\x00"))
 	}
 	return ids
 }
@@ -45,7 +48,7 @@ func aliveIDs(m *Members) []string {
 // for which it is refused, or else "changed" or "same".
 func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, via Via, want string) {
 	t.Helper()
-	changed, err := m.Apply(now, "p", a, via)
+	changed, err := m.Apply(now, testvalue.Peer("p"), a, via)
 	got := "same"
 	var refused *RefusedError
 	switch {
@@ -63,7 +66,7 @@ func apply(t *testing.T, m *Members, now time.Time, a wire.Announcement, via Via
 
 func TestBothOrNeitherWantTLS(t *testing.T) {
 	for _, required := range []bool{false, true} {
-		m := New(Options{Self: "self", TLS: required})
+		m := New(Options{Self: testvalue.Peer("self"), TLS: required})
 		a := announce(start, 1)
 		a.TLS = !required
 		apply(t, m, start, a, directly, ReasonTLS)
@@ -83,7 +86,7 @@ func TestMemberComesAndChanges(t *testing.T) {
 	apply(t, m, start.Add(time.Second), announce(start, 2), directly, "same")
 
 	a := announce(start, 3)
-	a.Offers = []strategy.Offer{{Name: "cat", Capacity: 11}}
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 11}}
 	apply(t, m, start.Add(2*time.Second), a, directly, "changed")
 	a.Seq, a.HTTP = 4, "192.0.2.1:9999"
 	apply(t, m, start.Add(3*time.Second), a, directly, "changed")
@@ -101,7 +104,7 @@ func TestMemberExpiresWithinThreePeriods(t *testing.T) {
 	if gone := m.Expire(start.Add(2750 * time.Millisecond)); len(gone) != 0 {
 		t.Fatalf("expired after 2.75 s with a period of 1 s: %v", gone)
 	}
-	if gone := m.Expire(start.Add(2751 * time.Millisecond)); !slices.Equal(gone, []string{"p"}) {
+	if gone := m.Expire(start.Add(2751 * time.Millisecond)); !slices.Equal(gone, []peerid.ID{testvalue.Peer("p")}) {
 		t.Fatalf("expired: %v", gone)
 	}
 	if gone := m.Expire(start.Add(time.Minute)); len(gone) != 0 {
@@ -190,7 +193,7 @@ func TestAddresses(t *testing.T) {
 	elsewhere := Via{RemoteIPs: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 	apply(t, m, start, announce(start, 1), Via{}, ReasonUnverified)
 	apply(t, m, start, announce(start, 1), elsewhere, ReasonAddress)
-	if list := m.Refused(start); len(list) != 1 || list[0].Peer != "p" || list[0].Count != 2 {
+	if list := m.Refused(start); len(list) != 1 || list[0].Peer != testvalue.Peer("p").String() || list[0].Count != 2 {
 		t.Errorf("refusals: %+v", list)
 	}
 	apply(t, m, start, announce(start, 1), directly, "changed")
@@ -207,26 +210,26 @@ func TestAddresses(t *testing.T) {
 	// The same address, but its connection says otherwise.
 	apply(t, m, start.Add(time.Minute), announce(start, 5), elsewhere, ReasonAddress)
 
-	allowing := New(Options{Self: "self", Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	allowing := New(Options{Self: testvalue.Peer("self"), Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	apply(t, allowing, start, announce(start, 1), Via{}, "changed")
 }
 
 func TestOwnIdentityIsRefused(t *testing.T) {
-	m := New(Options{Self: "p"})
+	m := New(Options{Self: testvalue.Peer("p")})
 	apply(t, m, start, announce(start, 1), directly, ReasonSelf)
 }
 
 func TestFullFederation(t *testing.T) {
 	m := newMembers()
 	for i := range DefaultMaxMembers {
-		if _, err := m.Apply(start, fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
+		if _, err := m.Apply(start, testvalue.Peer(fmt.Sprintf("m%03d", i)), announce(start, 1), directly); err != nil {
 			t.Fatal(err)
 		}
 	}
 	apply(t, m, start, announce(start, 1), directly, ReasonFull)
 	// Those that are overdue make room, and are still reported.
 	later := start.Add(time.Minute)
-	if _, err := m.Apply(later, "m000", announce(start, 2), directly); err != nil {
+	if _, err := m.Apply(later, testvalue.Peer("m000"), announce(start, 2), directly); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, m, later, announce(start, 1), directly, "changed")
@@ -242,17 +245,17 @@ func TestExpiredAndBackIsNotReported(t *testing.T) {
 	m := newMembers()
 	apply(t, m, start, announce(start, 1), directly, "changed")
 	for i := range DefaultMaxMembers - 1 {
-		if _, err := m.Apply(start.Add(time.Minute), fmt.Sprintf("m%03d", i), announce(start, 1), directly); err != nil {
+		if _, err := m.Apply(start.Add(time.Minute), testvalue.Peer(fmt.Sprintf("m%03d", i)), announce(start, 1), directly); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// Makes room by burying p, which then comes back when another leaves.
-	if _, err := m.Apply(start.Add(time.Minute), "extra", announce(start, 1), directly); err != nil {
+	if _, err := m.Apply(start.Add(time.Minute), testvalue.Peer("extra"), announce(start, 1), directly); err != nil {
 		t.Fatal(err)
 	}
 	farewell := announce(start, 2)
 	farewell.Leaving = true
-	if _, err := m.Apply(start.Add(time.Minute), "extra", farewell, directly); err != nil {
+	if _, err := m.Apply(start.Add(time.Minute), testvalue.Peer("extra"), farewell, directly); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, m, start.Add(time.Minute), announce(start, 2), directly, "changed")
@@ -298,7 +301,7 @@ func TestMembersAlwaysHold(t *testing.T) {
 			if random.IntN(10) == 0 {
 				a.HTTP = "198.51.100.9:80"
 			}
-			if _, err := m.Apply(now, id, a, directly); err == nil {
+			if _, err := m.Apply(now, testvalue.Peer(id), a, directly); err == nil {
 				next := order{a.Epoch, a.Seq}
 				if last, ok := accepted[id]; ok && (next.epoch < last.epoch || next.epoch == last.epoch && next.seq <= last.seq) {
 					t.Fatalf("accepted %v after %v", next, last)
@@ -338,10 +341,10 @@ func TestMembersAlwaysHold(t *testing.T) {
 // A member that was gone for long comes back into a full federation, in which
 // others are overdue. It counts once, and gives its place back.
 func TestComingBackIntoAFullFederationLeavesNoGhost(t *testing.T) {
-	m := New(Options{Self: "self", MaxMembers: 3})
+	m := New(Options{Self: testvalue.Peer("self"), MaxMembers: 3})
 	applyOf := func(now time.Time, id string, a wire.Announcement) {
 		t.Helper()
-		if _, err := m.Apply(now, id, a, itself); err != nil {
+		if _, err := m.Apply(now, testvalue.Peer(id), a, itself); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -367,7 +370,7 @@ func TestComingBackIntoAFullFederationLeavesNoGhost(t *testing.T) {
 // needed to prove it.
 func TestReplayOfAMemberThatLeftLongAgo(t *testing.T) {
 	for _, ahead := range []time.Duration{0, hearsayAge, -hearsayAge, time.Hour} {
-		m := New(Options{Self: "self", Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+		m := New(Options{Self: testvalue.Peer("self"), Allowed: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 		at := func(now time.Time, seq uint64) wire.Announcement {
 			a := announce(start, seq)
 			a.SentAtMillis = now.Add(ahead).UnixMilli()
@@ -379,7 +382,7 @@ func TestReplayOfAMemberThatLeftLongAgo(t *testing.T) {
 		apply(t, m, start, farewell, Via{}, "changed")
 		kept := at(start, 2)
 		for now := start; now.Before(start.Add(3 * memoryOfGone)); now = now.Add(time.Second) {
-			if _, err := m.Apply(now, "p", kept, Via{}); err == nil && ahead.Abs() <= hearsayAge {
+			if _, err := m.Apply(now, testvalue.Peer("p"), kept, Via{}); err == nil && ahead.Abs() <= hearsayAge {
 				t.Fatalf("clock %v ahead: revived by a replay %v after it left", ahead, now.Sub(start))
 			}
 			m.Expire(now)
@@ -400,7 +403,7 @@ func TestMemoryOfTheGoneIsBounded(t *testing.T) {
 	farewell := announce(start, 1)
 	farewell.Leaving = true
 	for i := range 2 * goneShare * DefaultMaxMembers {
-		if _, err := m.Apply(start.Add(time.Duration(i)), fmt.Sprintf("n%05d", i), farewell, Via{}); err != nil {
+		if _, err := m.Apply(start.Add(time.Duration(i)), testvalue.Peer(fmt.Sprintf("n%05d", i)), farewell, Via{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -430,11 +433,11 @@ func TestNames(t *testing.T) {
 		a := announce(start, uint64(seq+1))
 		a.V, a.Name = step.version, step.name
 		apply(t, m, start.Add(time.Duration(seq)*time.Millisecond), a, directly, step.outcome)
-		if got := m.NameOf("p"); got != step.want || m.Alive()[0].Name != step.want {
+		if got := m.NameOf(testvalue.Peer("p")); got != step.want || m.Alive()[0].Name != step.want {
 			t.Errorf("after %+v: %q", step, got)
 		}
 	}
-	if m.NameOf("q") != "" {
+	if m.NameOf(testvalue.Peer("q")) != "" {
 		t.Error("a stranger has a name")
 	}
 }

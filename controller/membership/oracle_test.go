@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // oracle is who is alive, by a plain reading of the rules over all that was ever
@@ -114,7 +115,7 @@ func TestMembersAgreeWithTheOracle(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 3))
 		const limit = 5
-		m, o := New(Options{Self: "self", MaxMembers: limit}), &oracle{max: limit, accepted: make(map[string][]taken)}
+		m, o := New(Options{Self: testvalue.Peer("self"), MaxMembers: limit}), &oracle{max: limit, accepted: make(map[string][]taken)}
 		now := start
 		epoch, seq := make(map[string]int64), make(map[string]uint64)
 		for step := range 3000 {
@@ -129,7 +130,7 @@ func TestMembersAgreeWithTheOracle(t *testing.T) {
 			id := fmt.Sprint("n", random.IntN(10))
 			a, via := someAnnouncement(random, now, epoch, seq, id)
 			got := ""
-			_, err := m.Apply(now, id, a, via)
+			_, err := m.Apply(now, testvalue.Peer(id), a, via)
 			if refused := (*RefusedError)(nil); errors.As(err, &refused) {
 				got = refused.Reason
 			}

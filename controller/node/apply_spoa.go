@@ -10,6 +10,7 @@ import (
 	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -83,7 +84,7 @@ func (k *spoaKeeper) look(ctx context.Context) core.Metered {
 
 // lookBack returns, once, the peers that the SPOA still serves by the table of an
 // earlier run.
-func (k *spoaKeeper) lookBack(ctx context.Context, fresh bool) []string {
+func (k *spoaKeeper) lookBack(ctx context.Context, fresh bool) []peerid.ID {
 	if k.looked {
 		return nil
 	}
@@ -95,7 +96,7 @@ func (k *spoaKeeper) lookBack(ctx context.Context, fresh bool) []string {
 	if err != nil || t == nil {
 		return nil // it answered a moment ago; without it, less is known, that is all
 	}
-	var peers []string
+	var peers []peerid.ID
 	for _, p := range t.Peers {
 		if p.Token != "" {
 			peers = append(peers, p.ID)

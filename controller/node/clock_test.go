@@ -8,6 +8,8 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -20,7 +22,7 @@ type stranger struct {
 func newStranger(net *fakeNet, n int) *stranger {
 	return &stranger{net.join(peerID(n)), wire.Announcement{
 		V: wire.Version, Epoch: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 10}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}},
 	}}
 }
 
@@ -94,9 +96,9 @@ func TestClocksOfPassersBy(t *testing.T) {
 // timedMinter remembers for what time it made the last token.
 type timedMinter struct{ asked atomic.Pointer[time.Time] }
 
-func (m *timedMinter) Token(now time.Time, peer string) (string, error) {
+func (m *timedMinter) Token(now time.Time, peer peerid.ID) (string, error) {
 	m.asked.Store(&now)
-	return "token.for." + peer, nil
+	return "token.for." + peer.String(), nil
 }
 
 func (s *fakeSPOA) clockOffset() time.Duration {
@@ -116,7 +118,7 @@ func TestRestartAwaitsPeers(t *testing.T) {
 			net := newFakeNet()
 			n := startNode(t, net, 1, func(_ *Options, n *testNode) {
 				n.spoa.table = &table.Table{
-					Version: 7, NodeID: n.id, TTLMillis: (15 * time.Second).Milliseconds(), Peers: []table.Peer{{ID: peerID(2), Token: "a.b.c"}},
+					Version: 7, NodeID: testvalue.Peer(n.id), TTLMillis: (15 * time.Second).Milliseconds(), Peers: []table.Peer{{ID: testvalue.Peer(peerID(2)), Token: "a.b.c"}},
 				}
 				n.spoa.got = time.Now()
 				n.gateway.set(nil, fn("cat", "10"))

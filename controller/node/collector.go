@@ -66,8 +66,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	for i := range s.Alive {
-		if m := &s.Alive[i]; shown.Peers[m.ID] {
-			ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, m.ID, m.Name, m.HTTP.String())
+		if m := &s.Alive[i]; shown.Peers[m.ID.String()] {
+			ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, m.ID.String(), m.Name, m.HTTP.String())
 		}
 	}
 	for _, p := range c.node.options.Overlay.Peers() {

@@ -22,13 +22,15 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/grant"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-func peerID(n int) string { return testtable.ID(n) }
+func peerID(n int) string { return testtable.ID(n).String() }
 
 // The fakes stand for parts that are other processes. They keep to what the
 // real ones promise: calls end with their context, a restart loses everything.
@@ -175,7 +177,7 @@ func (s *fakeSPOA) row(function string) *table.Function {
 		return nil
 	}
 	for _, f := range s.table.Functions {
-		if f.Name == function {
+		if f.Name.String() == function {
 			return &f
 		}
 	}
@@ -186,7 +188,7 @@ func (s *fakeSPOA) row(function string) *table.Function {
 func (s *fakeSPOA) forwards(function, peer string) float64 {
 	if f := s.row(function); f != nil {
 		for _, w := range f.Forward {
-			if w.Peer == peer {
+			if w.Peer.String() == peer {
 				return w.Rate
 			}
 		}
@@ -202,7 +204,7 @@ func (s *fakeSPOA) admits(function, peer string) float64 {
 	if s.table == nil {
 		return 0
 	}
-	return testtable.Admitted(s.table, function, peer)
+	return testtable.Admitted(s.table, function, testvalue.Peer(peer))
 }
 
 func (s *fakeSPOA) peer(id string) *table.Peer {
@@ -210,7 +212,7 @@ func (s *fakeSPOA) peer(id string) *table.Peer {
 	defer s.mu.Unlock()
 	if s.table != nil {
 		for _, p := range s.table.Peers {
-			if p.ID == id {
+			if p.ID.String() == id {
 				return &p
 			}
 		}
@@ -406,7 +408,7 @@ func (o *fakeOverlay) Publish(_ context.Context, a wire.Announcement) ([]string,
 	for _, other := range o.net.nodes {
 		if other != o && !o.mute && !other.mute {
 			other.messages <- overlay.Message{
-				From: o.id, Announcement: a, RemoteIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+				From: testvalue.Peer(o.id), Announcement: a, RemoteIPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 			}
 		}
 	}
@@ -521,12 +523,14 @@ func (g *fakeGateway) watch(ctx context.Context) <-chan faasd.Snapshot {
 
 // fn is a function with a maximum rate.
 func fn(name, maxrate string) faasd.Function {
-	return faasd.Function{Name: name, Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: maxrate})}
+	return faasd.Function{Name: testvalue.Name(name), Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: maxrate})}
 }
 
 type fakeMinter struct{}
 
-func (fakeMinter) Token(_ time.Time, peer string) (string, error) { return "token.for." + peer, nil }
+func (fakeMinter) Token(_ time.Time, peer peerid.ID) (string, error) {
+	return "token.for." + peer.String(), nil
+}
 
 // testNode is a node and all that it talks to.
 type testNode struct {
@@ -545,9 +549,9 @@ func startNode(t *testing.T, net *fakeNet, n int, change ...func(*Options, *test
 	id := peerID(n)
 	node := &testNode{id: id, spoa: newFakeSPOA(), haproxy: &fakeHAProxy{}, gateway: &fakeGateway{}, overlay: net.join(id)}
 	o := Options{
-		Self: id, Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
+		Self: testvalue.Peer(id), Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
 		HTTP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(8000+n)), DefaultNamespace: "openfaas-fn",
-		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.New(membership.Options{Self: id}),
+		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.New(membership.Options{Self: testvalue.Peer(id)}),
 		Minter: fakeMinter{}, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
 	}
 	for _, c := range change {

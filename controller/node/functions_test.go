@@ -8,28 +8,29 @@ import (
 	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func TestDeployed(t *testing.T) {
 	got := deployed([]faasd.Function{
-		{Name: "bad", Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "many", faasd.LabelTimeoutMS: "-1"})},
-		{Name: "bare", Labels: faasd.ParseLabels(nil)},
-		{Name: "both", Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "12.5", faasd.LabelTimeoutMS: "300"})},
-		{Name: "gone", Labels: faasd.ParseLabels(nil), ReadyKnown: true},
-		{Name: "there", Labels: faasd.ParseLabels(nil), ReadyKnown: true, Ready: 1},
+		{Name: testvalue.Name("bad"), Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "many", faasd.LabelTimeoutMS: "-1"})},
+		{Name: testvalue.Name("bare"), Labels: faasd.ParseLabels(nil)},
+		{Name: testvalue.Name("both"), Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "12.5", faasd.LabelTimeoutMS: "300"})},
+		{Name: testvalue.Name("gone"), Labels: faasd.ParseLabels(nil), ReadyKnown: true},
+		{Name: testvalue.Name("there"), Labels: faasd.ParseLabels(nil), ReadyKnown: true, Ready: 1},
 	}, 100)
 	if got[0].Warning == "" {
 		t.Error("invalid labels give no warning")
 	}
 	got[0].Warning = ""
 	want := []core.Function{
-		{Name: "bad", Capacity: strategy.Unlimited},
-		{Name: "bare", Capacity: 100, Soft: true},
-		{Name: "both", Capacity: 12.5, TimeoutMillis: 300},
-		{Name: "gone", Capacity: 100, Soft: true, Idle: true},
-		{Name: "there", Capacity: 100, Soft: true},
+		{Name: testvalue.Name("bad"), Capacity: strategy.Unlimited},
+		{Name: testvalue.Name("bare"), Capacity: 100, Soft: true},
+		{Name: testvalue.Name("both"), Capacity: 12.5, TimeoutMillis: 300},
+		{Name: testvalue.Name("gone"), Capacity: 100, Soft: true, Idle: true},
+		{Name: testvalue.Name("there"), Capacity: 100, Soft: true},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, testvalue.Comparable()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

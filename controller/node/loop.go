@@ -12,6 +12,7 @@ import (
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // clockStep is how far this machine's clock has to go ahead or behind at once to
@@ -215,7 +216,7 @@ func lookOf(s faasd.Snapshot, defaultMaxrate float64) core.Gateway {
 func serversOf(peers []core.Peer) []haproxy.Peer {
 	servers := make([]haproxy.Peer, len(peers))
 	for i, p := range peers {
-		servers[i] = haproxy.Peer{ID: p.ID, Address: p.Address}
+		servers[i] = haproxy.Peer{ID: p.ID.String(), Address: p.Address}
 	}
 	return servers
 }
@@ -233,10 +234,10 @@ func (l *loop) write(line *core.Log) {
 		switch v := f.Value.(type) {
 		case string:
 			e = e.Str(f.Key, v)
-			if f.Key == "peer" {
-				if name := l.core.NameOf(v); name != "" {
-					e = e.Str("peer_name", name)
-				}
+		case peerid.ID:
+			e = e.Stringer(f.Key, v)
+			if name := l.core.NameOf(v); name != "" {
+				e = e.Str("peer_name", name)
 			}
 		case []string:
 			e = e.Strs(f.Key, v)

@@ -434,7 +434,7 @@ func TestAbsentDemand(t *testing.T) {
 		a.spoa.load("dog", 25)
 		within(t, 2*time.Second, "demand announced", func() bool {
 			offers := a.overlay.last().Offers
-			return len(offers) == 2 && offers[1].Name == "dog" && offers[1].Absent && offers[1].UserRate > 22
+			return len(offers) == 2 && offers[1].Name.String() == "dog" && offers[1].Absent && offers[1].UserRate > 22
 		})
 		within(t, time.Second, "room for it", func() bool { return a.spoa.forwards("dog", b.id) >= 25 })
 	})

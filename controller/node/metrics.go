@@ -101,7 +101,7 @@ func newMetrics(reg prometheus.Registerer, o Options) *metrics {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "dfaas_node_info", Help: "Always 1; the labels say which node this is.",
 		ConstLabels: prometheus.Labels{
-			"node_id": o.Self, "node_name": o.Name, "version": o.Version, "federation": o.Federation, "strategy": o.Strategy.Name(),
+			"node_id": o.Self.String(), "node_name": o.Name, "version": o.Version, "federation": o.Federation, "strategy": o.Strategy.Name(),
 		},
 	})
 	info.Set(1)

@@ -25,6 +25,7 @@ import (
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/internal/notify"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Overlay is the network of the federation's controllers.
@@ -49,19 +50,19 @@ type Overlay interface {
 
 // Options is all that a node is made of.
 type Options struct {
-	Self             string // own peer id
-	Name             string // of this node, for people
-	Version          string // of the program, for display
+	Self             peerid.ID // this node
+	Name             string    // of this node, for people
+	Version          string    // of the program, for display
 	Federation       string
 	Strategy         strategy.Strategy
 	Period           time.Duration
-	DefaultMaxrate   float64         // requests/s
-	MaxPeerTimeout   time.Duration   // of a call, by the peer's word; 0: what peers may announce
-	HTTP             netip.AddrPort  // of this node's HAProxy, announced to peers
-	DefaultNamespace string          // of the gateway
-	HasBootstrap     bool            // members to connect to are configured
-	Neighbours       map[string]bool // the only members to exchange calls with, by id; nil: all
-	Seed             uint64          // of the times of announcements; other than that of other nodes
+	DefaultMaxrate   float64            // requests/s
+	MaxPeerTimeout   time.Duration      // of a call, by the peer's word; 0: what peers may announce
+	HTTP             netip.AddrPort     // of this node's HAProxy, announced to peers
+	DefaultNamespace string             // of the gateway
+	HasBootstrap     bool               // members to connect to are configured
+	Neighbours       map[peerid.ID]bool // the only members to exchange calls with, by id; nil: all
+	Seed             uint64             // of the times of announcements; other than that of other nodes
 
 	SPOA    SPOA
 	HAProxy HAProxy

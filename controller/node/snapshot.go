@@ -16,7 +16,6 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
-	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 var _ api.Source = (*Node)(nil)
@@ -40,7 +39,7 @@ func (l *loop) publish(now time.Time) {
 func (n *Node) Status() api.Status {
 	s, o := n.snapshot.Load(), n.options
 	status := api.Status{
-		NodeID: o.Self, NodeName: o.Name, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
+		NodeID: o.Self.String(), NodeName: o.Name, Version: o.Version, Federation: o.Federation, Strategy: o.Strategy.Name(),
 		PeriodMillis: o.Period.Milliseconds(), UptimeMillis: time.Since(n.started).Milliseconds(),
 		HTTPAddress: o.HTTP.String(), Addresses: o.Overlay.Addrs(),
 		Async: s.Async, Peers: len(s.Alive), TableVersion: s.TableVersion, Components: s.components(),
@@ -105,12 +104,12 @@ func (n *Node) Peers() []api.Peer {
 		}
 	}
 	for _, m := range gone {
-		if row, other := rows[m.ID]; !other || row.State == "connected" {
-			rows[m.ID] = s.member(m, "expired")
+		if row, other := rows[m.ID.String()]; !other || row.State == "connected" {
+			rows[m.ID.String()] = s.member(m, "expired")
 		}
 	}
 	for _, m := range s.Alive {
-		rows[m.ID] = s.member(m, "alive")
+		rows[m.ID.String()] = s.member(m, "alive")
 	}
 	for _, p := range connected {
 		row := rows[p.ID]
@@ -169,9 +168,10 @@ func summaries(refused, gone int) (rows []api.Peer) {
 
 // member is a row of a node that has announced itself.
 func (s *snapshot) member(m membership.Member, state string) api.Peer {
+	id := m.ID.String()
 	p := api.Peer{
-		ID: m.ID, Name: m.Name, State: state, Async: m.Async, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
-		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[m.ID].Milliseconds(),
+		ID: id, Name: m.Name, State: state, Async: m.Async, Protocol: m.Version, HTTP: m.HTTP.String(), Strategy: m.Strategy,
+		AgeMillis: max(0, time.Since(m.LastSeen).Milliseconds()), ClockSkewMillis: s.Skews[id].Milliseconds(),
 		Server: "none",
 	}
 	if p.Apart = s.Neighbours != nil && !s.Neighbours[m.ID]; p.Apart {
@@ -180,12 +180,12 @@ func (s *snapshot) member(m membership.Member, state string) api.Peer {
 	if m.Left {
 		p.Reason = "has left"
 	}
-	if state, there := s.servers[m.ID]; there {
+	if state, there := s.servers[id]; there {
 		p.Server = string(state)
 	}
 	for _, o := range m.Offers {
 		if !o.Absent {
-			p.Functions = append(p.Functions, o.Name)
+			p.Functions = append(p.Functions, o.Name.String())
 		}
 	}
 	return p
@@ -196,30 +196,30 @@ func (n *Node) Functions() []api.Function {
 	s := n.snapshot.Load()
 	rows := make(map[string]api.Function)
 	for _, f := range s.Functions {
-		row := api.Function{Name: f.Name, Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
+		row := api.Function{Name: f.Name.String(), Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
 		if s.GatewayUp {
-			row.State = cmp.Or(string(s.Standings[f.Name]), string(core.Ready))
+			row.State = cmp.Or(string(s.Standings[f.Name.String()]), string(core.Ready))
 		}
-		switch _, left := slices.BinarySearch(s.Unannounced, f.Name); {
+		switch _, left := slices.BinarySearch(s.Unannounced, f.Name.String()); {
 		case !s.GatewayUp:
 			row.Warning = "the gateway does not answer"
 		case row.Warning != "":
-		case s.SPOANewest < 2 && !funcname.ValidFirst(f.Name):
+		case s.SPOANewest < 2 && !f.Name.InFirst():
 			row.Warning = "dfaas-spoa is older and does not know such a name: upgrade it"
 		case left:
 			row.Warning = "not announced to all members: too many functions, or members of an older version"
 		}
-		rows[f.Name] = row
+		rows[f.Name.String()] = row
 	}
 	for _, m := range s.Alive {
 		for _, o := range m.Offers {
 			if o.Absent {
 				continue
 			}
-			row := rows[o.Name]
-			row.Name = o.Name
+			row := rows[o.Name.String()]
+			row.Name = o.Name.String()
 			row.Peers++
-			rows[o.Name] = row
+			rows[o.Name.String()] = row
 		}
 	}
 	out := make([]api.Function, 0, len(rows))
@@ -236,13 +236,13 @@ func (n *Node) Routes(function string) []api.Route {
 	s := n.snapshot.Load()
 	var out []api.Route
 	for _, p := range s.Plan.Functions {
-		if function == "" || function == p.Name {
+		if function == "" || function == p.Name.String() {
 			out = append(out, s.routes(p)...)
 		}
 	}
 	names := make(map[string]string, len(s.Alive))
 	for i := range s.Alive {
-		names[s.Alive[i].ID] = s.Alive[i].Name
+		names[s.Alive[i].ID.String()] = s.Alive[i].Name
 	}
 	for i := range out {
 		out[i].PeerName = names[out[i].Peer]
@@ -252,20 +252,20 @@ func (n *Node) Routes(function string) []api.Route {
 
 // routes are the rows of one function.
 func (s *snapshot) routes(p strategy.FunctionPlan) []api.Route {
-	last := s.Rates[p.Name]
+	last := s.Rates[p.Name.String()]
 	var out []api.Route
 	if p.Local != nil {
 		out = append(out, api.Route{
-			Function: p.Name, Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: last.Here,
+			Function: p.Name.String(), Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: last.Here,
 		})
 	}
 	for _, f := range p.Out {
 		out = append(out, api.Route{
-			Function: p.Name, Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate, Measured: last.Out[f.Peer],
+			Function: p.Name.String(), Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate, Measured: last.Out[f.Peer],
 		})
 	}
 	for _, f := range p.In {
-		out = append(out, api.Route{Function: p.Name, Kind: "in", Peer: f.Peer, Rate: f.Rate, Measured: last.In[f.Peer]})
+		out = append(out, api.Route{Function: p.Name.String(), Kind: "in", Peer: f.Peer, Rate: f.Rate, Measured: last.In[f.Peer]})
 	}
 	return out
 }

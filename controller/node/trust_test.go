@@ -10,6 +10,7 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // announce says once a second, until the test ends, what a liar wants.
@@ -72,7 +73,7 @@ func (n *testNode) weight(function, peer string) float64 {
 	if row := n.spoa.row(function); row != nil {
 		for _, f := range row.Forward {
 			all += f.Weight
-			if f.Peer == peer {
+			if f.Peer.String() == peer {
 				to = f.Weight
 			}
 		}
@@ -90,7 +91,7 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 		a.spoa.load("cat", 50)
 		b.spoa.load("cat", 0)
 		b.spoa.ask(a.id, 40)
-		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: "cat", Capacity: 1e6})
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: 1e6})
 		within(t, formed, "the liar draws surplus", func() bool { return a.weight("cat", liar.id) > 0.5 })
 		a.haproxy.answer(t, liar.id, "cat")
 		within(t, 5*time.Second, "the honest peer gets the surplus, the liar a trial", func() bool {
@@ -117,7 +118,7 @@ func TestDistrustOfOneFunction(t *testing.T) {
 		b.gateway.set(nil, fn("cat", "50"), fn("dog", "50"))
 		a.spoa.load("cat", 50)
 		a.spoa.load("dog", 50)
-		announce(t, other, "127.0.0.1:8003", strategy.Offer{Name: "cat", Capacity: 50}, strategy.Offer{Name: "dog", Capacity: 50})
+		announce(t, other, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: 50}, strategy.Offer{Name: testvalue.Name("dog"), Capacity: 50})
 		within(t, formed, "both get half of each", func() bool { return a.weight("cat", other.id) > 0.4 && a.weight("dog", other.id) > 0.4 })
 		a.haproxy.answer(t, other.id, "cat", "dog")
 		within(t, 5*time.Second, "one is hardly sent any cat", func() bool { return a.weight("cat", other.id) < 0.03 })
@@ -138,7 +139,7 @@ func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 		a.spoa.load("cat", 50)
 		b.spoa.load("cat", 0)
 		b.spoa.ask(a.id, 25)
-		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: "cat", Absent: true, UserRate: 1e6})
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Absent: true, UserRate: 1e6})
 		within(t, formed, "the liar's claim counts", func() bool {
 			rate := a.spoa.forwards("cat", b.id)
 			return rate > 0 && rate < 39

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Gossip reaches everybody, of any release and over any number of hops, several times
@@ -228,12 +229,16 @@ func (f *feeds) tell(a *wire.Announcement) {
 func (f *feeds) follow(s network.Stream) {
 	defer s.Reset()
 	id := s.Conn().RemotePeer()
+	author, allowed := f.o.gate.check(id)
+	if !allowed {
+		return
+	}
 	in := f.admit(time.Now(), id, s)
 	if in == nil {
 		return
 	}
 	defer f.end(id, in)
-	f.followFrames(id, in, s, func(a wire.Announcement) { f.o.hearFeed(id, a) })
+	f.followFrames(id, in, s, func(a wire.Announcement) { f.o.hearFeed(id, author, a) })
 }
 
 // followFrames hears what a peer tells, until the stream ends or it sends what nobody may
@@ -381,12 +386,12 @@ func (f *feeds) speaks(now time.Time, id peer.ID) (since time.Time, speaks bool)
 }
 
 // hearFeed takes in what a peer has told.
-func (o *Overlay) hearFeed(from peer.ID, a wire.Announcement) {
+func (o *Overlay) hearFeed(from peer.ID, author peerid.ID, a wire.Announcement) {
 	now := time.Now()
 	o.refused.forget(from.String())
 	o.second.validator.met(now, from)
 	o.spoken.hear(now, from, a)
-	o.deliver(from, Message{From: from.String(), Announcement: a, RemoteIPs: o.remoteIPs(from), Direct: true})
+	o.deliver(from, Message{From: author, Announcement: a, RemoteIPs: o.remoteIPs(from), Direct: true})
 }
 
 // countUnfed counts the members that no feed reaches: peers without one, and those that

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // tell tells the node's feeds, and nobody else, of so many functions with that rate.
@@ -24,7 +25,7 @@ func (n *node) tell(functions int, rate float64) wire.Announcement {
 		V: wire.Version, Needs: 2, Parts: 1, Epoch: 1, Seq: n.seq, SentAtMillis: int64(n.seq), HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
 	}
 	for i := range functions {
-		a.Offers = append(a.Offers, strategy.Offer{Name: fmt.Sprintf("f%04d", i), Capacity: 1})
+		a.Offers = append(a.Offers, strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", i)), Capacity: 1})
 	}
 	if functions > 0 {
 		a.Offers[functions-1].UserRate = rate
@@ -43,7 +44,7 @@ func (n *node) waitTold(author *node, want wire.Announcement) {
 		return ok && m.Direct && m.Announcement.Seq == want.Seq
 	})
 	m, _ := n.heard(author)
-	if diff := cmp.Diff(want, m.Announcement); diff != "" {
+	if diff := cmp.Diff(want, m.Announcement, testvalue.Comparable()); diff != "" {
 		n.t.Error(diff)
 	}
 }
@@ -300,7 +301,7 @@ func TestFollowersFeedsAreOne(t *testing.T) {
 // FuzzFeed: whatever comes on a feed, it is taken in or the feed ends, and nothing that is
 // not an announcement within its bounds is handed over.
 func FuzzFeed(f *testing.F) {
-	a := wire.Announcement{Epoch: 1, Seq: 7, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000, Offers: []strategy.Offer{{Name: "f"}}}
+	a := wire.Announcement{Epoch: 1, Seq: 7, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000, Offers: []strategy.Offer{{Name: testvalue.Name("f")}}}
 	frames, err := wire.AppendFeed(nil, nil, &a)
 	if err != nil {
 		f.Fatal(err)

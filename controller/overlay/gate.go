@@ -27,8 +27,8 @@ const (
 // gate enforces on every connection, in and out, the allow list and that peers
 // have keys of the right kind, and notes who was turned away. Safe for concurrent use.
 type gate struct {
-	allow   map[peer.ID]bool      // nil: everybody
-	key     func(id string) error // whether the id contains a key to check tokens with
+	allow   map[peer.ID]bool                     // nil: everybody
+	parse   func(text string) (peerid.ID, error) // ids with a key in them to check tokens with
 	refused *refusals
 	book    *book
 
@@ -43,26 +43,23 @@ type gate struct {
 var _ connmgr.ConnectionGater = (*gate)(nil)
 
 func newGate(allow map[peer.ID]bool, refused *refusals, book *book) *gate {
-	key := func(id string) error {
-		_, err := peerid.Parse(id)
-		return err
-	}
-	return &gate{allow: allow, key: key, refused: refused, book: book, handshakes: make(map[string]time.Time)}
+	return &gate{allow: allow, parse: peerid.Parse, refused: refused, book: book, handshakes: make(map[string]time.Time)}
 }
 
-// refusal says why the peer may not take part, "" if it may.
-func (g *gate) refusal(id peer.ID) string {
-	switch {
-	case g.allow != nil && !g.allow[id]:
-		return notAllowed
-	case g.key(id.String()) != nil:
-		return notEd25519
+// admit returns the peer's id if it may take part, or why not.
+func (g *gate) admit(id peer.ID) (admitted peerid.ID, refusal string) {
+	if g.allow != nil && !g.allow[id] {
+		return peerid.ID{}, notAllowed
 	}
-	return ""
+	admitted, err := g.parse(id.String())
+	if err != nil {
+		return peerid.ID{}, notEd25519
+	}
+	return admitted, ""
 }
 
 // InterceptPeerDial lets only allowed peers be dialled.
-func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.check(id) }
+func (g *gate) InterceptPeerDial(id peer.ID) bool { _, allowed := g.check(id); return allowed }
 
 // InterceptAddrDial lets a peer be dialled where the book has it.
 func (g *gate) InterceptAddrDial(id peer.ID, addr ma.Multiaddr) bool {
@@ -86,7 +83,7 @@ func (g *gate) InterceptSecured(direction network.Direction, id peer.ID, c netwo
 		delete(g.handshakes, c.RemoteMultiaddr().String())
 		g.mu.Unlock()
 	}
-	if !g.check(id) {
+	if _, allowed := g.check(id); !allowed {
 		return false
 	}
 	g.book.met(time.Now(), id, c.RemoteMultiaddr())
@@ -114,10 +111,11 @@ func (g *gate) sweep(now time.Time) {
 	}
 }
 
-func (g *gate) check(id peer.ID) bool {
-	reason := g.refusal(id)
-	if reason != "" {
-		g.refused.add(id.String(), reason)
+// check is admit, and notes who was turned away.
+func (g *gate) check(id peer.ID) (admitted peerid.ID, allowed bool) {
+	admitted, refusal := g.admit(id)
+	if refusal != "" {
+		g.refused.add(id.String(), refusal)
 	}
-	return reason == ""
+	return admitted, refusal == ""
 }

@@ -82,15 +82,15 @@ func (o *Overlay) receiveFrom(c *channel) {
 		if err != nil {
 			return
 		}
-		announcement, ok := msg.ValidatorData.(wire.Announcement)
+		said, ok := msg.ValidatorData.(valid)
 		if !ok {
 			continue // our own
 		}
 		now, from := time.Now(), msg.GetFrom()
-		if !o.spoken.hear(now, from, announcement) {
+		if !o.spoken.hear(now, from, said.announcement) {
 			continue
 		}
-		m := Message{From: from.String(), Announcement: announcement, RemoteIPs: o.remoteIPs(from), Direct: msg.ReceivedFrom == from}
+		m := Message{From: said.author, Announcement: said.announcement, RemoteIPs: o.remoteIPs(from), Direct: msg.ReceivedFrom == from}
 		m, complete, err := parts.add(now, from, m)
 		if err != nil {
 			o.metrics.refused.WithLabelValues(reasonMalformed).Inc()

@@ -18,6 +18,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // patience is how long a test waits for what must happen; a passing test never
@@ -96,7 +97,7 @@ func run(t *testing.T, c Config) *node {
 		defer close(read)
 		for m := range o.Messages() {
 			n.mu.Lock()
-			n.last[m.From] = m
+			n.last[m.From.String()] = m
 			n.mu.Unlock()
 		}
 	}()
@@ -142,7 +143,7 @@ func (n *node) announce() {
 	n.seq++
 	_, err := n.Publish(n.t.Context(), wire.Announcement{
 		V: 1, Epoch: 1, Seq: n.seq, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 1}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 1}},
 	})
 	if err != nil {
 		n.t.Fatal(err)
@@ -191,7 +192,7 @@ func waitMesh(t *testing.T, nodes ...*node) {
 				continue
 			}
 			m := n.waitHears(other, true)
-			if m.From != other.ID() || !slices.Contains(m.RemoteIPs, netip.MustParseAddr("127.0.0.1")) {
+			if m.From.String() != other.ID() || !slices.Contains(m.RemoteIPs, netip.MustParseAddr("127.0.0.1")) {
 				t.Errorf("message of %s says %+v", other.ID(), m)
 			}
 		}

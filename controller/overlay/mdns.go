@@ -67,7 +67,7 @@ func (o *Overlay) runMDNS(name string) {
 
 // neighbour has a peer dialled that was heard of on the local network.
 func (o *Overlay) neighbour(info peer.AddrInfo, source netip.Addr) {
-	if info.ID == o.host.ID() || !o.gate.check(info.ID) {
+	if info.ID == o.host.ID() || !o.gate.InterceptPeerDial(info.ID) {
 		return
 	}
 	for _, addr := range info.Addrs {

@@ -29,6 +29,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/internal/protocol"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // dialTimeout bounds one attempt to connect, over all of a peer's addresses.
@@ -36,7 +37,7 @@ const dialTimeout = 15 * time.Second
 
 // Message is a valid announcement of another node.
 type Message struct {
-	From         string // peer id of the author, who signed it
+	From         peerid.ID // of the author, who signed it
 	Announcement wire.Announcement
 	// RemoteIPs are the far ends of the direct connections to the author.
 	// Empty: there is none (yet; one is being tried), and the announcement
@@ -340,7 +341,7 @@ func (o *Overlay) dropped(id peer.ID) {
 
 // explain makes a dial error understandable.
 func (o *Overlay) explain(id peer.ID, err error) string {
-	if reason := o.gate.refusal(id); reason != "" {
+	if _, reason := o.gate.admit(id); reason != "" {
 		return reason
 	}
 	if handshakeFailed(err) {

@@ -27,7 +27,7 @@ func TestThreeNodesByBootstrap(t *testing.T) {
 	// Without a DHT the two others hear each other by way of the first, and do
 	// not know where to dial.
 	m := others[0].waitHears(others[1], false)
-	if m.From != others[1].ID() || len(m.RemoteIPs) != 0 {
+	if m.From.String() != others[1].ID() || len(m.RemoteIPs) != 0 {
 		t.Errorf("relayed message says %+v", m)
 	}
 	waitMesh(t, first, others[0])

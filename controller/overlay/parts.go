@@ -104,7 +104,7 @@ func (w *half) join() (Message, bool, error) {
 	m.Announcement.Offers = make([]strategy.Offer, 0, w.offers)
 	for _, offers := range w.parts {
 		all := m.Announcement.Offers
-		if len(offers) > 0 && len(all) > 0 && offers[0].Name <= all[len(all)-1].Name {
+		if len(offers) > 0 && len(all) > 0 && offers[0].Name.Compare(all[len(all)-1].Name) <= 0 {
 			return Message{}, false, errParts
 		}
 		m.Announcement.Offers = append(all, offers...)

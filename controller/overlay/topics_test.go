@@ -12,6 +12,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // announceMany publishes so many functions with the longest names.
@@ -21,7 +22,7 @@ func (n *node) announceMany(functions int) (left []string) {
 	a := wire.Announcement{Epoch: 1, Seq: n.seq, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000}
 	for i := range functions {
 		a.Offers = append(a.Offers, strategy.Offer{
-			Name: fmt.Sprintf("%04d%s.%s", i, strings.Repeat("x", 59), strings.Repeat("n", 63)), Capacity: 1,
+			Name: testvalue.Name(fmt.Sprintf("%04d%s.%s", i, strings.Repeat("x", 59), strings.Repeat("n", 63))), Capacity: 1,
 		})
 	}
 	left, err := n.Publish(n.t.Context(), a)
@@ -126,7 +127,7 @@ func TestNewerMembersAreNotPunished(t *testing.T) {
 func part(seq uint64, n, of int, names ...string) Message {
 	m := Message{Announcement: wire.Announcement{Epoch: 1, Seq: seq, Part: n, Parts: of}, Direct: n != 1}
 	for _, name := range names {
-		m.Announcement.Offers = append(m.Announcement.Offers, strategy.Offer{Name: name})
+		m.Announcement.Offers = append(m.Announcement.Offers, strategy.Offer{Name: testvalue.Name(name)})
 	}
 	return m
 }
@@ -161,7 +162,7 @@ func TestHalves(t *testing.T) {
 		}
 		var got []string
 		for _, o := range whole.Announcement.Offers {
-			got = append(got, o.Name)
+			got = append(got, o.Name.String())
 		}
 		if complete != (test.want != nil) || !slices.Equal(got, test.want) || (err != nil) != test.bad {
 			t.Errorf("%s: %v %v, %v", name, complete, got, err)

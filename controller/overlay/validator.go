@@ -12,6 +12,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Reasons by which dropped gossip is counted.
@@ -73,8 +74,14 @@ type validator struct {
 	authors map[peer.ID]*author
 }
 
-// validate is gossipsub's validator. An accepted message carries its decoded
-// announcement as ValidatorData. Rejecting scores the relaying peer down, so
+// valid is what an accepted message says, and who signed it.
+type valid struct {
+	author       peerid.ID
+	announcement wire.Announcement
+}
+
+// validate is gossipsub's validator. An accepted message carries what it says, a
+// valid, as ValidatorData. Rejecting scores the relaying peer down, so
 // only that is rejected which an honest relay would not have passed on; what
 // depends on this node's own settings or moment is ignored.
 func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Message) pubsub.ValidationResult {
@@ -82,7 +89,8 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	if from == v.self {
 		return pubsub.ValidationAccept
 	}
-	if !v.gate.check(from) {
+	author, allowed := v.gate.check(from)
+	if !allowed {
 		return v.drop(reasonAllow, pubsub.ValidationIgnore)
 	}
 	if reason := v.overRate(time.Now(), relay, from); reason != "" {
@@ -109,7 +117,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 	if relay == from {
 		v.refused.forget(from.String())
 	}
-	msg.ValidatorData = announcement
+	msg.ValidatorData = valid{author, announcement}
 	return pubsub.ValidationAccept
 }
 

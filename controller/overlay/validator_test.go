@@ -18,12 +18,14 @@ import (
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 func newValidator(allow map[peer.ID]bool) *validator {
 	refused := &refusals{log: zerolog.Nop()}
 	g := newGate(allow, refused, newBook(false))
-	g.key = func(string) error { return nil } // short names for peers
+	g.parse = func(text string) (peerid.ID, error) { return testvalue.Peer(text), nil } // short names for peers
 	return &validator{
 		offended: func(peer.ID) {},
 		self:     "self", gate: g, refused: refused,
@@ -106,7 +108,7 @@ func TestOnlyEd25519(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g.check(id) != want || g.InterceptPeerDial(id) != want {
+		if _, allowed := g.check(id); allowed != want || g.InterceptPeerDial(id) != want {
 			t.Errorf("key type %d: want %v", keyType, want)
 		}
 	}
@@ -138,7 +140,7 @@ func TestValidate(t *testing.T) {
 			if got := v.validate(context.Background(), test.relay, msg); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
-			if _, ok := msg.ValidatorData.(wire.Announcement); ok != (test.want == pubsub.ValidationAccept && test.from != "self") {
+			if _, ok := msg.ValidatorData.(valid); ok != (test.want == pubsub.ValidationAccept && test.from != "self") {
 				t.Errorf("carries %T", msg.ValidatorData)
 			}
 			if test.reason != "" && testutil.ToFloat64(v.metrics.refused.WithLabelValues(test.reason)) != 1 {
@@ -302,12 +304,12 @@ func FuzzValidate(f *testing.F) {
 		v := newValidator(map[peer.ID]bool{"a": true, "b": true})
 		msg := message(peer.ID(from), string(data))
 		result := v.validate(t.Context(), peer.ID(relay), msg)
-		a, carries := msg.ValidatorData.(wire.Announcement)
+		said, carries := msg.ValidatorData.(valid)
 		if carries != (result == pubsub.ValidationAccept && from != "self") {
 			t.Fatalf("%v carries %T", result, msg.ValidatorData)
 		}
 		if carries {
-			if _, _, err := wire.Encode(a); err != nil {
+			if _, _, err := wire.Encode(said.announcement); err != nil {
 				t.Fatalf("accepted out of bounds: %v", err)
 			}
 		}

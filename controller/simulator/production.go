@@ -29,7 +29,7 @@ func address(n int) netip.AddrPort {
 }
 
 // peerID is a node's id, which looks like any other to what checks it.
-func peerID(n int) string {
+func peerID(n int) peerid.ID {
 	seed := make([]byte, ed25519.SeedSize)
 	binary.BigEndian.PutUint64(seed, uint64(n)+1)
 	return peerid.FromKey(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
@@ -38,7 +38,7 @@ func peerID(n int) string {
 // tokens are not checked here: a simulator knows who calls.
 type tokens struct{}
 
-func (tokens) Token(time.Time, string) (string, error) { return "simulated", nil }
+func (tokens) Token(time.Time, peerid.ID) (string, error) { return "simulated", nil }
 
 // production is a node that runs what nodes run: the controller's core and the
 // SPOA's decision. Between them, and between nodes, stands nothing but the world.
@@ -83,11 +83,11 @@ func (p *production) start(now time.Duration) error {
 
 // neighbourIDs are the ids of those to whom a node may forward, nil where whoever it hears
 // of is one.
-func (w *world) neighbourIDs(n int) map[string]bool {
+func (w *world) neighbourIDs(n int) map[peerid.ID]bool {
 	if w.routes == nil || w.reach == nil {
 		return nil
 	}
-	ids := make(map[string]bool)
+	ids := make(map[peerid.ID]bool)
 	w.neighbours(n, func(other int) { ids[w.ids[other]] = true })
 	return ids
 }
@@ -168,7 +168,7 @@ func (p *production) user(now time.Duration, fn int) decision {
 		s.Heard(epoch.Add(now), p.heard.mark, int32(p.heard.room), !p.heard.served)
 		p.heard.peer = -1
 	}
-	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn], route.Call{}))
+	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{}))
 }
 
 func (p *production) decisionOf(d route.Decision) decision {
@@ -191,7 +191,7 @@ func (p *production) again(now time.Duration, fn, question int, mark int32) (dec
 		p.heard = answer{mark: mark}
 		return decision{}, false
 	}
-	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn], route.Call{Question: question, Mark: mark})), true
+	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question, Mark: mark})), true
 }
 
 func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
@@ -199,11 +199,11 @@ func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
 	if s == nil {
 		return true, untold
 	}
-	caller, known := s.Peer(p.world.ids[from])
+	caller, known := s.Peer(p.world.ids[from].String())
 	if !known {
 		return false, untold
 	}
-	d := s.Admit(epoch.Add(now), caller, p.world.names[fn], route.Call{})
+	d := s.Admit(epoch.Add(now), caller, p.world.names[fn].String(), route.Call{})
 	room := untold
 	if d.TellRoom {
 		room = int(d.Room)

@@ -44,7 +44,7 @@ func (p *production) swap(t *table.Table, at time.Time) error {
 func (p *production) checked(now time.Duration) {
 	servers := make(map[string]core.Server, len(p.servers))
 	for _, s := range p.servers {
-		servers[s.ID] = core.Server{Up: p.world.healthy(p.self, p.world.index[s.ID])}
+		servers[s.ID.String()] = core.Server{Up: p.world.healthy(p.self, p.world.index[s.ID])}
 	}
 	p.step(now, core.HAProxy{Servers: servers})
 	if p.world.afflictions == nil {

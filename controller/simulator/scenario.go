@@ -187,7 +187,7 @@ func (w *world) addLoads() {
 		index[w.config.Instance.Nodes[n].Name] = n
 	}
 	for f, name := range w.names {
-		functions[name] = f
+		functions[name.String()] = f
 	}
 	loads := slices.Clone(w.config.Loads)
 	scenario.Reseed(loads, w.config.Seed)

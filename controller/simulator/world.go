@@ -11,6 +11,8 @@ import (
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 	"github.com/dfaas/dfaas/internal/experiment/topology"
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // decision is what a node does with a call of one of its own users.
@@ -92,9 +94,9 @@ type stream struct {
 // world is everything that is simulated.
 type world struct {
 	config   Config
-	names    []string          // of functions
-	ids      []string          // of nodes, as peers know them
-	index    map[string]int    // of nodes, by id
+	names    []funcname.Name   // of functions
+	ids      []peerid.ID       // of nodes
+	index    map[peerid.ID]int // of nodes
 	capacity [][]float64       // requests/s by node and function; 0: not there
 	service  [][]time.Duration // mean, by node and function
 	soft     [][]bool          // by node and function: nobody wrote the capacity down
@@ -130,12 +132,16 @@ type world struct {
 
 func newWorld(c Config) (*world, error) {
 	w := &world{
-		config: c, names: c.Instance.functions(), index: make(map[string]int), tally: newTally(c.Warmup, c.Duration),
+		config: c, index: make(map[peerid.ID]int), tally: newTally(c.Warmup, c.Duration),
 		links: rand.New(rand.NewPCG(c.Seed, streamLinks)), callLinks: rand.New(rand.NewPCG(c.Seed, streamCallLinks)), afflictions: newAfflictions(&c), serviceTimes: rand.New(rand.NewPCG(c.Seed, streamService)),
 	}
 	functions := make(map[string]int)
-	for f, name := range w.names {
-		functions[name] = f
+	for f, text := range c.Instance.functions() {
+		name, err := funcname.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		w.names, functions[text] = append(w.names, name), f
 	}
 	for i, n := range c.Instance.Nodes {
 		w.ids = append(w.ids, peerID(i))

@@ -5,11 +5,13 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func TestBackupOnlyWhileNobodyElseHasIt(t *testing.T) {
-	ready := Offer{Name: "cat", Capacity: 20}
-	backup := Offer{Name: "cat", Capacity: 20, Backup: true}
+	ready := Offer{Name: testvalue.Name("cat"), Capacity: 20}
+	backup := Offer{Name: testvalue.Name("cat"), Capacity: 20, Backup: true}
 	tests := []struct {
 		name     string
 		own      Function
@@ -28,12 +30,12 @@ func TestBackupOnlyWhileNobodyElseHasIt(t *testing.T) {
 		{"only peers, all backups", Function{Absent: true}, []Peer{{ID: "b", Offers: []Offer{backup}}}, false, []string{"b"}, false, 0},
 		{"the peer is down", Function{Capacity: 10, Backup: true}, []Peer{{ID: "b", Down: true, Offers: []Offer{ready}}}, false, []string{"b"}, true, 10},
 		{"the peer is not believed", Function{Capacity: 10, Backup: true}, []Peer{{ID: "b", Distrust: 0.9, Offers: []Offer{ready}}}, false, []string{"b"}, true, 10},
-		{"the peer serves nothing", Function{Capacity: 10, Backup: true}, []Peer{{ID: "b", Offers: []Offer{{Name: "cat"}}}}, false, []string{"b"}, true, 10},
+		{"the peer serves nothing", Function{Capacity: 10, Backup: true}, []Peer{{ID: "b", Offers: []Offer{{Name: testvalue.Name("cat")}}}}, false, []string{"b"}, true, 10},
 	}
 	for _, s := range all() {
 		for _, test := range tests {
 			t.Run(s.Name()+", "+test.name, func(t *testing.T) {
-				test.own.Name, test.own.UserRate = "cat", 3
+				test.own.Name, test.own.UserRate = testvalue.Name("cat"), 3
 				p := s.Plan(Observation{Self: "a", Functions: []Function{test.own}, Peers: test.peers})
 				var f FunctionPlan
 				if len(p.Functions) > 0 {
@@ -68,11 +70,11 @@ func TestBackupOnlyWhileNobodyElseHasIt(t *testing.T) {
 func TestAllBackupsAreNone(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 500 {
-		with := Observation{Self: "a", Functions: []Function{{Name: "cat", Capacity: 20 * rng.Float64(), UserRate: 30 * rng.Float64(), Backup: true}}}
+		with := Observation{Self: "a", Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 20 * rng.Float64(), UserRate: 30 * rng.Float64(), Backup: true}}}
 		without := Observation{Self: "a", Functions: slices.Clone(with.Functions)}
 		without.Functions[0].Backup = false
 		for i := range rng.IntN(6) {
-			o := Offer{Name: "cat", Absent: rng.IntN(3) == 0, Capacity: 20 * rng.Float64(), UserRate: 30 * rng.Float64()}
+			o := Offer{Name: testvalue.Name("cat"), Absent: rng.IntN(3) == 0, Capacity: 20 * rng.Float64(), UserRate: 30 * rng.Float64()}
 			id := string(rune('b' + i))
 			without.Peers = append(without.Peers, Peer{ID: id, Offers: []Offer{o}})
 			o.Backup = !o.Absent

@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/dfaas/dfaas/controller/estimate"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // liar is one node that says and does what it likes. It serves nobody.
@@ -68,12 +70,12 @@ func newWorld(sites []site, l *liar) *world {
 
 func (w *world) observation(i int) Observation {
 	s := w.sites[i]
-	o := Observation{Self: id(i), Functions: []Function{{Name: fn, Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}}
+	o := Observation{Self: id(i), Functions: []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}}
 	for j := range w.offers {
 		if j != i {
 			o.Peers = append(o.Peers, Peer{
 				ID: id(j), Offers: []Offer{w.offers[j]},
-				Distrust: w.distrust[i][j].Distrust(), Unused: map[string]float64{fn: w.unused[i][j].Distrust()},
+				Distrust: w.distrust[i][j].Distrust(), Unused: map[funcname.Name]float64{testvalue.Name(fn): w.unused[i][j].Distrust()},
 			})
 		}
 	}
@@ -84,7 +86,7 @@ func (w *world) observation(i int) Observation {
 func (w *world) round(number int) (served []float64) {
 	if w.liar != nil {
 		offer := w.liar.offer(number)
-		offer.Name = fn
+		offer.Name = testvalue.Name(fn)
 		w.offers[len(w.sites)] = offer
 	}
 	plans := make([]Plan, len(w.sites))

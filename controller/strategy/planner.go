@@ -2,7 +2,8 @@ package strategy
 
 import (
 	"slices"
-	"strings"
+
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // rule plans one function.
@@ -62,13 +63,13 @@ func (p *Planner) Plan(o Observation) Plan {
 
 // changes names the functions of which the observation says something else than the
 // last one, sorted, or reports that all have to be planned.
-func (p *Planner) changes(o *Observation) (names []string, all bool) {
+func (p *Planner) changes(o *Observation) (names []funcname.Name, all bool) {
 	before := p.observed
 	if before == nil || before.Self != o.Self ||
 		!slices.EqualFunc(before.Peers, o.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
 		return nil, true
 	}
-	names = appendChanges(names, before.Functions, o.Functions, func(f *Function) string { return f.Name })
+	names = appendChanges(names, before.Functions, o.Functions, func(f *Function) funcname.Name { return f.Name })
 	for i := range o.Peers {
 		b, n := &before.Peers[i], &o.Peers[i]
 		offers := b.Offers
@@ -79,24 +80,24 @@ func (p *Planner) changes(o *Observation) (names []string, all bool) {
 		names = appendChanges(names, offers, n.Offers, offerName)
 		names = appendDifferent(appendDifferent(names, b.Unserved, n.Unserved), b.Unused, n.Unused)
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, funcname.Name.Compare)
 	return slices.Compact(names), false
 }
 
-func offerName(o *Offer) string { return o.Name }
+func offerName(o *Offer) funcname.Name { return o.Name }
 
 // appendChanges appends the names of all that are in one of two sorted lists only, or
 // not the same in both.
-func appendChanges[T comparable](names []string, before, now []T, name func(*T) string) []string {
+func appendChanges[T comparable](names []funcname.Name, before, now []T, name func(*T) funcname.Name) []funcname.Name {
 	if sameSlice(before, now) {
 		return names
 	}
 	for len(before) > 0 && len(now) > 0 {
 		b, n := name(&before[0]), name(&now[0])
-		switch {
-		case b < n:
+		switch b.Compare(n) {
+		case -1:
 			names, before = append(names, b), before[1:]
-		case b > n:
+		case 1:
 			names, now = append(names, n), now[1:]
 		default:
 			if before[0] != now[0] {
@@ -115,7 +116,7 @@ func appendChanges[T comparable](names []string, before, now []T, name func(*T) 
 }
 
 // appendDifferent appends the keys whose values are not the same in both.
-func appendDifferent(names []string, before, now map[string]float64) []string {
+func appendDifferent(names []funcname.Name, before, now map[funcname.Name]float64) []funcname.Name {
 	for name, part := range before {
 		if now[name] != part {
 			names = append(names, name)
@@ -130,8 +131,8 @@ func appendDifferent(names []string, before, now map[string]float64) []string {
 }
 
 // replace plans one function anew.
-func (p *Planner) replace(o *Observation, name string, rule rule) {
-	i, known := slices.BinarySearchFunc(p.parts, name, func(p part, name string) int { return strings.Compare(p.plan.Name, name) })
+func (p *Planner) replace(o *Observation, name funcname.Name, rule rule) {
+	i, known := slices.BinarySearchFunc(p.parts, name, func(p part, name funcname.Name) int { return p.plan.Name.Compare(name) })
 	v := viewOf(o, name, p.peers[:0])
 	p.peers = v.peers
 	switch {

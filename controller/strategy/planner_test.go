@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // TestPlannerPlansTheSame: whatever changes from one observation to the next, a
@@ -50,16 +53,16 @@ func TestPlannerPlansTheSame(t *testing.T) {
 // TestDistrustOfOneFunction: it is one function that is planned anew, as if the peer
 // were distrusted as a whole; the plans of all others stay as they are.
 func TestDistrustOfOneFunction(t *testing.T) {
-	offers := []Offer{{Name: "a", Capacity: 50}, {Name: "b", Capacity: 50}, {Name: "c", Capacity: 50}}
+	offers := []Offer{{Name: testvalue.Name("a"), Capacity: 50}, {Name: testvalue.Name("b"), Capacity: 50}, {Name: testvalue.Name("c"), Capacity: 50}}
 	o := Observation{
 		Self:      id(0),
-		Functions: []Function{{Name: "a", Capacity: 10, UserRate: 40}, {Name: "b", Capacity: 10, UserRate: 40}, {Name: "c", Capacity: 10}},
+		Functions: []Function{{Name: testvalue.Name("a"), Capacity: 10, UserRate: 40}, {Name: testvalue.Name("b"), Capacity: 10, UserRate: 40}, {Name: testvalue.Name("c"), Capacity: 10}},
 		Peers:     []Peer{{ID: id(1), Offers: offers}, {ID: id(2), Offers: offers}},
 	}
 	p := NewPlanner(headroom{})
 	before := p.Plan(o)
 	o.Peers = slices.Clone(o.Peers)
-	o.Peers[0].Unserved = map[string]float64{"b": 0.99}
+	o.Peers[0].Unserved = map[funcname.Name]float64{testvalue.Name("b"): 0.99}
 	now := p.Plan(o)
 	o.Peers[0].Unserved, o.Peers[0].Distrust = nil, 0.99
 	whole := headroom{}.Plan(o)
@@ -68,7 +71,7 @@ func TestDistrustOfOneFunction(t *testing.T) {
 			t.Errorf("%s is planned as before: %v", name, same)
 		}
 	}
-	if diff := cmp.Diff(whole.Functions[1], now.Functions[1]); diff != "" {
+	if diff := cmp.Diff(whole.Functions[1], now.Functions[1], testvalue.Comparable()); diff != "" {
 		t.Errorf("b is not planned as with a peer that is distrusted as a whole (-whole +now):\n%s", diff)
 	}
 	if weight := now.Functions[1].Out[0].Weight; weight > 0.03*now.Functions[1].Out[1].Weight {
@@ -93,11 +96,11 @@ func changed(r *rand.Rand, o Observation) Observation {
 				o.Peers = slices.Insert(o.Peers, i, peer)
 			}
 		case kind <= 3: // this node's users, or its functions
-			f := Function{Name: name, Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Backup: r.IntN(5) == 0}
+			f := Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Backup: r.IntN(5) == 0}
 			if r.IntN(8) == 0 {
 				f.Capacity = Unlimited
 			}
-			o.Functions = put(r, o.Functions, f, func(f Function) string { return f.Name })
+			o.Functions = put(r, o.Functions, f, func(f Function) string { return f.Name.String() })
 		default:
 			p := &o.Peers[r.IntN(len(o.Peers))]
 			switch kind {
@@ -105,16 +108,16 @@ func changed(r *rand.Rand, o Observation) Observation {
 				p.Down = !p.Down
 			case 5:
 				if p.Distrust = r.Float64(); r.IntN(2) == 0 {
-					p.Distrust, p.Unserved = 0, map[string]float64{name: r.Float64()}
+					p.Distrust, p.Unserved = 0, map[funcname.Name]float64{testvalue.Name(name): r.Float64()}
 				}
 			case 6:
-				p.Unused = map[string]float64{name: r.Float64()}
+				p.Unused = map[funcname.Name]float64{testvalue.Name(name): r.Float64()}
 			case 7:
 				p.Unused = nil
 			default:
 				p.Offers = put(r, slices.Clone(p.Offers), Offer{
-					Name: name, Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Limit: number(), Backup: r.IntN(5) == 0,
-				}, func(o Offer) string { return o.Name })
+					Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Limit: number(), Backup: r.IntN(5) == 0,
+				}, func(o Offer) string { return o.Name.String() })
 			}
 		}
 	}
@@ -141,12 +144,12 @@ func BenchmarkPlanner(b *testing.B) {
 	for _, size := range [][2]int{{10, 8}, {10, 49}, {100, 30}, {1000, 100}} {
 		o := Observation{Self: id(0)}
 		for f := range size[0] {
-			o.Functions = append(o.Functions, Function{Name: fmt.Sprintf("f%04d", f), Capacity: 10, UserRate: float64(f % 20)})
+			o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 10, UserRate: float64(f % 20)})
 		}
 		for p := range size[1] {
 			var offers []Offer
 			for f := range size[0] {
-				offers = append(offers, Offer{Name: fmt.Sprintf("f%04d", f), Capacity: 10, UserRate: float64((f + p) % 20)})
+				offers = append(offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 10, UserRate: float64((f + p) % 20)})
 			}
 			o.Peers = append(o.Peers, Peer{ID: fmt.Sprintf("peer-%04d", p), Offers: offers})
 		}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // Observation is what one node knows when it plans.
@@ -21,7 +23,7 @@ type Observation struct {
 
 // UserRate is the demand of this node's own users for a function, requests/s, 0 where
 // there is none.
-func (o *Observation) UserRate(name string) float64 {
+func (o *Observation) UserRate(name funcname.Name) float64 {
 	if f := o.function(name); f != nil {
 		return f.UserRate
 	}
@@ -29,8 +31,8 @@ func (o *Observation) UserRate(name string) float64 {
 }
 
 // function is that of this node, nil where it is neither deployed nor asked for.
-func (o *Observation) function(name string) *Function {
-	i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name string) int { return strings.Compare(f.Name, name) })
+func (o *Observation) function(name funcname.Name) *Function {
+	i, known := slices.BinarySearchFunc(o.Functions, name, func(f Function, name funcname.Name) int { return f.Name.Compare(name) })
 	if !known {
 		return nil
 	}
@@ -39,14 +41,14 @@ func (o *Observation) function(name string) *Function {
 
 // FindOffer returns the place of a function's offer among those that are sorted by
 // name, and whether there is one.
-func FindOffer(offers []Offer, name string) (int, bool) {
-	return slices.BinarySearchFunc(offers, name, func(o Offer, name string) int { return strings.Compare(o.Name, name) })
+func FindOffer(offers []Offer, name funcname.Name) (int, bool) {
+	return slices.BinarySearchFunc(offers, name, func(o Offer, name funcname.Name) int { return o.Name.Compare(name) })
 }
 
 // Function is a function deployed on this node, or one that its users ask for
 // although it is not (Absent).
 type Function struct {
-	Name string
+	Name funcname.Name
 	// Absent is true when the function is not deployed on this node: Capacity is
 	// then ignored, UserRate is the demand that only peers can serve.
 	Absent bool
@@ -78,16 +80,16 @@ type Peer struct {
 	// to 1. Unserved is that of single functions, by name: the peer left that fraction
 	// of their calls that was sent to it unserved.
 	Distrust float64
-	Unserved map[string]float64
+	Unserved map[funcname.Name]float64
 	// Unused is how far this node disbelieves the peer's surplus, by function: it
 	// did not use what it was given for it. 0 to 1.
-	Unused map[string]float64
+	Unused map[funcname.Name]float64
 }
 
 // Offer is what a node announces about one function that it has deployed, or
 // that its users ask for. Announcements consist of offers.
 type Offer struct {
-	Name string
+	Name funcname.Name
 	// Absent offers come from nodes that do not have the function: they only
 	// tell the demand of the users there.
 	Absent   bool
@@ -137,7 +139,7 @@ type Flow struct {
 
 // FunctionPlan is what a strategy decides for one function.
 type FunctionPlan struct {
-	Name  string
+	Name  funcname.Name
 	Local *Local // nil: not deployed here
 	Out   []Flow // what this node may send; sorted by peer
 	In    []Flow // what it admits (Weight: what the peer's claim, if true, makes it send); sorted by peer

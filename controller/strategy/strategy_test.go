@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // site is one node of a test federation with a single function.
@@ -24,9 +26,9 @@ func id(i int) string { return fmt.Sprintf("n%03d", i) }
 
 func (s site) offer(limit float64) Offer {
 	if s.capacity < 0 {
-		return Offer{Name: fn, Absent: true, UserRate: s.user}
+		return Offer{Name: testvalue.Name(fn), Absent: true, UserRate: s.user}
 	}
-	return Offer{Name: fn, Capacity: s.capacity, UserRate: s.user, Limit: limit}
+	return Offer{Name: testvalue.Name(fn), Capacity: s.capacity, UserRate: s.user, Limit: limit}
 }
 
 // observe is what node i knows when all announcements have arrived.
@@ -34,7 +36,7 @@ func observe(sites []site, i int, limits []float64) Observation {
 	o := Observation{Self: id(i)}
 	s := sites[i]
 	if s.capacity >= 0 || s.user > 0 {
-		o.Functions = []Function{{Name: fn, Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}
+		o.Functions = []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}
 	}
 	for j, p := range sites {
 		if j == i {
@@ -217,18 +219,18 @@ func TestPlansAreSane(t *testing.T) {
 				o := Observation{Self: id(0)}
 				for _, n := range names {
 					if r.IntN(2) == 0 {
-						o.Functions = append(o.Functions, Function{Name: n, Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick()})
+						o.Functions = append(o.Functions, Function{Name: testvalue.Name(n), Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick()})
 					}
 				}
 				for i := range r.IntN(6) {
 					p := Peer{ID: id(i + 1)}
 					for range r.IntN(5) {
 						p.Offers = append(p.Offers, Offer{
-							Name: names[r.IntN(len(names))], Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(), Demand: pick(),
+							Name: testvalue.Name(names[r.IntN(len(names))]), Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(), Demand: pick(),
 							TimeoutMillis: int64(r.Uint64()) >> r.IntN(64),
 						})
 					}
-					p.Distrust, p.Unserved, p.Unused = pick(), map[string]float64{names[r.IntN(len(names))]: pick()}, map[string]float64{names[r.IntN(len(names))]: pick()}
+					p.Distrust, p.Unserved, p.Unused = pick(), map[funcname.Name]float64{testvalue.Name(names[r.IntN(len(names))]): pick()}, map[funcname.Name]float64{testvalue.Name(names[r.IntN(len(names))]): pick()}
 					o.Peers = append(o.Peers, p)
 				}
 				checkPlan(t, o, s.Plan(o))
@@ -242,10 +244,10 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 	ok := func(x float64) bool { return x == Unlimited || x >= 0 && x <= 2*limit.MaxRate*float64(len(o.Peers)+1) }
 	last := ""
 	for _, f := range p.Functions {
-		if f.Name <= last {
+		if f.Name.String() <= last {
 			t.Fatalf("functions not sorted or twice: %q after %q", f.Name, last)
 		}
-		last = f.Name
+		last = f.Name.String()
 		for kind, flows := range map[string][]Flow{"out": f.Out, "in": f.In} {
 			peer := ""
 			for _, fl := range flows {
@@ -280,12 +282,12 @@ func TestTimeLimits(t *testing.T) {
 	own := func(timeout int64, absent bool) Observation {
 		return Observation{
 			Self:      id(0),
-			Functions: []Function{{Name: fn, Absent: absent, Capacity: 10, UserRate: 50, TimeoutMillis: timeout}},
+			Functions: []Function{{Name: testvalue.Name(fn), Absent: absent, Capacity: 10, UserRate: 50, TimeoutMillis: timeout}},
 			Peers: []Peer{
-				{ID: id(1), Offers: []Offer{{Name: fn, Capacity: 30, Limit: 10, TimeoutMillis: slow}}},
-				{ID: id(2), Offers: []Offer{{Name: fn, Absent: true, UserRate: 1, TimeoutMillis: slow}}},
-				{ID: id(3), Offers: []Offer{{Name: fn, Capacity: 30, Limit: 10}}},
-				{ID: id(4), Offers: []Offer{{Name: fn, TimeoutMillis: quick}}},
+				{ID: id(1), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: 30, Limit: 10, TimeoutMillis: slow}}},
+				{ID: id(2), Offers: []Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: 1, TimeoutMillis: slow}}},
+				{ID: id(3), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: 30, Limit: 10}}},
+				{ID: id(4), Offers: []Offer{{Name: testvalue.Name(fn), TimeoutMillis: quick}}},
 			},
 		}
 	}
@@ -339,7 +341,7 @@ func TestAbsentFunctions(t *testing.T) {
 					t.Errorf("node 3 admits nothing from node %d", i+1)
 				}
 			}
-			if diff := cmp.Diff([]Offer{{Name: fn, Absent: true, UserRate: 5}}, plans[0].Offers); diff != "" {
+			if diff := cmp.Diff([]Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: 5}}, plans[0].Offers, testvalue.Comparable()); diff != "" {
 				t.Errorf("the node that asks announces:\n%s", diff)
 			}
 			if len(plans[1].Offers) != 0 {
@@ -368,7 +370,7 @@ func TestFullPeersAreListed(t *testing.T) {
 func TestUnlimitedStaysHome(t *testing.T) {
 	o := Observation{
 		Self:      id(0),
-		Functions: []Function{{Name: fn, Capacity: Unlimited, UserRate: 500}},
+		Functions: []Function{{Name: testvalue.Name(fn), Capacity: Unlimited, UserRate: 500}},
 		Peers:     []Peer{{ID: id(1)}},
 	}
 	for _, s := range all() {
@@ -377,7 +379,7 @@ func TestUnlimitedStaysHome(t *testing.T) {
 		if f.Local == nil || f.Local.Rate != Unlimited || len(f.In) != 0 {
 			t.Errorf("%s: %+v", s.Name(), f)
 		}
-		if p.Offers[0] != (Offer{Name: fn}) {
+		if p.Offers[0] != (Offer{Name: testvalue.Name(fn)}) {
 			t.Errorf("%s offers, or claims room for, an unlimited function: %+v", s.Name(), p.Offers[0])
 		}
 	}
@@ -409,12 +411,12 @@ func BenchmarkPlan(b *testing.B) {
 	const functions, peers = 1000, 100
 	var o Observation
 	for f := range functions {
-		o.Functions = append(o.Functions, Function{Name: fmt.Sprintf("f%04d", f), Capacity: 100, UserRate: float64(f % 200)})
+		o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 100, UserRate: float64(f % 200)})
 	}
 	for p := range peers {
 		peer := Peer{ID: id(p)}
 		for f := range functions {
-			peer.Offers = append(peer.Offers, Offer{Name: fmt.Sprintf("f%04d", f), Capacity: 100, UserRate: float64((f + p) % 200), Limit: 1})
+			peer.Offers = append(peer.Offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 100, UserRate: float64((f + p) % 200), Limit: 1})
 		}
 		o.Peers = append(o.Peers, peer)
 	}

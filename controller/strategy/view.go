@@ -3,15 +3,15 @@ package strategy
 import (
 	"math"
 	"slices"
-	"strings"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // view is one function as every strategy wants to see it: this node's own row
 // and the peers' offers, numbers already made safe.
 type view struct {
-	name  string
+	name  funcname.Name
 	own   Function // Absent when this node neither has it nor was asked for it
 	peers []peerOffer
 	alive int // peers alive, whether they have the function or not
@@ -30,8 +30,8 @@ type peerOffer struct {
 
 // views groups an observation by function, sorted by name.
 func views(o Observation) []view {
-	byName := make(map[string]*view, len(o.Functions))
-	get := func(name string) *view {
+	byName := make(map[funcname.Name]*view, len(o.Functions))
+	get := func(name funcname.Name) *view {
 		v := byName[name]
 		if v == nil {
 			v = &view{
@@ -62,12 +62,12 @@ func views(o Observation) []view {
 		v.setBackups()
 		out = append(out, *v)
 	}
-	slices.SortFunc(out, func(a, b view) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b view) int { return a.name.Compare(b.name) })
 	return out
 }
 
 // viewOf is the view of one function; peers is where to put those that offer it.
-func viewOf(o *Observation, name string, peers []peerOffer) view {
+func viewOf(o *Observation, name funcname.Name, peers []peerOffer) view {
 	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: peers}
 	if own := o.function(name); own != nil {
 		v.own = own.safe()

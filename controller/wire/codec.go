@@ -85,7 +85,7 @@ func (a *Announcement) checkPeriod() error {
 }
 
 func normalizeOffers(offers []strategy.Offer) error {
-	slices.SortFunc(offers, func(a, b strategy.Offer) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(offers, func(a, b strategy.Offer) int { return a.Name.Compare(b.Name) })
 	for i := range offers {
 		if err := checkOffer(&offers[i]); err != nil {
 			return err
@@ -99,8 +99,8 @@ func normalizeOffers(offers []strategy.Offer) error {
 
 // checkOffer is the one place where what peers say of a function is checked.
 func checkOffer(o *strategy.Offer) error {
-	if err := funcname.Check(o.Name); err != nil {
-		return fmt.Errorf("function name %w", err)
+	if o.Name == (funcname.Name{}) {
+		return errors.New("function name: is missing")
 	}
 	return checkNumbers(o)
 }
@@ -123,7 +123,7 @@ func mostDemanded(offers []strategy.Offer, most int) (kept []strategy.Offer, lef
 	if len(offers) > most {
 		byDemand(offers)
 		for _, o := range offers[most:] {
-			left = append(left, o.Name)
+			left = append(left, o.Name.String())
 		}
 		offers = offers[:most]
 	}
@@ -132,7 +132,7 @@ func mostDemanded(offers []strategy.Offer, most int) (kept []strategy.Offer, lef
 
 func byDemand(offers []strategy.Offer) {
 	slices.SortFunc(offers, func(a, b strategy.Offer) int {
-		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), a.Name.Compare(b.Name))
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,12 +16,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func valid() Announcement {
 	return Announcement{
 		V: Version, Needs: needs, Parts: 1, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: "cat", Capacity: 10, Backup: true}, {Name: "ocr.vision", UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10, Backup: true}, {Name: testvalue.Name("ocr.vision"), UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
 	}
 }
 
@@ -36,7 +38,7 @@ func TestDecodeAcceptsWhatIsWritten(t *testing.T) {
 	want := valid()
 	want.V, want.Needs = 1, 1
 	want.Offers[0].Backup = false // version 1 has no form for it
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 	messages, left, err := Split(valid())
@@ -46,7 +48,7 @@ func TestDecodeAcceptsWhatIsWritten(t *testing.T) {
 	if got, err = Decode(messages[0]); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(valid(), got); diff != "" {
+	if diff := cmp.Diff(valid(), got, testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -57,7 +59,7 @@ func TestDecodePutsInCanonicalForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.HTTP != "192.0.2.1:80" || got.Offers[0].Name != "a" || got.Offers[1].Name != "b" {
+	if got.HTTP != "192.0.2.1:80" || got.Offers[0].Name.String() != "a" || got.Offers[1].Name.String() != "b" {
 		t.Errorf("not canonical: %+v", got)
 	}
 }
@@ -103,30 +105,23 @@ func TestBounds(t *testing.T) {
 		{"broadcast", func(a *Announcement) { a.HTTP = "255.255.255.255:80" }, "connect"},
 		{"zone", func(a *Announcement) { a.HTTP = "[fe80::1%eth0]:80" }, "connect"},
 		{"injection", func(a *Announcement) { a.HTTP = "192.0.2.1:80 ; shutdown" }, "IP:PORT"},
-		{"longest labels", offer(strategy.Offer{Name: label63 + "." + label63}), ""},
-		{"one label too long", offer(strategy.Offer{Name: label63 + "a"}), "function name"},
+		{"longest labels", offer(strategy.Offer{Name: testvalue.Name(label63 + "." + label63)}), ""},
 		{"no name", offer(strategy.Offer{}), "function name"},
-		{"a demand", offer(strategy.Offer{Name: "a", Demand: 0.001}), ""},
-		{"a negative demand", offer(strategy.Offer{Name: "a", Demand: -1}), "rate"},
-		{"too great a demand", offer(strategy.Offer{Name: "a", Demand: 2e6}), "rate"},
-		{"leading dash", offer(strategy.Offer{Name: "-a"}), "function name"},
-		{"trailing dash", offer(strategy.Offer{Name: "a-"}), "function name"},
-		{"dashes inside", offer(strategy.Offer{Name: "a--b"}), ""},
-		{"digits", offer(strategy.Offer{Name: "0"}), ""},
-		{"empty namespace", offer(strategy.Offer{Name: "a."}), "function name"},
-		{"three labels", offer(strategy.Offer{Name: "a.b.c"}), "function name"},
-		{"space", offer(strategy.Offer{Name: "a b"}), "function name"},
-		{"not ASCII", offer(strategy.Offer{Name: "é"}), "function name"},
-		{"highest rate", offer(strategy.Offer{Name: "a", Capacity: 1e6, UserRate: 1e6, Limit: 1e6}), ""},
-		{"capacity too high", offer(strategy.Offer{Name: "a", Capacity: 1e6 + 1}), "rate"},
-		{"user rate too high", offer(strategy.Offer{Name: "a", UserRate: 1e300}), "rate"},
-		{"negative limit", offer(strategy.Offer{Name: "a", Limit: -0.1}), "rate"},
-		{"unlimited", offer(strategy.Offer{Name: "a", Capacity: -1}), "rate"},
-		{"longest time limit", offer(strategy.Offer{Name: "a", TimeoutMillis: 3_600_000}), ""},
-		{"time limit too long", offer(strategy.Offer{Name: "a", TimeoutMillis: 3_600_001}), "time limit"},
-		{"time limit of ages", offer(strategy.Offer{Name: "a", TimeoutMillis: math.MaxInt64}), "time limit"},
-		{"negative time limit", offer(strategy.Offer{Name: "a", TimeoutMillis: -1}), "time limit"},
-		{"twice", func(a *Announcement) { a.Offers = append(a.Offers, strategy.Offer{Name: "cat"}) }, "twice"},
+		{"a demand", offer(strategy.Offer{Name: testvalue.Name("a"), Demand: 0.001}), ""},
+		{"a negative demand", offer(strategy.Offer{Name: testvalue.Name("a"), Demand: -1}), "rate"},
+		{"too great a demand", offer(strategy.Offer{Name: testvalue.Name("a"), Demand: 2e6}), "rate"},
+		{"dashes inside", offer(strategy.Offer{Name: testvalue.Name("a--b")}), ""},
+		{"digits", offer(strategy.Offer{Name: testvalue.Name("0")}), ""},
+		{"highest rate", offer(strategy.Offer{Name: testvalue.Name("a"), Capacity: 1e6, UserRate: 1e6, Limit: 1e6}), ""},
+		{"capacity too high", offer(strategy.Offer{Name: testvalue.Name("a"), Capacity: 1e6 + 1}), "rate"},
+		{"user rate too high", offer(strategy.Offer{Name: testvalue.Name("a"), UserRate: 1e300}), "rate"},
+		{"negative limit", offer(strategy.Offer{Name: testvalue.Name("a"), Limit: -0.1}), "rate"},
+		{"unlimited", offer(strategy.Offer{Name: testvalue.Name("a"), Capacity: -1}), "rate"},
+		{"longest time limit", offer(strategy.Offer{Name: testvalue.Name("a"), TimeoutMillis: 3_600_000}), ""},
+		{"time limit too long", offer(strategy.Offer{Name: testvalue.Name("a"), TimeoutMillis: 3_600_001}), "time limit"},
+		{"time limit of ages", offer(strategy.Offer{Name: testvalue.Name("a"), TimeoutMillis: math.MaxInt64}), "time limit"},
+		{"negative time limit", offer(strategy.Offer{Name: testvalue.Name("a"), TimeoutMillis: -1}), "time limit"},
+		{"twice", func(a *Announcement) { a.Offers = append(a.Offers, strategy.Offer{Name: testvalue.Name("cat")}) }, "twice"},
 		{"most functions", func(a *Announcement) { a.Offers = manyOffers(MaxOffers) }, ""},
 		{"too many functions", func(a *Announcement) { a.Offers = manyOffers(MaxOffers + 1) }, "at most"},
 	}
@@ -150,6 +145,32 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestNames reads what is no name of a function, in either form.
+func TestNames(t *testing.T) {
+	a := valid()
+	a.Offers = nil
+	for why, name := range map[string]string{
+		"one label too long": strings.Repeat("a", 63) + "a",
+		"leading dash":       "-a",
+		"trailing dash":      "a-",
+		"empty namespace":    "a.",
+		"three labels":       "a.b.c",
+		"space":              "a b",
+		"not ASCII":          "é",
+		"no name":            "",
+		"longer than any":    strings.Repeat("a", 1000),
+	} {
+		t.Run(why, func(t *testing.T) {
+			inFirst := strings.Replace(string(first(t, a)), `"f":null`, `"f":[{"n":`+strconv.Quote(name)+`,"c":1,"u":1,"l":1}]`, 1)
+			_, err := Decode([]byte(inFirst))
+			checkReason(t, err, "function name")
+			offer := appendText(nil, offerRest, name)
+			_, err = Decode(protowire.AppendBytes(protowire.AppendTag(a.appendHead(nil, 0, 1), fieldOffer, protowire.BytesType), offer))
+			checkReason(t, err, "name")
+		})
+	}
+}
+
 // first writes an announcement as version 1 does, whatever is in it.
 func first(t *testing.T, a Announcement) []byte {
 	f := firstForm{
@@ -157,7 +178,7 @@ func first(t *testing.T, a Announcement) []byte {
 	}
 	for _, o := range a.Offers {
 		f.Offers = append(f.Offers, firstOffer{
-			Name: o.Name, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand, TimeoutMillis: o.TimeoutMillis,
+			Name: o.Name.String(), Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand, TimeoutMillis: o.TimeoutMillis,
 		})
 	}
 	data, err := json.Marshal(f)
@@ -261,8 +282,8 @@ func TestWhatNewerMembersSayIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.V, a.Unknown = 3, 6 // three fields, one of an offer, a name and a rate out of bounds
-	a.Offers = []strategy.Offer{{Name: "A", Capacity: 1}, {Name: "b", Capacity: 2}, {Name: "e", Capacity: 3}}
-	if diff := cmp.Diff(a, got); diff != "" {
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("A"), Capacity: 1}, {Name: testvalue.Name("b"), Capacity: 2}, {Name: testvalue.Name("e"), Capacity: 3}}
+	if diff := cmp.Diff(a, got, testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 	for name, data := range map[string][]byte{
@@ -310,7 +331,7 @@ func TestMostFunctions(t *testing.T) {
 		a.Offers = nil
 		for i := range MaxOffers {
 			a.Offers = append(a.Offers, strategy.Offer{
-				Name: name(i), Capacity: 100, UserRate: float64(random.IntN(200_000)) / milli, Limit: float64(random.IntN(200_000)) / milli,
+				Name: testvalue.Name(name(i)), Capacity: 100, UserRate: float64(random.IntN(200_000)) / milli, Limit: float64(random.IntN(200_000)) / milli,
 				TimeoutMillis: 30_000,
 			})
 		}
@@ -327,8 +348,8 @@ func TestMostFunctions(t *testing.T) {
 			size += len(data)
 			got = append(got, m.Offers...)
 		}
-		slices.SortFunc(a.Offers, func(a, b strategy.Offer) int { return strings.Compare(a.Name, b.Name) })
-		if diff := cmp.Diff(a.Offers, got); diff != "" {
+		slices.SortFunc(a.Offers, func(a, b strategy.Offer) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+		if diff := cmp.Diff(a.Offers, got, testvalue.Comparable()); diff != "" {
 			t.Fatalf("%s: %s", what, diff)
 		}
 		data, without, err := Encode(a)
@@ -354,7 +375,7 @@ func TestSplitTellsWhatIsLeft(t *testing.T) {
 func manyOffers(n int) []strategy.Offer {
 	offers := make([]strategy.Offer, n)
 	for i := range offers {
-		offers[i] = strategy.Offer{Name: fmt.Sprintf("f%05d", i), Capacity: 1}
+		offers[i] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%05d", i)), Capacity: 1}
 	}
 	return offers
 }
@@ -370,7 +391,7 @@ func TestEncodeKeepsTheMostDemanded(t *testing.T) {
 		for i := range random.IntN(2000) {
 			name := fmt.Sprintf("f%05d%s", i, strings.Repeat("x", random.IntN(longest)))
 			a.Offers = append(a.Offers, strategy.Offer{
-				Name: name, Capacity: 1e6 * random.Float64(), UserRate: float64(random.IntN(50)), Limit: random.Float64(),
+				Name: testvalue.Name(name), Capacity: 1e6 * random.Float64(), UserRate: float64(random.IntN(50)), Limit: random.Float64(),
 			})
 		}
 		before := slices.Clone(a.Offers)
@@ -402,10 +423,10 @@ func checkMostDemanded(t *testing.T, all, kept []strategy.Offer) {
 	isKept := make(map[string]bool)
 	for _, o := range kept {
 		least = min(least, o.UserRate)
-		isKept[o.Name] = true
+		isKept[o.Name.String()] = true
 	}
 	for _, o := range all {
-		if !isKept[o.Name] && o.UserRate > least {
+		if !isKept[o.Name.String()] && o.UserRate > least {
 			t.Fatalf("%s with %v requests/s was left out, one with %v kept", o.Name, o.UserRate, least)
 		}
 	}
@@ -421,7 +442,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"v":2}`))
 	f.Add([]byte(`{"f":[{},{}],"F":[{"n":"a"}]}`))
 	a := valid()
-	a.Offers = []strategy.Offer{{Name: "MyFunc", Capacity: 3}, {Name: "MyFunction", Demand: 1, TimeoutMillis: 5}, {Name: "my_func", Absent: true}}
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("MyFunc"), Capacity: 3}, {Name: testvalue.Name("MyFunction"), Demand: 1, TimeoutMillis: 5}, {Name: testvalue.Name("my_func"), Absent: true}}
 	messages, _, err := Split(a)
 	if err != nil {
 		f.Fatal(err)
@@ -445,7 +466,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		if without == nil { // numbers may be written longer than they were read
 			a.V, a.Needs, a.Part, a.Parts, a.Unknown = b.V, b.Needs, b.Part, b.Parts, b.Unknown
-			if diff := cmp.Diff(a, b, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(a, b, cmpopts.EquateEmpty(), testvalue.Comparable()); diff != "" {
 				t.Fatal(diff)
 			}
 		}
@@ -468,7 +489,7 @@ func checkWritten(t *testing.T, a Announcement) {
 		}
 		offers = append(offers, b.Offers...)
 	}
-	if diff := cmp.Diff(a.Offers, offers, cmpopts.EquateEmpty(), cmpopts.EquateApprox(0, 0.00051)); diff != "" {
+	if diff := cmp.Diff(a.Offers, offers, cmpopts.EquateEmpty(), cmpopts.EquateApprox(0, 0.00051), testvalue.Comparable()); diff != "" {
 		t.Fatal(diff)
 	}
 }

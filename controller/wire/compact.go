@@ -141,19 +141,19 @@ func appendOffers(offers []strategy.Offer, size int) [][]byte {
 			pieces, piece = append(pieces, piece), nil
 			field = appendOffer(field[:0], &offers[i], "")
 		}
-		piece, before = append(piece, field...), offers[i].Name
+		piece, before = append(piece, field...), offers[i].Name.String()
 	}
 	return append(pieces, piece)
 }
 
 func appendOffer(b []byte, o *strategy.Offer, before string) []byte {
-	shared := 0
-	for shared < min(len(before), len(o.Name)) && before[shared] == o.Name[shared] {
+	name, shared := o.Name.String(), 0
+	for shared < min(len(before), len(name)) && before[shared] == name[shared] {
 		shared++
 	}
 	var m []byte
 	m = appendInt(m, offerShared, uint64(shared))
-	m = appendText(m, offerRest, o.Name[shared:])
+	m = appendText(m, offerRest, name[shared:])
 	m = appendInt(m, offerAbsent, protowire.EncodeBool(o.Absent))
 	m = appendInt(m, offerCapacity, thousandths(o.Capacity))
 	m = appendInt(m, offerUserRate, thousandths(o.UserRate))
@@ -343,16 +343,21 @@ func (d *decoder) offer(data []byte) error {
 	if d.count++; d.count > MaxOffers {
 		return fmt.Errorf("function number %d: at most %d are accepted", d.count, MaxOffers)
 	}
-	o, unknown, err := d.readOffer(data)
+	o, name, unknown, err := d.readOffer(data)
 	if err != nil {
 		return err
 	}
-	if d.count > 1 && o.Name <= d.before {
-		return fmt.Errorf("function %.140q is announced twice, or not in order", o.Name)
+	if d.count > 1 && name <= d.before {
+		return fmt.Errorf("function %.140q is announced twice, or not in order", name)
 	}
-	d.before = o.Name
+	d.before = name
 	d.a.Unknown += unknown
-	if err := checkOffer(&o); err != nil {
+	if o.Name, err = funcname.Parse(name); err != nil {
+		err = fmt.Errorf("function name %w", err)
+	} else {
+		err = checkOffer(&o)
+	}
+	if err != nil {
 		if d.newer {
 			d.a.Unknown++
 			d.odd = append(d.odd, d.count-1)
@@ -367,7 +372,8 @@ func (d *decoder) offer(data []byte) error {
 // maxRawName bounds the names of any version, in bytes.
 const maxRawName = 2 * funcname.MaxLen
 
-func (d *decoder) readOffer(data []byte) (o strategy.Offer, unknown int, err error) {
+// readOffer returns the offer but for its name, and the name as it is written.
+func (d *decoder) readOffer(data []byte) (o strategy.Offer, name string, unknown int, err error) {
 	var shared uint64
 	var rest []byte
 	unknown, err = fields(data, func(field protowire.Number, number uint64, text []byte) (bool, error) {
@@ -403,10 +409,9 @@ func (d *decoder) readOffer(data []byte) (o strategy.Offer, unknown int, err err
 	})
 	switch {
 	case err != nil:
-		return o, 0, err
+		return o, "", 0, err
 	case shared > uint64(len(d.before)) || shared+uint64(len(rest)) > maxRawName:
-		return o, 0, errors.New("a function's name is longer than any, or shares more than there is")
+		return o, "", 0, errors.New("a function's name is longer than any, or shares more than there is")
 	}
-	o.Name = d.before[:shared] + string(rest)
-	return o, unknown, nil
+	return o, d.before[:shared] + string(rest), unknown, nil
 }

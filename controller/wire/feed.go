@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 // A feed is a stream on which a node tells one other what it announces: first the
@@ -291,7 +292,7 @@ func (f *Follower) whole(data []byte) (Announcement, bool, error) {
 	case part.Parts-part.Part != f.missing || part.Epoch != f.told.Epoch || part.Seq != f.told.Seq:
 		return Announcement{}, false, errors.New("the parts of an announcement are not in order")
 	}
-	if n := len(f.offers); n > 0 && len(part.Offers) > 0 && part.Offers[0].Name <= f.lastName() || n+len(offers) > MaxOffers {
+	if n := len(f.offers); n > 0 && len(part.Offers) > 0 && part.Offers[0].Name.Compare(f.lastName()) <= 0 || n+len(offers) > MaxOffers {
 		return Announcement{}, false, errors.New("the parts of an announcement do not fit together")
 	}
 	for _, i := range odd {
@@ -311,13 +312,13 @@ func (f *Follower) whole(data []byte) (Announcement, bool, error) {
 	return f.announcement(), true, nil
 }
 
-func (f *Follower) lastName() string {
+func (f *Follower) lastName() funcname.Name {
 	for i := len(f.offers) - 1; i >= 0; i-- {
 		if !f.odd[i] {
 			return f.offers[i].Name
 		}
 	}
-	return ""
+	return funcname.Name{}
 }
 
 // withPlaces puts an empty offer where one was that is not known.

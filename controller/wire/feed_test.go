@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // told is a feed as bytes, and who follows it.
@@ -66,7 +67,7 @@ func fit(t testing.TB, a Announcement) Announcement {
 func anyOffers(random *rand.Rand, functions int, name string) []strategy.Offer {
 	var offers []strategy.Offer
 	for i := range functions {
-		offers = append(offers, strategy.Offer{Name: fmt.Sprintf(name, i)})
+		offers = append(offers, strategy.Offer{Name: testvalue.Name(fmt.Sprintf(name, i))})
 		change(random, &offers[i])
 	}
 	return offers
@@ -119,7 +120,7 @@ func TestFollowersAreToldWhatWasAnnounced(t *testing.T) {
 			}
 			want := fit(t, a)
 			again := feed.before != nil && sameHead(*feed.before, want)
-			if diff := cmp.Diff(want, feed.tell(want), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want, feed.tell(want), cmpopts.EquateEmpty(), testvalue.Comparable()); diff != "" {
 				t.Fatal(diff)
 			}
 			if again {
@@ -165,7 +166,7 @@ func TestWholeInParts(t *testing.T) {
 	a := valid()
 	a.Offers = anyOffers(rand.New(rand.NewPCG(3, 4)), MaxOffers, "%04d"+strings.Repeat("x", 59)+"."+strings.Repeat("n", 63))
 	a = fit(t, a)
-	if diff := cmp.Diff(a, feed.tell(a)); diff != "" {
+	if diff := cmp.Diff(a, feed.tell(a), testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 	if feed.bytes < MaxAnnouncement {
@@ -173,7 +174,7 @@ func TestWholeInParts(t *testing.T) {
 	}
 	a.Seq, a.Offers = a.Seq+1, slices.Clone(a.Offers)
 	a.Offers[MaxOffers-1].UserRate = 7
-	if diff := cmp.Diff(a, feed.tell(a)); diff != "" || feed.bytes > 20 {
+	if diff := cmp.Diff(a, feed.tell(a), testvalue.Comparable()); diff != "" || feed.bytes > 20 {
 		t.Error(feed.bytes, diff)
 	}
 }
@@ -242,7 +243,7 @@ func TestFollowersRefuse(t *testing.T) {
 				t.Errorf("complete is %v", complete)
 			}
 			if err != nil && test.frame.Kind == frameChange {
-				if diff := cmp.Diff(before, feed.follower.announcement()); diff != "" {
+				if diff := cmp.Diff(before, feed.follower.announcement(), testvalue.Comparable()); diff != "" {
 					t.Error("a refused change was made", diff)
 				}
 			}
@@ -279,8 +280,9 @@ func TestChangeWithoutBase(t *testing.T) {
 // others are not taken for each other.
 func TestNewerFeeds(t *testing.T) {
 	a := valid()
-	a.Offers = []strategy.Offer{{Name: "a", UserRate: 1}, {Name: "b b", UserRate: 2}, {Name: "c", UserRate: 3}, {Name: "d", UserRate: 4}}
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("a"), UserRate: 1}, {Name: testvalue.Name("b.b"), UserRate: 2}, {Name: testvalue.Name("c"), UserRate: 3}, {Name: testvalue.Name("d"), UserRate: 4}}
 	whole := append(a.appendHead(nil, 0, 1), appendOffers(a.Offers, 1<<20)[0]...)
+	whole = bytes.Replace(whole, []byte("b.b"), []byte("b b"), 1)
 	_, _, n := protowire.ConsumeField(whole)
 	whole = append(appendInt(nil, fieldVersion, Version+1), whole[n:]...)
 	var f Follower

@@ -76,11 +76,12 @@ func decodeFirst(data []byte) (Announcement, error) {
 		a.Unknown = 1
 	}
 	for _, o := range f.Offers {
-		if !funcname.ValidFirst(o.Name) {
+		name, err := funcname.Parse(o.Name)
+		if err != nil || !name.InFirst() {
 			return Announcement{}, fmt.Errorf("function name %.140q: version 1 has lower-case DNS labels only", o.Name)
 		}
 		a.Offers = append(a.Offers, strategy.Offer{
-			Name: o.Name, Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
+			Name: name, Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
 			TimeoutMillis: o.TimeoutMillis,
 		})
 	}
@@ -114,7 +115,7 @@ func Encode(a Announcement) (data []byte, left []string, err error) {
 	if data, err = json.Marshal(f); err != nil {
 		return nil, nil, fmt.Errorf("encoding the announcement: %w", err)
 	}
-	nameable := slices.DeleteFunc(slices.Clone(offers), func(o strategy.Offer) bool { return !funcname.ValidFirst(o.Name) })
+	nameable := slices.DeleteFunc(slices.Clone(offers), func(o strategy.Offer) bool { return !o.Name.InFirst() })
 	if f.Offers, err = fittingFirst(nameable, MaxAnnouncement-len(data)); err != nil {
 		return nil, nil, err
 	}
@@ -122,10 +123,10 @@ func Encode(a Announcement) (data []byte, left []string, err error) {
 		return nil, nil, fmt.Errorf("encoding the announcement: %w", err)
 	}
 	for _, o := range offers {
-		if _, kept := slices.BinarySearchFunc(f.Offers, o.Name, func(f firstOffer, name string) int {
+		if _, kept := slices.BinarySearchFunc(f.Offers, o.Name.String(), func(f firstOffer, name string) int {
 			return strings.Compare(f.Name, name)
 		}); !kept {
-			left = append(left, o.Name)
+			left = append(left, o.Name.String())
 		}
 	}
 	return data, left, nil
@@ -138,7 +139,7 @@ func fittingFirst(offers []strategy.Offer, budget int) ([]firstOffer, error) {
 	kept := make([]firstOffer, 0, min(len(offers), maxFirstOffers))
 	for _, o := range offers[:min(len(offers), maxFirstOffers)] {
 		f := firstOffer{
-			Name: o.Name, Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
+			Name: o.Name.String(), Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
 			TimeoutMillis: o.TimeoutMillis,
 		}
 		data, err := json.Marshal(f)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // d972c02 is the announcement as the release of that commit reads it. It stays as
@@ -118,8 +119,8 @@ func TestReleasedMessages(t *testing.T) {
 	a := valid()
 	a.TLS, a.SentAtMillis = true, 1_700_000_001_000
 	a.Offers = []strategy.Offer{
-		{Name: "MyFunc", Capacity: 10, UserRate: 2.5, Limit: 1.125, TimeoutMillis: 300_000}, {Name: "MyFunction", Absent: true, UserRate: 12.345},
-		{Name: "my_func.vision", Capacity: 1_000_000, UserRate: 0.001, Demand: 17},
+		{Name: testvalue.Name("MyFunc"), Capacity: 10, UserRate: 2.5, Limit: 1.125, TimeoutMillis: 300_000}, {Name: testvalue.Name("MyFunction"), Absent: true, UserRate: 12.345},
+		{Name: testvalue.Name("my_func.vision"), Capacity: 1_000_000, UserRate: 0.001, Demand: 17},
 	}
 	messages, _, err := Split(a)
 	if err != nil {
@@ -139,7 +140,7 @@ func TestReleasedMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(a, got); diff != "" {
+	if diff := cmp.Diff(a, got, testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 	if !bytes.Equal(released, messages[0]) {
@@ -161,7 +162,7 @@ func TestWrittenForReleased(t *testing.T) {
 				nameable++
 			}
 			a.Offers = append(a.Offers, strategy.Offer{
-				Name: name, Absent: random.IntN(2) == 0, Capacity: 1e6 * random.Float64(), UserRate: random.Float64(), Limit: 1e6,
+				Name: testvalue.Name(name), Absent: random.IntN(2) == 0, Capacity: 1e6 * random.Float64(), UserRate: random.Float64(), Limit: 1e6,
 				Demand: float64(random.IntN(2)), TimeoutMillis: random.Int64N(3_600_001),
 			})
 		}
@@ -184,7 +185,7 @@ func TestReleasedFeeds(t *testing.T) {
 	first := fit(t, func() Announcement {
 		a := valid()
 		a.SentAtMillis, a.Name, a.Async = 1_700_000_001_000, "edge-1", true
-		a.Offers = []strategy.Offer{{Name: "cat", Capacity: 10}, {Name: "MyFunc", Capacity: 1_000_000, Demand: 17}, {Name: "ocr.vision", Absent: true}}
+		a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("MyFunc"), Capacity: 1_000_000, Demand: 17}, {Name: testvalue.Name("ocr.vision"), Absent: true}}
 		return a
 	}())
 	said := []Announcement{first}
@@ -236,7 +237,7 @@ func TestReleasedFeeds(t *testing.T) {
 		if err != nil || !complete {
 			t.Fatal(complete, err)
 		}
-		if diff := cmp.Diff(said[i], got, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(said[i], got, cmpopts.EquateEmpty(), testvalue.Comparable()); diff != "" {
 			t.Errorf("announcement %d: %s", i, diff)
 		}
 	}

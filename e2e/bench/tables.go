@@ -4,10 +4,10 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
@@ -31,7 +31,7 @@ const functionPath = "/function/" + benchFunction
 const tableTTL = time.Hour
 
 // member returns a key and the peer id in it, always the same for the same i.
-func member(i int) (ed25519.PrivateKey, string) {
+func member(i int) (ed25519.PrivateKey, peerid.ID) {
 	seed := make([]byte, ed25519.SeedSize)
 	copy(seed, fmt.Sprintf("bench member %d", i))
 	key := ed25519.NewKeyFromSeed(seed)
@@ -39,24 +39,24 @@ func member(i int) (ed25519.PrivateKey, string) {
 }
 
 // nodeID is the peer id of the node that is measured.
-func nodeID() string { _, id := member(0); return id }
+func nodeID() string { _, id := member(0); return id.String() }
 
 // peerID is the peer id of the stub that plays a peer.
-func peerID() string { _, id := member(1); return id }
+func peerID() string { _, id := member(1); return id.String() }
 
 // newTable returns a table in which this node and all peers have all functions,
 // and everything is at home here. The local rate is one that is never reached,
 // but is counted like any other.
 func newTable(functions, peers int) (*table.Table, error) {
 	key, node := member(0)
-	ids := make([]string, peers)
+	ids := make([]peerid.ID, peers)
 	for p := range ids {
 		_, ids[p] = member(p + 1)
 	}
-	slices.Sort(ids)
+	slices.SortFunc(ids, peerid.ID.Compare)
 	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
 	for i := range functions {
-		f := table.Function{Name: functionName(i), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
+		f := table.Function{Name: testvalue.Name(functionName(i)), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
 		for _, id := range ids {
 			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
 			f.Admit = append(f.Admit, table.Admission{Peer: id, Rate: 10})
@@ -70,7 +70,7 @@ func newTable(functions, peers int) (*table.Table, error) {
 		}
 		t.Peers = append(t.Peers, table.Peer{ID: id, Token: shown})
 	}
-	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Functions, func(a, b table.Function) int { return a.Name.Compare(b.Name) })
 	return t, nil
 }
 
@@ -80,8 +80,9 @@ func variant(t *table.Table, version uint64, away bool) *table.Table {
 	v := *t
 	v.Version = version
 	if away {
+		_, peer := member(1)
 		v.Functions = append([]table.Function{{
-			Name: benchFunction, Forward: []table.Forward{{Peer: peerID(), Weight: 1, Rate: table.Unlimited}},
+			Name: testvalue.Name(benchFunction), Forward: []table.Forward{{Peer: peer, Weight: 1, Rate: table.Unlimited}},
 		}}, t.Functions[1:]...)
 	}
 	return &v

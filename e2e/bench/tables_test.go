@@ -25,7 +25,7 @@ func TestTablesAreValid(t *testing.T) {
 		if _, err := v.Validate(table.Limits{}); err != nil {
 			t.Error(err)
 		}
-		if local := v.Functions[0].Local != nil; v.Functions[0].Name != benchFunction || local == away {
+		if local := v.Functions[0].Local != nil; v.Functions[0].Name.String() != benchFunction || local == away {
 			t.Errorf("away %v, but %s is local: %v", away, v.Functions[0].Name, local)
 		}
 		if v.Version != 7 || len(v.Functions) != manyFunctions || len(v.Peers) != manyPeers {

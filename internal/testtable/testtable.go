@@ -8,12 +8,13 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // Identity returns the n-th identity, always the same one: its key and its peer id.
-func Identity(n int) (ed25519.PrivateKey, string) {
+func Identity(n int) (ed25519.PrivateKey, peerid.ID) {
 	seed := make([]byte, ed25519.SeedSize)
 	binary.BigEndian.PutUint64(seed, uint64(n)+1)
 	key := ed25519.NewKeyFromSeed(seed)
@@ -21,7 +22,7 @@ func Identity(n int) (ed25519.PrivateKey, string) {
 }
 
 // ID returns the peer id of the n-th identity.
-func ID(n int) string {
+func ID(n int) peerid.ID {
 	_, id := Identity(n)
 	return id
 }
@@ -46,7 +47,7 @@ func New(functions, peers int) *table.Table {
 		t.Peers = append(t.Peers, table.Peer{ID: ID(p + 1), Token: fmt.Sprintf("token-for-%d", p+1)})
 	}
 	for f := range functions {
-		fn := table.Function{Name: fmt.Sprintf("f%d", f), Local: &table.Local{Rate: 10, Share: 1}}
+		fn := table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Local: &table.Local{Rate: 10, Share: 1}}
 		for p := range t.Peers {
 			fn.Forward = append(fn.Forward, table.Forward{Peer: t.Peers[p].ID, Weight: 1, Rate: 10})
 			fn.Admit = append(fn.Admit, table.Admission{Peer: t.Peers[p].ID, Rate: 10})
@@ -58,10 +59,10 @@ func New(functions, peers int) *table.Table {
 
 // Admit sets at which rate a function of the table is admitted from a peer; below -1:
 // not named any more. The table's rows are changed in place.
-func Admit(t *table.Table, function, peer string, rate float64) {
+func Admit(t *table.Table, function string, peer peerid.ID, rate float64) {
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		if f.Name != function {
+		if f.Name.String() != function {
 			continue
 		}
 		f.Admit = slices.DeleteFunc(f.Admit, func(a table.Admission) bool { return a.Peer == peer })
@@ -72,10 +73,10 @@ func Admit(t *table.Table, function, peer string, rate float64) {
 }
 
 // Admitted is at which rate it is, 0 if it is not named.
-func Admitted(t *table.Table, function, peer string) float64 {
+func Admitted(t *table.Table, function string, peer peerid.ID) float64 {
 	for i := range t.Functions {
 		for _, a := range t.Functions[i].Admit {
-			if t.Functions[i].Name == function && a.Peer == peer {
+			if t.Functions[i].Name.String() == function && a.Peer == peer {
 				return a.Rate
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -30,22 +31,23 @@ func scenario() *table.Table {
 	peer := &t.Peers[0]
 	to := []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited}}
 	t.Functions = []table.Function{
-		{Name: "here", Local: &table.Local{Rate: table.Unlimited, Share: 1}},
-		{Name: "timed", Local: &table.Local{Rate: table.Unlimited, Share: 1, TimeoutMillis: 300_000}},
-		{Name: "there", Forward: to},
-		{Name: "slow-there", Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
-		{Name: "surplus", Local: &table.Local{Rate: 0, Share: 1, TimeoutMillis: 250}, Forward: to},
-		{Name: "both", Local: &table.Local{Rate: table.Unlimited, Share: 1}, Forward: to},
-		{Name: "limited", Local: &table.Local{Rate: 0, Share: 1}},
-		{Name: "full", Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: 0}}},
+		{Name: testvalue.Name("here"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+		{Name: testvalue.Name("timed"), Local: &table.Local{Rate: table.Unlimited, Share: 1, TimeoutMillis: 300_000}},
+		{Name: testvalue.Name("there"), Forward: to},
+		{Name: testvalue.Name("slow-there"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
+		{Name: testvalue.Name("surplus"), Local: &table.Local{Rate: 0, Share: 1, TimeoutMillis: 250}, Forward: to},
+		{Name: testvalue.Name("both"), Local: &table.Local{Rate: table.Unlimited, Share: 1}, Forward: to},
+		{Name: testvalue.Name("limited"), Local: &table.Local{Rate: 0, Share: 1}},
+		{Name: testvalue.Name("full"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: 0}}},
 	}
 	testtable.Admit(t, "timed", peer.ID, table.Unlimited)
 	return t
 }
 
 func TestAnswersOnTheWire(t *testing.T) {
-	key, peer := testtable.Identity(1)
-	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	key, id := testtable.Identity(1)
+	peer := id.String()
+	good, err := token.Mint(key, id, testtable.ID(0), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +110,9 @@ func TestSources(t *testing.T) {
 // TestReturnedCalls: a call that comes back is decided anew, and a gateway that is
 // down is known of with each question.
 func TestReturnedCalls(t *testing.T) {
-	key, peer := testtable.Identity(1)
-	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	key, id := testtable.Identity(1)
+	peer := id.String()
+	good, err := token.Mint(key, id, testtable.ID(0), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,8 +159,9 @@ func TestReturnedCalls(t *testing.T) {
 // TestAmbiguousClaims: of several ids or tokens one might be good; none counts,
 // and all are counted.
 func TestAmbiguousClaims(t *testing.T) {
-	key, peer := testtable.Identity(1)
-	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	key, id := testtable.Identity(1)
+	peer := id.String()
+	good, err := token.Mint(key, id, testtable.ID(0), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +189,9 @@ func TestAmbiguousClaims(t *testing.T) {
 
 // TestPeersOverTLS: where peers must come over TLS, a good token is not enough.
 func TestPeersOverTLS(t *testing.T) {
-	key, peer := testtable.Identity(1)
-	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	key, id := testtable.Identity(1)
+	peer := id.String()
+	good, err := token.Mint(key, id, testtable.ID(0), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +203,7 @@ func TestPeersOverTLS(t *testing.T) {
 	for i, test := range []struct {
 		proven  any
 		refused bool
-	}{{peer, false}, {nil, true}, {"", true}, {testtable.ID(2), true}, {int64(1), true}} {
+	}{{peer, false}, {nil, true}, {"", true}, {testtable.ID(2).String(), true}, {int64(1), true}} {
 		send(t, conn, notify(uint64(i), messageRoute, arg{"path", "/function/timed"}, arg{"node", peer}, arg{"token", good},
 			arg{"proven", test.proven}))
 		got, err := readAck(conn)
@@ -450,8 +455,9 @@ func (p *pieces) Read(b []byte) (int, error) {
 // TestNothingOfAQuestionIsKept: the texts of a question lie in a buffer that the next
 // ones are read into. A token that was found good there must not become another one.
 func TestNothingOfAQuestionIsKept(t *testing.T) {
-	key, peer := testtable.Identity(1)
-	good, err := token.Mint(key, peer, testtable.ID(0), time.Now(), token.MaxLifetime)
+	key, id := testtable.Identity(1)
+	peer := id.String()
+	good, err := token.Mint(key, id, testtable.ID(0), time.Now(), token.MaxLifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

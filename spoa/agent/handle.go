@@ -158,7 +158,7 @@ func setVariables(vars *ackFrame, d route.Decision) {
 		vars.setText(varAction, d.Action.String())
 	}
 	if d.Action == route.Peer {
-		vars.setText(varTarget, d.Target)
+		vars.setText(varTarget, d.Target.String())
 		vars.setText(varToken, d.Token)
 		if d.Mark > 0 {
 			vars.setNumber(varMark, d.Mark)

@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -57,7 +58,7 @@ func TestTableAndBack(t *testing.T) {
 	if err := c.PutTable(ctx, want); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, router.Status(time.Now()).Table); diff != "" {
+	if diff := cmp.Diff(want, router.Status(time.Now()).Table, testvalue.Comparable()); diff != "" {
 		t.Errorf("the router's table differs (-want +got):\n%s", diff)
 	}
 	want.Peers[0].Token = "redacted"
@@ -65,7 +66,7 @@ func TestTableAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, testvalue.Comparable()); diff != "" {
 		t.Errorf("the table shown differs (-want +got):\n%s", diff)
 	}
 	if router.Status(time.Now()).Table.Peers[0].Token != "token-for-1" {
@@ -87,7 +88,7 @@ func TestBadTableIsRefusedWhole(t *testing.T) {
 	if !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "function f0: local: share: 7 is not within 0 and 1") {
 		t.Errorf("error %v, want ErrRefused with the reason", err)
 	}
-	if diff := cmp.Diff(good, router.Status(time.Now()).Table); diff != "" {
+	if diff := cmp.Diff(good, router.Status(time.Now()).Table, testvalue.Comparable()); diff != "" {
 		t.Errorf("the router's table differs (-want +got):\n%s", diff)
 	}
 	h, err := c.Health(ctx)
@@ -254,7 +255,7 @@ func TestMetrics(t *testing.T) {
 		`dfaas_spoa_table_version 7`, `dfaas_spoa_table_fresh 1`, `dfaas_spoa_panics_total 0`, `dfaas_spoa_info{version="v1.2.3"} 1`,
 		`dfaas_spoa_function_decisions_total{function="f0",outcome="local",source="user"} 1`,
 		`dfaas_spoa_function_capacity_requests_per_second{function="f0"} 10`,
-		`dfaas_spoa_peer_forwarded_total{peer="` + testtable.ID(1) + `"} 0`,
+		`dfaas_spoa_peer_forwarded_total{peer="` + testtable.ID(1).String() + `"} 0`,
 		`dfaas_spoa_decision_seconds_count 0`,
 		`go_goroutines`, `process_resident_memory_bytes`,
 	} {
@@ -314,14 +315,14 @@ func FuzzHandler(f *testing.F) {
 	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"share":1`), []byte(`"share":-1`), 1))
 	f.Add("PUT", "/v1/table", bytes.Replace(body, []byte(`"version":1`), []byte(`"speaks":3,"needs":2,"version":2,"later":{}`), 1))
 	f.Add("PUT", "/v1//table", body)
-	change := table.Patch{Head: *good, Functions: []table.Function{{Name: "f1", Admit: good.Functions[1].Admit}}}
+	change := table.Patch{Head: *good, Functions: []table.Function{{Name: testvalue.Name("f1"), Admit: good.Functions[1].Admit}}}
 	patch, err := table.EncodePatch(&change)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add("PATCH", "/v1/table", patch)
 	f.Add("PATCH", "/v1/table", bytes.Replace(patch, []byte(`"f1"`), []byte(`"f9"`), 1))
-	f.Add("PATCH", "/v1/table", []byte(`{"version":2,"node_id":"`+good.NodeID+`","ttl_ms":1,"functions_gone":["f0"],"peers_gone":["x"]}`))
+	f.Add("PATCH", "/v1/table", []byte(`{"version":2,"node_id":"`+good.NodeID.String()+`","ttl_ms":1,"functions_gone":["f0"],"peers_gone":["x"]}`))
 	for _, path := range []string{"/v1/table", "/v1/meter", "/v1/health", "/metrics", "/v1/../metrics", "*", ""} {
 		f.Add("GET", path, []byte{})
 	}

@@ -17,9 +17,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -147,10 +149,10 @@ func (a *agents) put(t *table.Table) *table.Table {
 
 func ordered(functions, peers int) *table.Table {
 	t := testtable.New(functions, peers)
-	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(t.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(t.Functions, func(a, b table.Function) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+	slices.SortFunc(t.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	for i := range t.Functions { // a whole table has them by peer
-		slices.SortFunc(t.Functions[i].Admit, func(a, b table.Admission) int { return strings.Compare(a.Peer, b.Peer) })
+		slices.SortFunc(t.Functions[i].Admit, func(a, b table.Admission) int { return strings.Compare(a.Peer.String(), b.Peer.String()) })
 	}
 	return t
 }
@@ -174,7 +176,7 @@ func TestDifferences(t *testing.T) {
 	for range 3 {
 		tab = a.put(tab)
 		tab.Speaks, tab.Needs = table.Newest(), table.Oldest
-		if diff := cmp.Diff(tab, router.Status(time.Now()).Table); diff != "" {
+		if diff := cmp.Diff(tab, router.Status(time.Now()).Table, testvalue.Comparable()); diff != "" {
 			t.Fatalf("the agent's table (-want +got):\n%s", diff)
 		}
 	}
@@ -303,7 +305,7 @@ func TestTablesPutAtOnce(t *testing.T) {
 		all.Go(func() {
 			next := *tab
 			next.Version, next.Functions = uint64(i+10), slices.Clone(tab.Functions)
-			next.Functions[i].Async = []string{tab.Peers[i].ID}
+			next.Functions[i].Async = []peerid.ID{tab.Peers[i].ID}
 			for range 5 {
 				if err := a.control.PutTable(t.Context(), &next); err != nil {
 					t.Error(err)

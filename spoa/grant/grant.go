@@ -65,7 +65,7 @@ func Decode(document []byte) (Report, error) {
 		return Report{}, fmt.Errorf("counted: at most %d functions, got %d", table.MaxFunctions, len(r.Counted))
 	}
 	for name := range r.Counted {
-		if err := funcname.Check(name); err != nil {
+		if _, err := funcname.Parse(name); err != nil {
 			return Report{}, fmt.Errorf("counted: %w", err)
 		}
 	}

@@ -27,13 +27,13 @@ func TestRefusedCallGoesOn(t *testing.T) {
 	c := Call{}
 	for question := 1; question <= MaxQuestions; question++ {
 		d := s.Admit(t0, Caller{}, "f0", c)
-		if d.Action != Peer || tried[d.Target] || d.Mark == 0 {
+		if d.Action != Peer || tried[d.Target.String()] || d.Mark == 0 {
 			t.Fatalf("question %d: %+v, after %v", question, d, tried)
 		}
 		if last := question == MaxQuestions; (d.Status == 429) != last {
 			t.Errorf("question %d: %+v, where nobody is asked any more it is refused", question, d)
 		}
-		tried[d.Target] = true
+		tried[d.Target.String()] = true
 		c = Call{Question: question + 1, Mark: d.Mark}
 	}
 	if d := s.Admit(t0, Caller{}, "f0", Call{Question: 3, Mark: c.Mark}); d.Action != Deny || d.Status != 429 {
@@ -84,7 +84,7 @@ func TestGatewayDown(t *testing.T) {
 		}
 	}
 	s := compile(t, within(1, 10), nil, t0)
-	peer, _ := s.Peer(testtable.ID(1))
+	peer, _ := s.Peer(testtable.ID(1).String())
 	if d := s.Admit(t0, peer, "f0", Call{GatewayDown: true}); d.Action != Deny || d.Status != 503 {
 		t.Errorf("a peer's call: %+v", d)
 	}

@@ -36,7 +36,7 @@ func (p *peer) keepAsync(old *peer) {
 func (s *Snapshot) takers(tf *table.Function) []int32 {
 	var takers []int32
 	for _, id := range tf.Async {
-		if p := s.peer(id); p.token != "" {
+		if p := s.peer(id.String()); p.token != "" {
 			takers = append(takers, p.place)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -30,7 +31,7 @@ func asyncTable(queue string) *table.Table {
 		for j := range f.Forward {
 			f.Forward[j] = table.Forward{Peer: f.Forward[j].Peer}
 		}
-		f.Async = []string{testtable.ID(2), testtable.ID(3)}
+		f.Async = []peerid.ID{testtable.ID(2), testtable.ID(3)}
 	}
 	tab.Functions[1].Local = nil
 	tab.Functions[2].Forward, tab.Functions[2].Async = nil, nil
@@ -70,9 +71,9 @@ func TestAsyncGoesToAQueue(t *testing.T) {
 			if d.Action != Peer || d.Status != http.StatusServiceUnavailable || d.Mark != 0 || d.Token == "" {
 				t.Fatalf("queue %q, %s: %+v", test.queue, test.name, d)
 			}
-			got[d.Target]++
+			got[d.Target.String()]++
 		}
-		if want := map[string]int{testtable.ID(2): 10, testtable.ID(3): 10}; test.peers && !cmp.Equal(got, want) {
+		if want := map[string]int{testtable.ID(2).String(): 10, testtable.ID(3).String(): 10}; test.peers && !cmp.Equal(got, want) {
 			t.Errorf("queue %q, %s: %v", test.queue, test.name, got)
 		}
 	}
@@ -106,7 +107,7 @@ func TestAsyncOfPeers(t *testing.T) {
 		tab.Functions[i].Admit = nil
 	}
 	s := compile(t, tab, nil, t0)
-	if d := s.Route(t0, async(Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1), Token: "x.y.z"})); d.Status != http.StatusForbidden {
+	if d := s.Route(t0, async(Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1).String(), Token: "x.y.z"})); d.Status != http.StatusForbidden {
 		t.Fatalf("forged: %+v", d)
 	}
 	if d := s.Route(t0, async(callFrom(t, 1, "f1", t0))); d.Status != http.StatusServiceUnavailable {

@@ -52,7 +52,7 @@ func decisions(t testing.TB) map[string]func() Decision {
 	contended := compile(t, elastic(100, 1000), nil, t0)
 	callers := make([]Caller, 100)
 	for i := range callers {
-		callers[i], _ = contended.Peer(testtable.ID(i + 1))
+		callers[i], _ = contended.Peer(testtable.ID(i + 1).String())
 	}
 	turn := 0
 	queues := large(0, 0)

@@ -62,7 +62,7 @@ func compileTable(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time, 
 	missing := false // a function that was there has become one that nobody has
 	for i := range t.Functions {
 		tf := &t.Functions[i]
-		old := prev.row(tf.Name)
+		old := prev.row(tf.Name.String())
 		if samePeers && old != nil && old.row.Same(tf) {
 			old.dryUntil.Store(0) // as for all that come with a table
 			s.functions[i] = old
@@ -104,14 +104,14 @@ func (s *Snapshot) addPeers(t *table.Valid, prev *Snapshot) (same bool) {
 	for i := range t.Peers {
 		tp := &t.Peers[i]
 		p := peer{id: tp.ID, place: int32(i), token: tp.Token, source: tp.Source, shares: tp.Source != "" && there[tp.Source] > 1}
-		old := prev.peer(tp.ID)
+		old := prev.peer(tp.ID.String())
 		p.keepAsync(old)
 		if old != nil && prev.verifier == s.verifier {
 			p.issuer = old.issuer
 		} else {
-			p.issuer = s.verifier.Issuer(tp.ID, t.Keys[i])
+			p.issuer = s.verifier.Issuer(tp.ID)
 		}
-		s.peerPlace[tp.ID] = p.place
+		s.peerPlace[tp.ID.String()] = p.place
 		s.peers[i] = p
 	}
 	return false
@@ -121,13 +121,13 @@ func (s *Snapshot) addPeers(t *table.Valid, prev *Snapshot) (same bool) {
 func (s *Snapshot) addPlaces(prev *Snapshot) (same bool) {
 	rows, namespace := s.table.Functions, s.table.DefaultNamespace
 	if prev.places != nil && namespace == prev.table.DefaultNamespace &&
-		slices.EqualFunc(rows, prev.functions, func(now table.Function, before *function) bool { return now.Name == before.name }) {
+		slices.EqualFunc(rows, prev.functions, func(now table.Function, before *function) bool { return now.Name == before.row.Name }) {
 		s.places = prev.places
 		return true
 	}
 	s.places = make(map[string]int32, 2*len(rows))
 	for i := range rows {
-		s.places[rows[i].Name] = int32(i)
+		s.places[rows[i].Name.String()] = int32(i)
 		if alias, ok := aliasOf(rows[i].Name, namespace); ok {
 			s.places[alias] = int32(i)
 		}
@@ -149,7 +149,7 @@ func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 		note(name, until)
 	}
 	left := func(fw forward) bool {
-		p := s.peer(prev.peers[fw.peer].id)
+		p := s.peer(prev.peers[fw.peer].id.String())
 		return p == nil || p.token == ""
 	}
 	for name, place := range prev.places {
@@ -179,7 +179,7 @@ func placesOf(prev, next *Snapshot, same bool) []int32 {
 			continue
 		}
 		places[i] = -1
-		if p := next.peer(prev.peers[i].id); p != nil {
+		if p := next.peer(prev.peers[i].id.String()); p != nil {
 			places[i] = p.place
 		}
 	}
@@ -189,13 +189,13 @@ func placesOf(prev, next *Snapshot, same bool) []int32 {
 // compile makes a row ready, which continues where old is; old is nil for a function
 // that the snapshot before does not have.
 func (c *compiler) compile(tf *table.Function, old *function) *function {
-	f := &function{row: *tf, name: tf.Name, elastic: tf.Elastic}
+	f := &function{row: *tf, elastic: tf.Elastic}
 	var user, capacity *bucket
 	if old != nil {
 		f.functionState, f.meter, user, capacity = old.functionState, old.meter, &old.user, &old.capacity
 	} else {
-		f.functionState, f.meter = new(functionState), c.s.meter.Row(tf.Name)
-		f.start(c.s.table.NodeID, tf.Name)
+		f.functionState, f.meter = new(functionState), c.s.meter.Row(tf.Name.String())
+		f.start(c.s.table.NodeID.String(), tf.Name.String())
 		f.salt = f.sequences.open.n.Load()
 	}
 	if l := tf.Local; l != nil {
@@ -252,7 +252,7 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 	forwards = make([]forward, 0, len(tf.Forward))
 	for i := range tf.Forward {
 		tfw := &tf.Forward[i]
-		p := c.s.peer(tfw.Peer)
+		p := c.s.peer(tfw.Peer.String())
 		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare, timeout: int32(tfw.TimeoutMillis)}
 		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
 			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
@@ -261,7 +261,7 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 		if k := c.forward[p.place]; k != nil {
 			fw.state, fw.count, before = k.state, k.count, &k.bucket
 		} else {
-			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer)
+			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer.String())
 		}
 		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
 		if tf.Elastic {
@@ -307,12 +307,12 @@ func (c *compiler) admissions(f, old *function) []admission {
 	admits := make([]admission, 0, len(tf.Admit))
 	for i := range tf.Admit {
 		ta := &tf.Admit[i]
-		a := admission{peer: c.s.peer(ta.Peer).place}
+		a := admission{peer: c.s.peer(ta.Peer.String()).place}
 		var before *bucket
 		if k := c.admit[a.peer]; k != nil {
 			a.state, a.count, before = k.state, k.count, &k.bucket
 		} else {
-			a.state, a.count = new(admissionState), f.meter.In(ta.Peer)
+			a.state, a.count = new(admissionState), f.meter.In(ta.Peer.String())
 		}
 		a.sender = &a.state.sender
 		if p := &c.s.peers[a.peer]; p.shares {

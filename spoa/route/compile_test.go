@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -48,7 +49,7 @@ func TestSharedRowsDecideTheSame(t *testing.T) {
 				now = now.Add(time.Duration(r.IntN(3)) * time.Millisecond)
 				name, peer := fmt.Sprintf("f%d", r.IntN(7)), testtable.ID(r.IntN(6))
 				decide := func(s *Snapshot) Decision {
-					if c, known := s.Peer(peer); known {
+					if c, known := s.Peer(peer.String()); known {
 						return s.Admit(now, c, name, Call{})
 					}
 					return s.Admit(now, Caller{}, name, Call{})
@@ -101,7 +102,7 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 		case kind == 0 && len(next.Functions) > 1:
 			next.Functions = slices.Delete(next.Functions, i, i+1)
 		case kind == 1:
-			if f := (table.Function{Name: "f6", Local: &table.Local{Rate: 5, Share: 1}}); !slices.ContainsFunc(next.Functions, func(g table.Function) bool { return g.Name == f.Name }) {
+			if f := (table.Function{Name: testvalue.Name("f6"), Local: &table.Local{Rate: 5, Share: 1}}); !slices.ContainsFunc(next.Functions, func(g table.Function) bool { return g.Name == f.Name }) {
 				next.Functions = append(next.Functions, f)
 			}
 		case kind == 2:

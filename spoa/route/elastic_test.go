@@ -27,7 +27,7 @@ func elastic(peers int, local float64) *table.Table {
 // from is a call that a peer has shown its token for.
 func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
 	t.Helper()
-	c, ok := s.Peer(testtable.ID(peer))
+	c, ok := s.Peer(testtable.ID(peer).String())
 	if !ok {
 		t.Fatalf("peer %d is not known", peer)
 	}

@@ -16,7 +16,7 @@ func contend(s *Snapshot, perSecond ...int) []float64 {
 	const warm, seconds = 1, 10
 	r, served, callers := rand.New(rand.NewPCG(1, 2)), make([]float64, len(perSecond)), make([]Caller, len(perSecond))
 	for i := range callers {
-		callers[i], _ = s.Peer(testtable.ID(i + 1))
+		callers[i], _ = s.Peer(testtable.ID(i + 1).String())
 	}
 	for ms := range (warm + seconds) * 1000 {
 		now := t0.Add(time.Duration(ms) * time.Millisecond)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -20,8 +21,8 @@ import (
 // sorted is a table in the order that patches need.
 func sorted(t *table.Table) *table.Table {
 	c := clone(t)
-	slices.SortFunc(c.Functions, func(a, b table.Function) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(c.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Functions, func(a, b table.Function) int { return strings.Compare(a.Name.String(), b.Name.String()) })
+	slices.SortFunc(c.Peers, func(a, b table.Peer) int { return strings.Compare(a.ID.String(), b.ID.String()) })
 	return c
 }
 
@@ -58,7 +59,7 @@ func FuzzPatchedTablesDecideTheSame(f *testing.F) {
 				now = now.Add(time.Duration(r.IntN(3)) * time.Millisecond)
 				name, peer := fmt.Sprintf("f%d", r.IntN(7)), testtable.ID(r.IntN(6))
 				decide := func(s *Snapshot) Decision {
-					c, _ := s.Peer(peer)
+					c, _ := s.Peer(peer.String())
 					return s.Admit(now, c, name, Call{})
 				}
 				if a, b := decide(patched.current.Load()), decide(whole.current.Load()); a != b {
@@ -141,7 +142,7 @@ func TestRouterPaces(t *testing.T) {
 	if pieces != 1 || pauses != 5 {
 		t.Errorf("%d pauses in %d pieces of work", pauses, pieces)
 	}
-	patch := &table.Patch{Head: *r.Status(t0).Table, Functions: []table.Function{{Name: "f3"}}}
+	patch := &table.Patch{Head: *r.Status(t0).Table, Functions: []table.Function{{Name: testvalue.Name("f3")}}}
 	if _, err := r.Patch(generation, patch, t0); err != nil || pieces != 2 || pauses != 6 {
 		t.Errorf("%d pauses in %d pieces of work, %v", pauses, pieces, err)
 	}

@@ -58,7 +58,7 @@ func FuzzFunctionName(f *testing.F) {
 // it as an unknown one, for the other one may have a limit.
 func TestOtherNames(t *testing.T) {
 	tab := testtable.New(1, 0)
-	limited := tab.Functions[0].Name
+	limited := tab.Functions[0].Name.String()
 	for namespace, want := range map[string]Decision{"": {Action: Deny, Status: 503}, "main": {Status: 404}} {
 		tab.DefaultNamespace = namespace
 		if got := compile(t, tab, nil, t0).Route(t0, call(limited+".other")); got != want {

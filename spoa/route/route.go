@@ -16,6 +16,7 @@ import (
 
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -93,8 +94,8 @@ type Decision struct {
 	Open bool
 	// TimeoutMillis is the function's time limit in ms, 0 for none.
 	TimeoutMillis int32
-	Target        string // with Peer: its id
-	Token         string // with Peer: what to show it
+	Target        peerid.ID // with Peer
+	Token         string    // with Peer: what to show it
 	// Mark, unless 0, is what to call Heard with when the peer has answered.
 	Mark int32
 	// TellRoom is that a peer should hear of Room: how many calls more of the function
@@ -190,14 +191,14 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool) De
 	}
 	if !f.local || gatewayDown {
 		// The peer has yet to hear that it is not here any more. Others have it.
-		f.meter.In(p.id).Limited.Add(1)
+		f.meter.In(p.id.String()).Limited.Add(1)
 		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
 	}
 	a, count, from := f.admission(p.place), (*meter.In)(nil), &f.others
 	if a != nil {
 		count, from = a.count, a.sender
 	} else {
-		count = f.meter.In(p.id)
+		count = f.meter.In(p.id.String())
 	}
 	if !f.admit(at, a, from) {
 		count.Limited.Add(1)

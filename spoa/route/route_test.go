@@ -15,7 +15,9 @@ import (
 
 	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
 )
@@ -42,7 +44,7 @@ func callFrom(t testing.TB, n int, name string, now time.Time) Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Request{Path: "/function/" + name, Claimed: true, Node: id, Token: tok}
+	return Request{Path: "/function/" + name, Claimed: true, Node: id.String(), Token: tok}
 }
 
 func TestUserStatuses(t *testing.T) {
@@ -78,14 +80,14 @@ func TestUserStatuses(t *testing.T) {
 	} {
 		tab := testtable.New(0, 3)
 		tab.Peers[2].Token = ""
-		test.f.Name = "f"
+		test.f.Name = testvalue.Name("f")
 		tab.Functions = []table.Function{test.f}
 		s := compile(t, tab, nil, t0)
 		var got Decision
 		for range test.calls {
 			got = s.Route(t0, call("f"))
 		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
+		if diff := cmp.Diff(test.want, got, testvalue.Comparable()); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
 	}
@@ -112,7 +114,7 @@ func TestForwarding(t *testing.T) {
 		"f4": {Action: Peer, Target: peer, Token: "token-for-1", TimeoutMillis: 300_000},
 		"f5": {}, // served here: what a peer says is for what is sent to it
 	} {
-		if diff := cmp.Diff(want, s.Route(t0, call(name))); diff != "" {
+		if diff := cmp.Diff(want, s.Route(t0, call(name)), testvalue.Comparable()); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
 	}
@@ -123,17 +125,17 @@ func TestForwarding(t *testing.T) {
 func TestEachPeersOwnTimeLimit(t *testing.T) {
 	tab := testtable.New(1, 3)
 	tab.Functions[0].Local = nil
-	limits := map[string]int32{testtable.ID(1): limit.MaxTimeoutMillis, testtable.ID(2): 1, testtable.ID(3): 0}
+	limits := map[string]int32{testtable.ID(1).String(): limit.MaxTimeoutMillis, testtable.ID(2).String(): 1, testtable.ID(3).String(): 0}
 	for i := range tab.Functions[0].Forward {
 		fw := &tab.Functions[0].Forward[i]
-		fw.Rate, fw.TimeoutMillis = table.Unlimited, int64(limits[fw.Peer])
+		fw.Rate, fw.TimeoutMillis = table.Unlimited, int64(limits[fw.Peer.String()])
 	}
 	s := compile(t, tab, nil, t0)
 	seen := map[string]bool{}
 	for range 100 {
 		d := s.Route(t0, call("f0"))
-		seen[d.Target] = true
-		if want, known := limits[d.Target]; !known || d.TimeoutMillis != want {
+		seen[d.Target.String()] = true
+		if want, known := limits[d.Target.String()]; !known || d.TimeoutMillis != want {
 			t.Fatalf("%+v, want a limit of %d ms", d, want)
 		}
 	}
@@ -151,9 +153,9 @@ func TestShareTriesPeersFirst(t *testing.T) {
 	s := compile(t, tab, nil, t0)
 	got := map[string]int{}
 	for range 1000 {
-		got[s.Route(t0, call("f0")).Target]++
+		got[s.Route(t0, call("f0")).Target.String()]++
 	}
-	for target, want := range map[string]int{"": 600, testtable.ID(1): 200, testtable.ID(2): 200} {
+	for target, want := range map[string]int{"": 600, testtable.ID(1).String(): 200, testtable.ID(2).String(): 200} {
 		if n := got[target]; n < want-10 || n > want+10 {
 			t.Errorf("%d of 1000 to %q, want about %d", n, target, want)
 		}
@@ -164,7 +166,7 @@ func TestNames(t *testing.T) {
 	tab := testtable.New(0, 0)
 	tab.DefaultNamespace = "main"
 	limited := &table.Local{Rate: 0, Share: 1}
-	tab.Functions = []table.Function{{Name: "foo", Local: limited}, {Name: "foo.other", Local: limited}}
+	tab.Functions = []table.Function{{Name: testvalue.Name("foo"), Local: limited}, {Name: testvalue.Name("foo.other"), Local: limited}}
 	s := compile(t, tab, nil, t0)
 	for name, want := range map[string]int32{
 		"foo": 429, "foo.main": 429, "foo.other": 429, "foo.main/x": 429,
@@ -203,7 +205,7 @@ func TestUnknown(t *testing.T) {
 	}
 	tab.Functions[1].Local = &table.Local{Rate: table.Unlimited, Share: 1}
 	s := compile(t, tab, nil, t0)
-	without := func(peer string) *table.Table {
+	without := func(peer peerid.ID) *table.Table {
 		next := testtable.New(0, 3)
 		next.DefaultNamespace = "main"
 		for i := range next.Peers {
@@ -213,7 +215,7 @@ func TestUnknown(t *testing.T) {
 		}
 		return next
 	}
-	removed := compile(t, without(""), s, t0)
+	removed := compile(t, without(peerid.ID{}), s, t0)
 	left := compile(t, without(testtable.ID(1)), s, t0)
 	back := compile(t, tab, left, t0)
 	for _, test := range []struct { // later ones last
@@ -230,12 +232,12 @@ func TestUnknown(t *testing.T) {
 		{"by a third name", left, "f0.other", 0, Decision{Status: 404}},
 		{"removed here", left, "f1", 0, Decision{Status: 404}},
 		{"back", back, "f0", 0, Decision{Action: Peer, Target: testtable.ID(1), Token: "token-for-1", Status: 503}},
-		{"back, and removed", compile(t, without(""), back, t0), "f0", 0, Decision{Status: 404}},
-		{"soon", compile(t, without(""), left, t0.Add(time.Second)), "f0", missedFor - 1, Decision{Status: 503}},
+		{"back, and removed", compile(t, without(peerid.ID{}), back, t0), "f0", 0, Decision{Status: 404}},
+		{"soon", compile(t, without(peerid.ID{}), left, t0.Add(time.Second)), "f0", missedFor - 1, Decision{Status: 503}},
 		{"too long ago", left, "f0", missedFor, Decision{Status: 404}},
-		{"too long ago, compiled", compile(t, without(""), left, t0.Add(missedFor)), "f0", missedFor, Decision{Status: 404}},
+		{"too long ago, compiled", compile(t, without(peerid.ID{}), left, t0.Add(missedFor)), "f0", missedFor, Decision{Status: 404}},
 	} {
-		if diff := cmp.Diff(test.want, test.s.Route(t0.Add(test.at), call(test.call))); diff != "" {
+		if diff := cmp.Diff(test.want, test.s.Route(t0.Add(test.at), call(test.call)), testvalue.Comparable()); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", test.name, diff)
 		}
 	}
@@ -255,7 +257,7 @@ func TestUnknown(t *testing.T) {
 	// What it was found to have it is asked for without a bound, also by the next tables, for a while.
 	at := t0.Add(3 * missedFor)
 	s.Found(at, "nope", 7)
-	next := compile(t, without(""), s, at)
+	next := compile(t, without(peerid.ID{}), s, at)
 	ask := func(name string, after time.Duration) (times int) {
 		for range 1000 {
 			if next.Route(at.Add(after), call(name)) == (Decision{Status: 404}) {
@@ -302,12 +304,12 @@ func TestFoundIsBounded(t *testing.T) {
 func TestAliasIsNotTheFunction(t *testing.T) {
 	tab := testtable.New(0, 0)
 	tab.DefaultNamespace = "main"
-	tab.Functions = []table.Function{{Name: "foo", Local: &table.Local{Rate: 2, Share: 1}}}
+	tab.Functions = []table.Function{{Name: testvalue.Name("foo"), Local: &table.Local{Rate: 2, Share: 1}}}
 	s := compile(t, tab, nil, t0)
 	s.Route(t0, call("foo"))
 	next := *tab
 	next.DefaultNamespace = "other"
-	next.Functions = []table.Function{{Name: "foo.main", Local: &table.Local{Rate: 2, Share: 1}}}
+	next.Functions = []table.Function{{Name: testvalue.Name("foo.main"), Local: &table.Local{Rate: 2, Share: 1}}}
 	s = compile(t, &next, s, t0)
 	if got := s.Route(t0, call("foo.main")); got.Action != Local {
 		t.Errorf("foo.main: %v, want it served: it has not been called yet", got)
@@ -323,7 +325,7 @@ func TestPeers(t *testing.T) {
 	forbidden := func(r token.Reason) Decision { return Decision{Action: Deny, Status: 403, Reason: r} }
 	stranger := callFrom(t, 9, "f0", t0)
 	posing := stranger
-	posing.Node = testtable.ID(1)
+	posing.Node = testtable.ID(1).String()
 	for name, test := range map[string]struct {
 		req  Request
 		want Decision
@@ -335,13 +337,13 @@ func TestPeers(t *testing.T) {
 		"unknown peer":         {stranger, forbidden(token.UnknownPeer)},
 		"another's token":      {posing, forbidden(token.WrongIssuer)},
 		"empty claim":          {Request{Path: "/function/f0", Claimed: true}, forbidden(token.UnknownPeer)},
-		"this node's own id":   {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(0)}, forbidden(token.UnknownPeer)},
-		"no token":             {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1)}, forbidden(token.MissingToken)},
+		"this node's own id":   {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(0).String()}, forbidden(token.UnknownPeer)},
+		"no token":             {Request{Path: "/function/f0", Claimed: true, Node: testtable.ID(1).String()}, forbidden(token.MissingToken)},
 		"forged, no function":  {Request{Path: "/function/nope", Claimed: true, Node: "x"}, forbidden(token.UnknownPeer)},
 		"token of a user":      {Request{Path: "/function/f0", Token: stranger.Token}, Decision{TimeoutMillis: 77}},
 		"forged, not our path": {Request{Path: "/healthz", Claimed: true, Node: "x"}, Decision{Open: true}},
 	} {
-		if diff := cmp.Diff(test.want, s.Route(t0, test.req)); diff != "" {
+		if diff := cmp.Diff(test.want, s.Route(t0, test.req), testvalue.Comparable()); diff != "" {
 			t.Errorf("%s: decision differs (-want +got):\n%s", name, diff)
 		}
 	}
@@ -442,15 +444,15 @@ func TestSharesFollowWeights(t *testing.T) {
 		s := compile(t, tab, nil, t0)
 		got := map[string]float64{}
 		for range draws {
-			got[s.Route(t0, call("f0")).Target]++
+			got[s.Route(t0, call("f0")).Target.String()]++
 		}
 		for _, fw := range f.Forward {
 			want := fw.Weight / open * draws
 			if fw.Rate != table.Unlimited {
-				want = min(1, got[fw.Peer])
+				want = min(1, got[fw.Peer.String()])
 			}
-			if math.Abs(got[fw.Peer]-want) > 0.01*draws {
-				t.Errorf("%d peers: %v of %d draws for weight %v of %v, want %v", peers, got[fw.Peer], draws, fw.Weight, open, want)
+			if math.Abs(got[fw.Peer.String()]-want) > 0.01*draws {
+				t.Errorf("%d peers: %v of %d draws for weight %v of %v, want %v", peers, got[fw.Peer.String()], draws, fw.Weight, open, want)
 			}
 		}
 	}
@@ -467,9 +469,9 @@ func TestFewDrawsAreEven(t *testing.T) {
 		now := t0.Add(time.Duration(i) * time.Second)
 		next := *tab
 		s = compile(t, &next, s, now)
-		got[s.Route(now, call("f0")).Target]++
+		got[s.Route(now, call("f0")).Target.String()]++
 	}
-	if n := got[testtable.ID(1)]; n < 22 || n > 28 {
+	if n := got[testtable.ID(1).String()]; n < 22 || n > 28 {
 		t.Errorf("%d of 50 to the first of two equal peers", n)
 	}
 }
@@ -539,13 +541,13 @@ func newModel(tab *table.Table) *model {
 	m := &model{tab, map[string]*tokens{}, map[string]*tokens{}, map[[2]string]*tokens{}, map[[2]string]*tokens{}}
 	for _, f := range tab.Functions {
 		if f.Local != nil {
-			m.user[f.Name], m.capacity[f.Name] = newTokens(f.Local.Rate), newTokens(f.Local.Rate)
+			m.user[f.Name.String()], m.capacity[f.Name.String()] = newTokens(f.Local.Rate), newTokens(f.Local.Rate)
 		}
 		for _, fw := range f.Forward {
-			m.out[[2]string{f.Name, fw.Peer}] = newTokens(fw.Rate)
+			m.out[[2]string{f.Name.String(), fw.Peer.String()}] = newTokens(fw.Rate)
 		}
 		for _, a := range f.Admit {
-			m.in[[2]string{f.Name, a.Peer}] = newTokens(a.Rate)
+			m.in[[2]string{f.Name.String(), a.Peer.String()}] = newTokens(a.Rate)
 		}
 	}
 	return m
@@ -558,11 +560,11 @@ func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 	for _, fw := range f.Forward {
 		sendable := fw.Rate != 0 && m.token(fw.Peer) != ""
 		hopeful = hopeful || sendable
-		if sendable && fw.Weight > 0 && m.out[[2]string{f.Name, fw.Peer}].has(now) {
-			available[fw.Peer] = true
+		if sendable && fw.Weight > 0 && m.out[[2]string{f.Name.String(), fw.Peer.String()}].has(now) {
+			available[fw.Peer.String()] = true
 		}
 	}
-	room := f.Local != nil && m.user[f.Name].has(now)
+	room := f.Local != nil && m.user[f.Name.String()].has(now)
 	switch d.Action {
 	case Local:
 		switch {
@@ -571,21 +573,21 @@ func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 		case f.Local == nil:
 			return fmt.Errorf("served although not deployed here")
 		case room:
-			m.user[f.Name].take()
+			m.user[f.Name.String()].take()
 		case !f.Local.Soft:
 			return fmt.Errorf("served over the rate")
 		case len(available) > 0:
 			return fmt.Errorf("served over the rate while a peer has room")
 		}
-		m.capacity[f.Name].debit(now)
+		m.capacity[f.Name.String()].debit(now)
 	case Peer:
 		if room && f.Local.Share == 1 {
 			return fmt.Errorf("forwarded although there is room here")
 		}
-		if !available[d.Target] {
+		if !available[d.Target.String()] {
 			return fmt.Errorf("forwarded to %s, which has no room", d.Target)
 		}
-		m.out[[2]string{f.Name, d.Target}].take()
+		m.out[[2]string{f.Name.String(), d.Target.String()}].take()
 	case Deny:
 		want := int32(http.StatusTooManyRequests)
 		if len(f.Forward) > 0 && !hopeful {
@@ -605,19 +607,19 @@ func (m *model) checkPeer(f *table.Function, peer string, now int64, d Decision)
 		}
 		return nil
 	}
-	in := m.in[[2]string{f.Name, peer}]
-	room := m.capacity[f.Name].has(now) && in != nil && in.has(now)
+	in := m.in[[2]string{f.Name.String(), peer}]
+	room := m.capacity[f.Name.String()].has(now) && in != nil && in.has(now)
 	if room != (d.Action == Local) || !room && d.Status != http.StatusTooManyRequests {
 		return fmt.Errorf("%v, room %v", d, room)
 	}
 	if room {
 		in.take()
-		m.capacity[f.Name].take()
+		m.capacity[f.Name.String()].take()
 	}
 	return nil
 }
 
-func (m *model) token(peer string) string {
+func (m *model) token(peer peerid.ID) string {
 	for _, p := range m.tab.Peers {
 		if p.ID == peer {
 			return p.Token
@@ -638,7 +640,7 @@ func randomTable(r *rand.Rand) *table.Table {
 		}
 	}
 	for n := range 1 + r.IntN(2) {
-		f := table.Function{Name: fmt.Sprintf("f%d", n)}
+		f := table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", n))}
 		if r.IntN(4) > 0 {
 			f.Local = &table.Local{Rate: rate(), Soft: r.IntN(4) == 0, Share: []float64{0, 0.5, 1, 1}[r.IntN(4)]}
 		}
@@ -675,10 +677,10 @@ func TestAgainstModel(t *testing.T) {
 			if n := len(tab.Peers); n > 0 && r.IntN(3) == 0 {
 				i := r.IntN(n)
 				req := callFromCached(t, i+1, now)
-				req.Path = "/function/" + f.Name
-				err = m.checkPeer(f, tab.Peers[i].ID, ms*1e6, s.Route(now, req))
+				req.Path = "/function/" + f.Name.String()
+				err = m.checkPeer(f, tab.Peers[i].ID.String(), ms*1e6, s.Route(now, req))
 			} else {
-				err = m.checkUser(f, ms*1e6, s.Route(now, call(f.Name)))
+				err = m.checkUser(f, ms*1e6, s.Route(now, call(f.Name.String())))
 			}
 			if err != nil {
 				t.Fatalf("seed %d, step %d, function %s at %d ms: %v", seed, step, f.Name, ms, err)

@@ -2,11 +2,12 @@ package route
 
 import (
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/meter"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
 )
@@ -33,7 +34,7 @@ type Snapshot struct {
 	functions []*function
 	places    map[string]int32 // of functions, by every name that a path may have it under
 	peers     []peer
-	peerPlace map[string]int32 // by id
+	peerPlace map[string]int32 // by the text of the id, as which requests have it
 
 	// missed are functions that are gone together with the last peer that had
 	// them, and until when (ns since epoch) it may come back with them.
@@ -47,7 +48,6 @@ type Snapshot struct {
 // function is one row.
 type function struct {
 	row   table.Function // that it was compiled from
-	name  string
 	meter *meter.Row
 
 	local    bool // deployed here
@@ -112,7 +112,7 @@ type forwardState struct {
 
 // peer is another node.
 type peer struct {
-	id     string
+	id     peerid.ID
 	place  int32
 	token  string // to show it
 	source string // see table.Peer
@@ -152,7 +152,8 @@ func (s *Snapshot) function(name string) *function {
 	return nil
 }
 
-// peer returns the peer of that id, or nil.
+// peer returns the peer whose id has that text, or nil. Texts of requests need not be
+// anybody's: they are looked up as they are.
 func (s *Snapshot) peer(id string) *peer {
 	if place, known := s.peerPlace[id]; known {
 		return &s.peers[place]
@@ -163,7 +164,7 @@ func (s *Snapshot) peer(id string) *peer {
 // row returns the function that the table has under that name, not one that has
 // it as an alias.
 func (s *Snapshot) row(name string) *function {
-	if f := s.function(name); f != nil && f.name == name {
+	if f := s.function(name); f != nil && f.row.Name.String() == name {
 		return f
 	}
 	return nil
@@ -182,9 +183,9 @@ func (f *function) admission(peer int32) *admission {
 }
 
 // aliasOf returns the other name of a function of the default namespace.
-func aliasOf(name, defaultNamespace string) (string, bool) {
-	if defaultNamespace == "" || strings.Contains(name, ".") {
+func aliasOf(name funcname.Name, defaultNamespace string) (string, bool) {
+	if _, named := name.Namespace(); named || defaultNamespace == "" {
 		return "", false
 	}
-	return name + "." + defaultNamespace, true
+	return name.String() + "." + defaultNamespace, true
 }

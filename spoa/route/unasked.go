@@ -142,18 +142,19 @@ func (u *unasked) grants(s *Snapshot, now time.Time) map[string]grant.Grant {
 			if calls == 0 {
 				continue
 			}
-			called[f.name] = calls
-			since := calls - min(calls, u.called[f.name])
+			name := f.row.Name.String()
+			called[name] = calls
+			since := calls - min(calls, u.called[name])
 			offers := grant.Grant{Calls: f.grantable(at), TimeoutMillis: f.timeout}
 			switch {
 			case offers.Calls == 0:
 			case since > 0:
-				best = append(best, candidate{f.name, since, offers})
+				best = append(best, candidate{name, since, offers})
 			default:
 				continue // it keeps what it has, for as long as that lasts
 			}
-			if u.granted[f.name] {
-				grants[f.name] = grant.Grant{} // unless it is granted anew
+			if u.granted[name] {
+				grants[name] = grant.Grant{} // unless it is granted anew
 			}
 		}
 	}

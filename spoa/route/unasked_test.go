@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/grant"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -40,7 +41,7 @@ func (p *proxy) report() grant.Report {
 func oneFunction(rate float64) *table.Table {
 	tab := testtable.New(0, 0)
 	tab.TTLMillis = table.MaxTTL.Milliseconds()
-	tab.Functions = []table.Function{{Name: "f", Local: &table.Local{Rate: rate, Share: 1}}}
+	tab.Functions = []table.Function{{Name: testvalue.Name("f"), Local: &table.Local{Rate: rate, Share: 1}}}
 	return tab
 }
 
@@ -189,15 +190,15 @@ func TestWhatIsGranted(t *testing.T) {
 	tab := testtable.New(0, 1)
 	to := []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: 1000}}
 	tab.Functions = []table.Function{
-		{Name: "backup", Local: &table.Local{Rate: 1000, Share: 0}, Forward: to},
-		{Name: "called", Local: &table.Local{Rate: 1000, Share: 1, TimeoutMillis: 1500}, Forward: to},
-		{Name: "elsewhere", Forward: to},
-		{Name: "idle", Local: &table.Local{Rate: 1000, Share: 1}},
-		{Name: "none", Local: &table.Local{Rate: 0, Share: 1}},
-		{Name: "slow", Local: &table.Local{Rate: 20, Share: 1}},
-		{Name: "soft", Local: &table.Local{Rate: 100, Share: 1, Soft: true}},
-		{Name: "static", Local: &table.Local{Rate: 1000, Share: 0.6}, Forward: to},
-		{Name: "unlimited", Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+		{Name: testvalue.Name("backup"), Local: &table.Local{Rate: 1000, Share: 0}, Forward: to},
+		{Name: testvalue.Name("called"), Local: &table.Local{Rate: 1000, Share: 1, TimeoutMillis: 1500}, Forward: to},
+		{Name: testvalue.Name("elsewhere"), Forward: to},
+		{Name: testvalue.Name("idle"), Local: &table.Local{Rate: 1000, Share: 1}},
+		{Name: testvalue.Name("none"), Local: &table.Local{Rate: 0, Share: 1}},
+		{Name: testvalue.Name("slow"), Local: &table.Local{Rate: 20, Share: 1}},
+		{Name: testvalue.Name("soft"), Local: &table.Local{Rate: 100, Share: 1, Soft: true}},
+		{Name: testvalue.Name("static"), Local: &table.Local{Rate: 1000, Share: 0.6}, Forward: to},
+		{Name: testvalue.Name("unlimited"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
 	}
 	r := routerOf(t, tab)
 	got := granted(r, "backup", "called", "elsewhere", "none", "slow", "soft", "static", "unlimited")
@@ -235,7 +236,7 @@ func TestGrantsAreTakenBack(t *testing.T) {
 		},
 		"it is gone": func(r *Router) time.Time {
 			tab := oneFunction(1000)
-			tab.Functions[0].Name = "g"
+			tab.Functions[0].Name = testvalue.Name("g")
 			r.Swap(testtable.Valid(t, tab), t0)
 			return t0
 		},
@@ -263,12 +264,12 @@ func TestFunctionsCalledMost(t *testing.T) {
 	tab := oneFunction(1000)
 	tab.Functions = nil
 	for i := range grant.MaxFunctions + 10 {
-		tab.Functions = append(tab.Functions, table.Function{Name: fmt.Sprintf("f%03d", i), Local: &table.Local{Rate: 1000, Share: 1}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("f%03d", i)), Local: &table.Local{Rate: 1000, Share: 1}})
 	}
 	r := routerOf(t, tab)
 	for i := range tab.Functions {
 		for range 1 + min(1, i/10) { // the first ten only once
-			r.Route(t0, call(tab.Functions[i].Name))
+			r.Route(t0, call(tab.Functions[i].Name.String()))
 		}
 	}
 	g := r.Unasked(t0, grant.Report{Run: "1"}).Functions
@@ -343,8 +344,8 @@ func BenchmarkUnasked(b *testing.B) {
 	r := routerOf(b, tab)
 	report := grant.Report{Run: "1", Counted: map[string]uint32{}}
 	for _, f := range tab.Functions {
-		r.Route(t0, call(f.Name))
-		report.Counted[f.Name] = 0
+		r.Route(t0, call(f.Name.String()))
+		report.Counted[f.Name.String()] = 0
 	}
 	b.ReportAllocs()
 	for b.Loop() {

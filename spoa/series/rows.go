@@ -44,7 +44,7 @@ func functionRows(counted []meter.Function, t *table.Table) rows {
 		}
 	}
 	for i := range t.Functions {
-		f := all.of(t.Functions[i].Name)
+		f := all.of(t.Functions[i].Name.String())
 		f.current = true
 		if l := t.Functions[i].Local; l != nil {
 			f.here, f.capacity = true, rate(l.Rate)
@@ -72,7 +72,7 @@ func peerRows(counted []meter.Function, t *table.Table) rows {
 		}
 	}
 	for i := range t.Peers {
-		all.of(t.Peers[i].ID).current = true
+		all.of(t.Peers[i].ID.String()).current = true
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/series"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -49,12 +50,12 @@ func TestSeries(t *testing.T) {
 	p1, p2 := testtable.ID(1), testtable.ID(2)
 	tab := testtable.New(1, 2)
 	tab.Functions = append(tab.Functions,
-		table.Function{Name: "away", Forward: []table.Forward{{Peer: p1, Rate: 3}, {Peer: p2, Rate: table.Unlimited}}},
-		table.Function{Name: "free", Local: &table.Local{Rate: table.Unlimited, Share: 1}})
+		table.Function{Name: testvalue.Name("away"), Forward: []table.Forward{{Peer: p1, Rate: 3}, {Peer: p2, Rate: table.Unlimited}}},
+		table.Function{Name: testvalue.Name("free"), Local: &table.Local{Rate: table.Unlimited, Share: 1}})
 	s := &state{Series: series.New("x_"), table: tab, counted: []meter.Function{
-		{Name: "f0", User: meter.User{Local: 1, Forwarded: 2, Limited: 3, Full: 4}, Returned: &meter.User{Forwarded: 1}, Out: map[string]uint64{p1: 2},
-			In: map[string]meter.Peer{p1: {Local: 5, Limited: 6}, p2: {Local: 7}}},
-		{Name: "gone", User: meter.User{Local: 8}, In: map[string]meter.Peer{p2: {Limited: 9}}},
+		{Name: "f0", User: meter.User{Local: 1, Forwarded: 2, Limited: 3, Full: 4}, Returned: &meter.User{Forwarded: 1}, Out: map[string]uint64{p1.String(): 2},
+			In: map[string]meter.Peer{p1.String(): {Local: 5, Limited: 6}, p2.String(): {Local: 7}}},
+		{Name: "gone", User: meter.User{Local: 8}, In: map[string]meter.Peer{p2.String(): {Limited: 9}}},
 	}}
 	want := `
 x_function_borrowed_requests_per_second{function="away"} +Inf
@@ -74,12 +75,12 @@ x_function_decisions_total{function="gone",outcome="local",source="user"} 8
 x_function_lent_requests_per_second{function="f0"} 20
 x_function_lent_requests_per_second{function="free"} 0
 x_function_series_omitted 0
-x_peer_admitted_total{peer="` + p1 + `"} 5
-x_peer_admitted_total{peer="` + p2 + `"} 7
-x_peer_forwarded_total{peer="` + p1 + `"} 2
-x_peer_forwarded_total{peer="` + p2 + `"} 0
-x_peer_refused_total{peer="` + p1 + `"} 6
-x_peer_refused_total{peer="` + p2 + `"} 9
+x_peer_admitted_total{peer="` + p1.String() + `"} 5
+x_peer_admitted_total{peer="` + p2.String() + `"} 7
+x_peer_forwarded_total{peer="` + p1.String() + `"} 2
+x_peer_forwarded_total{peer="` + p2.String() + `"} 0
+x_peer_refused_total{peer="` + p1.String() + `"} 6
+x_peer_refused_total{peer="` + p2.String() + `"} 9
 x_peer_series_omitted 0
 `
 	text := exposition(t, s)
@@ -101,14 +102,14 @@ func TestBounded(t *testing.T) {
 	counted := make([]meter.Function, 0, 4000)
 	for i := range 4000 {
 		f := meter.Function{Name: fmt.Sprintf("f%04d", i), User: meter.User{Local: uint64(i)}, In: map[string]meter.Peer{}}
-		f.In[tab.Peers[i%300].ID] = meter.Peer{Local: uint64(i % 300)}
+		f.In[tab.Peers[i%300].ID.String()] = meter.Peer{Local: uint64(i % 300)}
 		counted = append(counted, f)
 	}
 	for i := range 1000 { // an announcer makes them up; nobody calls them
-		tab.Functions = append(tab.Functions, table.Function{Name: fmt.Sprintf("a%04d", i), Forward: []table.Forward{{Peer: tab.Peers[0].ID, Rate: 1}}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("a%04d", i)), Forward: []table.Forward{{Peer: tab.Peers[0].ID, Rate: 1}}})
 	}
 	for _, name := range []string{"f3998", "f3999", "idle"} {
-		tab.Functions = append(tab.Functions, table.Function{Name: name, Local: &table.Local{Rate: 1, Share: 1}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(name), Local: &table.Local{Rate: 1, Share: 1}})
 	}
 	s := &state{counted: counted, table: tab}
 	got := collect(t, s)
@@ -126,7 +127,7 @@ func TestBounded(t *testing.T) {
 			t.Errorf("%s has no series", name)
 		}
 	}
-	if s.shown.Peers[tab.Peers[0].ID] || !s.shown.Peers[tab.Peers[299].ID] {
+	if s.shown.Peers[tab.Peers[0].ID.String()] || !s.shown.Peers[tab.Peers[299].ID.String()] {
 		t.Error("not the peers with the most calls have series")
 	}
 	text := exposition(t, s)

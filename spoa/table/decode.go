@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/strictjson"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Decode reads a table from its JSON form and validates it. It refuses
@@ -38,10 +38,18 @@ func Read(r io.Reader, pause func()) (t Valid, unknown string, err error) {
 	if d.unknown != "" && protocol.Previous {
 		return Valid{}, "", fmt.Errorf("decode table: unknown field %q", d.unknown)
 	}
-	if t, err = d.table().validate(Valid{Limits: Limits{}.orDefaults()}, pause); err == nil {
-		err = d.validateInbound()
+	head, limits := d.head.head(), Limits{}.orDefaults()
+	if err := head.validateHead(len(d.functions), len(d.peers), limits); err != nil {
+		return Valid{}, "", fmt.Errorf("table: %w", err) // it says whether the rest can be understood
 	}
+	whole, err := d.table()
 	if err != nil {
+		return Valid{}, "", err
+	}
+	if t, err = whole.validate(Valid{Limits: limits}, pause); err != nil {
+		return Valid{}, "", err
+	}
+	if err := d.validateInbound(); err != nil {
 		return Valid{}, "", err
 	}
 	return t, d.unknown, nil
@@ -55,9 +63,10 @@ type decoder struct {
 	inbound   []inboundRate
 	names     []inboundName
 	byName    map[string]int32 // place in names
-	texts     texts
+	ids       ids
 	forwards  int
 	unknown   string // the first field that is not known
+	fault     error  // the first name or id that is none; in a newer table they may be others
 	pause     func() // may be nil
 }
 
@@ -75,7 +84,7 @@ type inboundName struct {
 }
 
 func (d *decoder) read(r io.Reader) error {
-	d.byName, d.texts = make(map[string]int32), make(texts)
+	d.byName, d.ids = make(map[string]int32), make(ids)
 	return readDocument(r, &d.head, &d.unknown, map[string]func([]byte) error{
 		"functions": each("functions", &d.unknown, d.pause, d.function),
 		"peers":     each("peers", &d.unknown, d.pause, d.peer),
@@ -117,7 +126,7 @@ func each[T any](list string, unknown *string, pause func(), take func(*T) error
 }
 
 // function takes in a row. What is over the bounds of all tables is not kept first.
-func (d *decoder) function(f *Function) error {
+func (d *decoder) function(f *documentFunction) error {
 	d.forwards += len(f.Forward)
 	switch {
 	case len(d.functions) == MaxFunctions:
@@ -125,7 +134,11 @@ func (d *decoder) function(f *Function) error {
 	case d.forwards > MaxForwards:
 		return fmt.Errorf("forward: over %d entries in the table", MaxForwards)
 	}
-	d.functions = append(d.functions, d.texts.row(f))
+	row, err := d.ids.row(f)
+	d.functions = append(d.functions, row)
+	if err != nil && d.fault == nil {
+		d.fault = fmt.Errorf("function number %d: %w", len(d.functions), err)
+	}
 	return nil
 }
 
@@ -149,7 +162,11 @@ func (d *decoder) peer(p *decodedPeer) error {
 		d.names[i].count++
 		d.inbound = append(d.inbound, inboundRate{i, place, in.rate})
 	}
-	d.peers = append(d.peers, Peer{ID: d.texts.one(p.ID), Token: p.Token, Source: p.Source})
+	id, err := d.ids.parse(p.ID)
+	if err != nil && d.fault == nil {
+		d.fault = fmt.Errorf("peer number %d: id: %w", len(d.peers)+1, err)
+	}
+	d.peers = append(d.peers, Peer{ID: id, Token: p.Token, Source: p.Source})
 	return nil
 }
 
@@ -204,13 +221,20 @@ const space = " \t\n\r"
 
 // table is the table of what was read. What is admitted of functions that it does not list
 // is left out.
-func (d *decoder) table() *Table {
+func (d *decoder) table() (*Table, error) {
 	t := d.head.head()
+	var err error
+	if t.NodeID, err = peerid.Parse(d.head.NodeID); err != nil {
+		return nil, fmt.Errorf("table: node_id: %w", err)
+	}
+	if d.fault != nil {
+		return nil, d.fault
+	}
 	t.Functions, t.Peers = d.functions, d.peers
 	rows := make([]*Function, len(d.names))
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		if name, named := d.byName[f.Name]; named {
+		if name, named := d.byName[f.Name.String()]; named {
 			rows[name], f.Admit = f, make([]Admission, 0, d.names[name].count)
 		}
 	}
@@ -219,51 +243,72 @@ func (d *decoder) table() *Table {
 			f.Admit = append(f.Admit, Admission{d.peers[in.peer].ID, in.rate})
 		}
 	}
-	return &t
+	return &t, nil
 }
 
 // validateInbound checks what would otherwise be left out unseen.
 func (d *decoder) validateInbound() error {
 	for i := range d.names {
 		n := &d.names[i]
-		if err := funcname.Check(n.name); err != nil {
-			return fmt.Errorf("peer %.80q: inbound: %w", d.peers[n.peer].ID, err)
+		name, err := funcname.Parse(n.name)
+		if err != nil {
+			return fmt.Errorf("peer %s: inbound: %w", d.peers[n.peer].ID, err)
 		}
-		if inNamespace(n.name, d.head.DefaultNamespace) {
-			return fmt.Errorf("peer %.80q: inbound: %s: functions of the default namespace are named without it", d.peers[n.peer].ID, n.name)
+		if err := checkNamespace(name, d.head.DefaultNamespace); err != nil {
+			return fmt.Errorf("peer %s: inbound: %s: %w", d.peers[n.peer].ID, name, err)
 		}
 	}
 	for _, in := range d.inbound {
 		if err := checkLimit(in.rate); err != nil {
-			return fmt.Errorf("peer %.80q: inbound: %s: %w", d.peers[in.peer].ID, d.names[in.name].name, err)
+			return fmt.Errorf("peer %s: inbound: %s: %w", d.peers[in.peer].ID, d.names[in.name].name, err)
 		}
 	}
 	return nil
 }
 
-// texts keeps one of each of the texts that a document has over and over: ids of peers.
-type texts map[string]string
+// ids parses the ids of peers, which a document has over and over, and keeps one of each.
+type ids map[string]peerid.ID
 
-func (t texts) one(s string) string {
-	kept, is := t[s]
-	if !is {
-		t[s], kept = s, s
+func (m ids) parse(text string) (peerid.ID, error) {
+	id, known := m[text]
+	if known {
+		return id, nil
 	}
-	return kept
+	id, err := peerid.Parse(text)
+	if err == nil {
+		m[text] = id
+	}
+	return id, err
 }
 
-// row returns a row in no more memory than it needs.
-func (t texts) row(f *Function) Function {
-	row := *f
-	row.Forward, row.Admit, row.Async = slices.Clone(f.Forward), slices.Clone(f.Admit), slices.Clone(f.Async)
-	for i := range row.Forward {
-		row.Forward[i].Peer = t.one(row.Forward[i].Peer)
+// row returns a row without what is admitted, or what is wrong with its name and ids.
+func (m ids) row(f *documentFunction) (Function, error) {
+	name, err := funcname.Parse(f.Name)
+	if err != nil {
+		return Function{}, fmt.Errorf("name: %w", err)
 	}
-	for i := range row.Admit {
-		row.Admit[i].Peer = t.one(row.Admit[i].Peer)
+	row := Function{Name: name, Elastic: f.Elastic}
+	if f.Local != nil {
+		local := Local(*f.Local)
+		row.Local = &local
 	}
-	for i := range row.Async {
-		row.Async[i] = t.one(row.Async[i])
+	if len(f.Forward) > 0 {
+		row.Forward = make([]Forward, len(f.Forward))
 	}
-	return row
+	for i, fw := range f.Forward {
+		id, err := m.parse(fw.Peer)
+		if err != nil {
+			return Function{}, fmt.Errorf("%s: forward: peer: %w", name, err)
+		}
+		row.Forward[i] = Forward{Peer: id, Weight: fw.Weight, Rate: fw.Rate, Spare: fw.Spare, TimeoutMillis: fw.TimeoutMillis}
+	}
+	if len(f.Async) > 0 {
+		row.Async = make([]peerid.ID, len(f.Async))
+	}
+	for i, text := range f.Async {
+		if row.Async[i], err = m.parse(text); err != nil {
+			return Function{}, fmt.Errorf("%s: async: %w", name, err)
+		}
+	}
+	return row, nil
 }

@@ -3,6 +3,8 @@ package table
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // document is the form of a table in JSON, and that of a patch: which differ in what
@@ -27,22 +29,46 @@ type document[F, P any] struct {
 // newDocument returns the document of a table without functions and peers.
 func newDocument[F, P any](t *Table) document[F, P] {
 	return document[F, P]{
-		Speaks: t.Speaks, Needs: t.Needs, Version: t.Version, NodeID: t.NodeID, TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS,
+		Speaks: t.Speaks, Needs: t.Needs, Version: t.Version, NodeID: t.NodeID.String(), TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS,
 		UnknownLocal: t.UnknownLocal, Queue: t.Queue, DefaultNamespace: t.DefaultNamespace, ClockOffsetMillis: t.ClockOffsetMillis,
 	}
 }
 
-// head is the table of the document without functions and peers.
+// head is the table of the document without functions, peers and the node's own id.
 func (d *document[F, P]) head() Table {
 	return Table{
-		Speaks: d.Speaks, Needs: d.Needs, Version: d.Version, NodeID: d.NodeID, TTLMillis: d.TTLMillis, PeerTLS: d.PeerTLS,
+		Speaks: d.Speaks, Needs: d.Needs, Version: d.Version, TTLMillis: d.TTLMillis, PeerTLS: d.PeerTLS,
 		UnknownLocal: d.UnknownLocal, Queue: d.Queue, DefaultNamespace: d.DefaultNamespace, ClockOffsetMillis: d.ClockOffsetMillis,
 	}
 }
 
 // wholeDocument is that of a table. It differs from Table in where it says what is admitted
 // from peers.
-type wholeDocument = document[Function, documentPeer]
+type wholeDocument = document[documentFunction, documentPeer]
+
+// documentFunction is a row in which nothing is checked yet, without what is admitted.
+type documentFunction struct {
+	Name    string            `json:"name"`
+	Local   *documentLocal    `json:"local,omitempty"`
+	Forward []documentForward `json:"forward,omitempty"`
+	Elastic bool              `json:"elastic,omitempty"`
+	Async   []string          `json:"async,omitempty"`
+}
+
+type documentLocal struct {
+	Rate          float64 `json:"rate"`
+	Soft          bool    `json:"soft,omitempty"`
+	Share         float64 `json:"share"`
+	TimeoutMillis int64   `json:"timeout_ms,omitempty"`
+}
+
+type documentForward struct {
+	Peer          string  `json:"peer"`
+	Weight        float64 `json:"weight"`
+	Rate          float64 `json:"rate"`
+	Spare         float64 `json:"spare,omitempty"`
+	TimeoutMillis int64   `json:"timeout_ms,omitempty"`
+}
 
 type documentPeer struct {
 	ID     string `json:"id"`
@@ -54,15 +80,16 @@ type documentPeer struct {
 }
 
 func (t *Table) document() wholeDocument {
-	d := newDocument[Function, documentPeer](t)
-	d.Functions, d.Peers = t.Functions, make([]documentPeer, len(t.Peers))
-	byID := make(map[string]*documentPeer, len(t.Peers))
+	d := newDocument[documentFunction, documentPeer](t)
+	d.Functions, d.Peers = make([]documentFunction, len(t.Functions)), make([]documentPeer, len(t.Peers))
+	byID := make(map[peerid.ID]*documentPeer, len(t.Peers))
 	for i, p := range t.Peers {
-		d.Peers[i] = documentPeer{ID: p.ID, Token: p.Token, Source: p.Source}
+		d.Peers[i] = documentPeer{ID: p.ID.String(), Token: p.Token, Source: p.Source}
 		byID[p.ID] = &d.Peers[i]
 	}
 	for i := range t.Functions {
 		f := &t.Functions[i]
+		d.Functions[i] = f.document()
 		for _, a := range f.Admit {
 			p := byID[a.Peer]
 			if p == nil {
@@ -71,8 +98,26 @@ func (t *Table) document() wholeDocument {
 			if p.Inbound == nil {
 				p.Inbound = make(map[string]float64)
 			}
-			p.Inbound[f.Name] = a.Rate
+			p.Inbound[f.Name.String()] = a.Rate
 		}
+	}
+	return d
+}
+
+func (f *Function) document() documentFunction {
+	d := documentFunction{Name: f.Name.String(), Elastic: f.Elastic}
+	if f.Local != nil {
+		local := documentLocal(*f.Local)
+		d.Local = &local
+	}
+	if len(f.Forward) > 0 {
+		d.Forward = make([]documentForward, len(f.Forward))
+	}
+	for i, fw := range f.Forward {
+		d.Forward[i] = documentForward{Peer: fw.Peer.String(), Weight: fw.Weight, Rate: fw.Rate, Spare: fw.Spare, TimeoutMillis: fw.TimeoutMillis}
+	}
+	for _, id := range f.Async {
+		d.Async = append(d.Async, id.String())
 	}
 	return d
 }
@@ -86,6 +131,10 @@ func (t *Table) UnmarshalJSON(data []byte) error {
 	if err := d.read(bytes.NewReader(data)); err != nil {
 		return err
 	}
-	*t = *d.table()
+	read, err := d.table()
+	if err != nil {
+		return err
+	}
+	*t = *read
 	return nil
 }

@@ -3,18 +3,18 @@ package table
 import (
 	"encoding/json"
 	"fmt"
-
-	"github.com/dfaas/dfaas/internal/funcname"
+	"maps"
 )
 
 // Encode writes the table for a SPOA whose newest version is the one given, 0 for
 // one that does not say. What that version cannot express is left out.
 func Encode(t *Table, version int) ([]byte, error) {
-	d := t.document()
-	d.Speaks, d.Needs = Newest(), Oldest
-	var form any = &d
+	var form any
 	if min(version, Newest()) < 2 {
-		form = firstForm(&d)
+		form = firstForm(t)
+	} else {
+		d := t.document()
+		d.Speaks, d.Needs, form = Newest(), Oldest, &d
 	}
 	data, err := json.Marshal(form)
 	if err != nil {
@@ -63,24 +63,31 @@ type firstPeer struct {
 	Inbound map[string]float64 `json:"inbound,omitempty"`
 }
 
-func firstForm(t *wholeDocument) first {
+// firstForm leaves out what that version cannot name.
+func firstForm(t *Table) first {
+	d := t.document()
 	f := first{
-		Version: t.Version, NodeID: t.NodeID, TTLMillis: t.TTLMillis, PeerTLS: t.PeerTLS, UnknownLocal: t.UnknownLocal,
-		DefaultNamespace: t.DefaultNamespace, ClockOffsetMillis: t.ClockOffsetMillis,
-		Functions: make([]firstFunction, 0, len(t.Functions)), Peers: make([]firstPeer, 0, len(t.Peers)),
+		Version: d.Version, NodeID: d.NodeID, TTLMillis: d.TTLMillis, PeerTLS: d.PeerTLS, UnknownLocal: d.UnknownLocal,
+		DefaultNamespace: d.DefaultNamespace, ClockOffsetMillis: d.ClockOffsetMillis,
+		Functions: make([]firstFunction, 0, len(d.Functions)), Peers: make([]firstPeer, 0, len(d.Peers)),
 	}
+	nameless := make(map[string]bool)
 	for i := range t.Functions {
-		if funcname.ValidFirst(t.Functions[i].Name) {
-			f.Functions = append(f.Functions, firstFunctionOf(&t.Functions[i]))
+		if name := t.Functions[i].Name; name.InFirst() {
+			f.Functions = append(f.Functions, firstFunctionOf(&d.Functions[i]))
+		} else {
+			nameless[name.String()] = true
 		}
 	}
-	for i := range t.Peers {
-		f.Peers = append(f.Peers, firstPeerOf(&t.Peers[i]))
+	for i := range d.Peers {
+		p := &d.Peers[i]
+		maps.DeleteFunc(p.Inbound, func(name string, _ float64) bool { return nameless[name] })
+		f.Peers = append(f.Peers, firstPeer{ID: p.ID, Token: p.Token, Inbound: p.Inbound})
 	}
 	return f
 }
 
-func firstFunctionOf(t *Function) firstFunction {
+func firstFunctionOf(t *documentFunction) firstFunction {
 	f := firstFunction{Name: t.Name}
 	if l := t.Local; l != nil {
 		f.Local = &firstLocal{Rate: l.Rate, Soft: l.Soft, Share: l.Share, TimeoutMillis: l.TimeoutMillis}
@@ -89,18 +96,4 @@ func firstFunctionOf(t *Function) firstFunction {
 		f.Forward = append(f.Forward, firstForward{Peer: w.Peer, Weight: w.Weight, Rate: w.Rate, TimeoutMillis: w.TimeoutMillis})
 	}
 	return f
-}
-
-func firstPeerOf(t *documentPeer) firstPeer {
-	p := firstPeer{ID: t.ID, Token: t.Token}
-	for name, rate := range t.Inbound {
-		if !funcname.ValidFirst(name) {
-			continue
-		}
-		if p.Inbound == nil {
-			p.Inbound = make(map[string]float64, len(t.Inbound))
-		}
-		p.Inbound[name] = rate
-	}
-	return p
 }

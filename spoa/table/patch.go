@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Patch is what makes one table of another, its base, as sent by PATCH /v1/table. What
@@ -28,7 +30,7 @@ type Patch struct {
 
 // patchFunction is a row as a whole: what is admitted is where it belongs.
 type patchFunction struct {
-	Function
+	documentFunction
 	Admit []patchAdmission `json:"admit,omitempty"`
 }
 
@@ -51,14 +53,14 @@ func EncodePatch(p *Patch) ([]byte, error) {
 	d.FunctionsGone, d.PeersGone = p.FunctionsGone, p.PeersGone
 	d.Functions, d.Peers = make([]patchFunction, len(p.Functions)), make([]patchPeer, len(p.Peers))
 	for i := range p.Functions {
-		f := patchFunction{Function: p.Functions[i], Admit: make([]patchAdmission, len(p.Functions[i].Admit))}
+		f := patchFunction{documentFunction: p.Functions[i].document(), Admit: make([]patchAdmission, len(p.Functions[i].Admit))}
 		for j, a := range p.Functions[i].Admit {
-			f.Admit[j] = patchAdmission(a)
+			f.Admit[j] = patchAdmission{a.Peer.String(), a.Rate}
 		}
 		d.Functions[i] = f
 	}
 	for i, peer := range p.Peers {
-		d.Peers[i] = patchPeer(peer)
+		d.Peers[i] = patchPeer{peer.ID.String(), peer.Token, peer.Source}
 	}
 	data, err := json.Marshal(&d)
 	if err != nil {
@@ -72,23 +74,38 @@ func EncodePatch(p *Patch) ([]byte, error) {
 // say. It pauses as Read does.
 func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) {
 	var head document[struct{}, struct{}]
-	p, texts, routes := new(Patch), make(texts), 0
+	p, ids, routes := new(Patch), make(ids), 0
 	function := func(f *patchFunction) error {
-		for _, a := range f.Admit {
-			f.Function.Admit = append(f.Function.Admit, Admission(a))
-		}
 		// What is over the bounds of all tables is not kept first.
 		if routes += len(f.Forward) + len(f.Admit); routes > 2*MaxForwards || len(p.Functions) == MaxFunctions {
 			return errors.New("more than a table may have")
 		}
-		p.Functions = append(p.Functions, texts.row(&f.Function))
+		row, err := ids.row(&f.documentFunction)
+		if err != nil {
+			return err
+		}
+		if len(f.Admit) > 0 {
+			row.Admit = make([]Admission, len(f.Admit))
+		}
+		for i, a := range f.Admit {
+			id, err := ids.parse(a.Peer)
+			if err != nil {
+				return fmt.Errorf("function %s: admit: peer: %w", row.Name, err)
+			}
+			row.Admit[i] = Admission{id, a.Rate}
+		}
+		p.Functions = append(p.Functions, row)
 		return nil
 	}
 	peer := func(peer *patchPeer) error {
 		if len(p.Peers) == MaxPeers {
 			return fmt.Errorf("at most %d are accepted", MaxPeers)
 		}
-		p.Peers = append(p.Peers, Peer(*peer))
+		id, err := ids.parse(peer.ID)
+		if err != nil {
+			return fmt.Errorf("id: %w", err)
+		}
+		p.Peers = append(p.Peers, Peer{id, peer.Token, peer.Source})
 		return nil
 	}
 	if err := readDocument(r, &head, &unknown, map[string]func([]byte) error{
@@ -97,6 +114,9 @@ func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) 
 		return nil, "", fmt.Errorf("decode patch of a table: %w", err)
 	}
 	p.Head, p.FunctionsGone, p.PeersGone = head.head(), head.FunctionsGone, head.PeersGone
+	if p.Head.NodeID, err = peerid.Parse(head.NodeID); err != nil {
+		return nil, "", fmt.Errorf("decode patch of a table: node_id: %w", err)
+	}
 	return p, unknown, nil
 }
 
@@ -116,8 +136,8 @@ func (p *Patch) Apply(base Valid) (Valid, error) {
 	return t.ValidateAfter(base)
 }
 
-func (f *Function) name() string { return f.Name }
-func (p *Peer) name() string     { return p.ID }
+func (f *Function) name() string { return f.Name.String() }
+func (p *Peer) name() string     { return p.ID.String() }
 
 // merge returns the list with some changed or added, and others gone, in the order of
 // names. Where nothing is to be done it is the list itself.

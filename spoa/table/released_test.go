@@ -14,6 +14,8 @@ import (
 
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -91,8 +93,8 @@ func TestReleasedTables(t *testing.T) {
 func TestTableForReleased(t *testing.T) {
 	tab := testtable.New(3, 2)
 	tab.Speaks, tab.Needs = table.Newest(), table.Oldest
-	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func.x"
-	tab.Queue, tab.Functions[2].Async = table.QueueNone, []string{testtable.ID(1)}
+	tab.Functions[0].Name, tab.Functions[1].Name = testvalue.Name("MyFunc"), testvalue.Name("my_func.x")
+	tab.Queue, tab.Functions[2].Async = table.QueueNone, []peerid.ID{testtable.ID(1)}
 	for i := range tab.Peers {
 		for f, rate := range []float64{1, 1, 2} {
 			tab.Functions[f].Admit[i].Rate = rate
@@ -137,15 +139,21 @@ func checkVersion(t *testing.T, tab *table.Table, version int) {
 		t.Errorf("the first release refuses version %d: %v", version, err)
 	}
 	for _, f := range old.Functions {
-		if !funcname.ValidFirst(f.Name) {
+		if !inFirst(f.Name) {
 			t.Errorf("the first release refuses function %q", f.Name)
 		}
 	}
 	for _, p := range old.Peers {
 		for name := range p.Inbound {
-			if !funcname.ValidFirst(name) || !slices.ContainsFunc(tab.Peers, func(q table.Peer) bool { return q.ID == p.ID }) {
+			if !inFirst(name) || !slices.ContainsFunc(tab.Peers, func(q table.Peer) bool { return q.ID.String() == p.ID }) {
 				t.Errorf("the first release refuses %q", name)
 			}
 		}
 	}
+}
+
+// inFirst reports whether the first version knows such names.
+func inFirst(text string) bool {
+	name, err := funcname.Parse(text)
+	return err == nil && name.InFirst()
 }

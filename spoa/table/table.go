@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Unlimited is the rate, in requests per second, of a function or a peer that
@@ -53,37 +54,36 @@ func (l Limits) orDefaults() Limits {
 type Table struct {
 	// Speaks is the version that the table is written in, Needs the least that a
 	// SPOA must understand to obey it. Both absent: version 1. Encode sets them.
-	Speaks int `json:"speaks,omitempty"`
-	Needs  int `json:"needs,omitempty"`
+	Speaks, Needs int
 	// Version grows by at least one with every table of one controller run;
 	// it is there to be logged and compared, not to be obeyed.
-	Version uint64 `json:"version"`
-	// NodeID is this node's own libp2p peer id: the audience (aud) that the
-	// tokens of peers must name.
-	NodeID string `json:"node_id"`
+	Version uint64
+	// NodeID is this node's own peer id: the audience (aud) that the tokens of peers
+	// must name.
+	NodeID peerid.ID
 	// TTLMillis is how long the table may be used after it was received, in
 	// milliseconds, 1 to 86,400,000. A table past it decides nothing any more:
 	// every request is served locally (fail open).
-	TTLMillis int64 `json:"ttl_ms"`
+	TTLMillis int64
 	// PeerTLS refuses peers that did not show their certificate: a token alone
 	// is not enough.
-	PeerTLS bool `json:"peer_tls,omitempty"`
+	PeerTLS bool
 	// UnknownLocal sends functions that the table does not name to the local
 	// gateway instead of refusing them with 404. The controller sets it while
 	// it cannot read the gateway's list of functions.
-	UnknownLocal bool `json:"unknown_local,omitempty"`
+	UnknownLocal bool
 	// Queue says whether this node's gateway takes asynchronous calls
 	// (/async-function/NAME), one of the values below. QueueUnknown is of a controller
 	// that knows nothing of them: they are routed like all others then.
-	Queue string `json:"queue,omitempty"`
+	Queue string
 	// DefaultNamespace, when set, makes NAME and NAME.<DefaultNamespace> the
 	// same function. Functions of that namespace are listed by their bare NAME.
-	DefaultNamespace string `json:"default_namespace,omitempty"`
+	DefaultNamespace string
 	// ClockOffsetMillis is what to add to this machine's clock, in milliseconds,
 	// to have the time that the federation goes by, which is when tokens begin
 	// and end. The clock is read once, when the table comes, so that none of its
 	// jumps makes a token invalid.
-	ClockOffsetMillis int64 `json:"clock_offset_ms,omitempty"`
+	ClockOffsetMillis int64
 
 	Functions []Function
 	Peers     []Peer
@@ -92,26 +92,26 @@ type Table struct {
 // Function is one function's row.
 type Function struct {
 	// Name is NAME for functions of the default namespace, NAME.NAMESPACE for
-	// all others, see package funcname.
-	Name string `json:"name"`
+	// all others.
+	Name funcname.Name
 	// Local is nil when the function is not deployed on this node.
-	Local *Local `json:"local,omitempty"`
+	Local *Local
 	// Forward lists the peers that have the function, in any order, each peer
 	// at most once. A peer without room for us is listed with rate 0: that is
 	// how the SPOA tells "over the limit" (429) from "every node is full" (503).
-	Forward []Forward `json:"forward,omitempty"`
+	Forward []Forward
 	// Elastic makes rates what is reserved rather than the most: peers are admitted
 	// beyond theirs while this node has room, and sent more than theirs while their
 	// answers say that they have room, or now and then to find out.
-	Elastic bool `json:"elastic,omitempty"`
+	Elastic bool
 	// Async lists peers that take asynchronous calls of the function, MaxAsync at most,
 	// in any order and each once. They are asked only if this node has no queue, and
 	// need not be in Forward.
-	Async []string `json:"async,omitempty"`
+	Async []peerid.ID
 	// Admit lists from whom calls are admitted, each peer at most once. Who is not
 	// named is admitted at rate 0; with Elastic, those that are named share the room.
 	// In the document it is turned round: each peer has its rates by function.
-	Admit []Admission `json:"-"`
+	Admit []Admission
 }
 
 // Same reports whether both are one row, handed on from one table to the next. It is
@@ -135,8 +135,8 @@ func sameSlice[T any](a, b []T) bool {
 
 // Admission is at which rate calls of a function are admitted from a peer.
 type Admission struct {
-	Peer string  // peer id, one of Table.Peers
-	Rate float64 // requests/s, >= 0, or Unlimited
+	Peer peerid.ID // one of Table.Peers
+	Rate float64   // requests/s, >= 0, or Unlimited
 }
 
 // Values of Table.Queue.
@@ -157,40 +157,40 @@ type Local struct {
 	// Unlimited. User requests within it are served here. Peers' requests draw
 	// on the same capacity, after the users': what users take is not left for
 	// peers, what peers take never refuses a user.
-	Rate float64 `json:"rate"`
+	Rate float64
 	// Soft makes Rate a threshold for forwarding only: user requests over it
 	// that no peer takes are served here rather than refused. Set for rates
 	// that nobody wrote (the node's default).
-	Soft bool `json:"soft,omitempty"`
+	Soft bool
 	// Share is the fraction of user requests, 0 to 1, tried here first; the
 	// others try the peers first. 1 for strategies that forward surplus only.
-	Share float64 `json:"share"`
+	Share float64
 	// TimeoutMillis is HAProxy's server timeout for the function in
 	// milliseconds; 0 leaves HAProxy's own. At most 3,600,000.
-	TimeoutMillis int64 `json:"timeout_ms,omitempty"`
+	TimeoutMillis int64
 }
 
 // Forward is one peer that may be sent user requests of one function.
 type Forward struct {
-	Peer string `json:"peer"` // peer id, one of Table.Peers
+	Peer peerid.ID // one of Table.Peers
 	// Weight is this peer's part in the draw among the peers with rate left,
 	// relative to the others', >= 0. Weight 0 is never drawn.
-	Weight float64 `json:"weight"`
+	Weight float64
 	// Rate is the most that this node sends the peer, requests/s, >= 0, or
 	// Unlimited.
-	Rate float64 `json:"rate"`
+	Rate float64
 	// Spare is what the peer is thought to have left, requests/s, >= 0: where to try
 	// beyond Rate, with Function.Elastic. 0: never.
-	Spare float64 `json:"spare,omitempty"`
+	Spare float64
 	// TimeoutMillis is how long the peer lets the function take, in
 	// milliseconds, for calls of a function for which Local has no TimeoutMillis;
 	// 0 leaves HAProxy's own. At most 3,600,000.
-	TimeoutMillis int64 `json:"timeout_ms,omitempty"`
+	TimeoutMillis int64
 }
 
 // Peer is another node of the federation, and what to show it when sending it ours.
 type Peer struct {
-	ID string // libp2p peer id (Ed25519, base58: 12D3KooW...)
+	ID peerid.ID
 	// Token is presented to the peer as DFaaS-Token; minted for this peer only.
 	// Empty: nothing may be forwarded to it.
 	Token string

@@ -10,7 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -26,14 +29,14 @@ func encode(t testing.TB, tab *table.Table) []byte {
 func TestDecode(t *testing.T) {
 	want := testtable.New(3, 2)
 	want.DefaultNamespace, want.UnknownLocal = "openfaas-fn", true
-	want.Functions[0].Name = "f0.other"
+	want.Functions[0].Name = testvalue.Name("f0.other")
 	want.Functions[1].Local = &table.Local{Rate: table.Unlimited, Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
 	want.Functions[2].Forward[1].TimeoutMillis = 3_600_000
 	got, unknown, err := table.Decode(encode(t, want))
 	if err != nil || unknown != "" {
 		t.Fatal(unknown, err)
 	}
-	if diff := cmp.Diff(want, got.Table); diff != "" {
+	if diff := cmp.Diff(want, got.Table, testvalue.Comparable()); diff != "" {
 		t.Errorf("table differs (-want +got):\n%s", diff)
 	}
 }
@@ -60,6 +63,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
 		`functions: number 1: field "local.rate"`: replace(`"rate":10`, `"rate":"10"`),
 		"version: must": "null",
+		`table: node_id: "12D3KooW": not an Ed25519`: replace(testtable.ID(0).String(), "12D3KooW"),
+		`peer number 1: id: "12D3KooW": not an`:      replace(`"id":"`+testtable.ID(1).String(), `"id":"12D3KooW`),
+		`function number 1: name: "f/../0" is not`:   replace(`"name":"f0"`, `"name":"f/../0"`),
+		`function number 1: f0: forward: peer: "x`:   replace(`"peer":"`+testtable.ID(1).String(), `"peer":"x`),
+		`function number 1: f0: async: "x": not an`:  replace(`"forward":`, `"async":["x"],"forward":`),
+		`inbound: "f-" is not NAME`:                  replace(`"f0":10}`, `"f-":10}`),
+		`inbound: f1: 1e+07 is not within`:           replace(`"f0":10}`, `"f1":1e7}`),
+		`inbound: f1.ns: functions of the default`:   replace(`"f0":10}}]`, `"f1.ns":1}}],"default_namespace":"ns"`),
 	} {
 		if _, _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("error %v, want one with %s", err, why)
@@ -77,41 +88,41 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 	id := testtable.ID
 	type tab = table.Table
 	for want, change := range map[string]func(*tab){
-		"version":                               func(t *tab) { t.Version = 0 },
-		"node_id":                               func(t *tab) { t.NodeID = "node-1" },
-		"ttl_ms: 86400001":                      func(t *tab) { t.TTLMillis = 86_400_001 },
-		"clock_offset_ms: 3153600000001":        func(t *tab) { t.ClockOffsetMillis = table.MaxClockOffset.Milliseconds() + 1 },
-		"clock_offset_ms: -9223372036854775808": func(t *tab) { t.ClockOffsetMillis = math.MinInt64 },
-		"default_namespace":                     func(t *tab) { t.DefaultNamespace = "a.b" },
-		"functions: 4097":                       func(t *tab) { t.Functions = make([]table.Function, 4097) },
-		"peers: 513":                            func(t *tab) { t.Peers = make([]table.Peer, 513) },
-		"peer number 2: id":                     func(t *tab) { t.Peers[1].ID = "12D3KooW" },
-		id(1) + ": id: listed":                  func(t *tab) { t.Peers[1].ID = id(1) },
-		id(0) + ": id: is this":                 func(t *tab) { t.Peers[1].ID = id(0) },
-		id(2) + ": token: 1025":                 func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
-		id(2) + ": token: has":                  func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
-		id(2) + ": source: 65":                  func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
-		"function f0: admit: peer":              func(t *tab) { t.Functions[0].Admit[1].Peer = id(3) },
-		"function f0: admit: " + id(1) + ": peer: listed":   func(t *tab) { t.Functions[0].Admit[1].Peer = id(1) },
-		"function f0: admit: " + id(1) + ": rate: +Inf":     func(t *tab) { t.Functions[0].Admit[0].Rate = math.Inf(1) },
-		"function number 2: name":                           func(t *tab) { t.Functions[1].Name = "f/../1" },
-		"function f0: name: listed":                         func(t *tab) { t.Functions[1].Name = "f0" },
-		"function f1.main: name: functions of":              func(t *tab) { t.DefaultNamespace, t.Functions[1].Name = "main", "f1.main" },
-		"function f1: local: rate: NaN":                     func(t *tab) { t.Functions[1].Local.Rate = math.NaN() },
-		"function f1: local: rate: -2":                      func(t *tab) { t.Functions[1].Local.Rate = -2 },
-		"function f1: local: rate: 1.000001e+06":            func(t *tab) { t.Functions[1].Local.Rate = 1_000_001 },
-		"function f1: local: share: 1.5":                    func(t *tab) { t.Functions[1].Local.Share = 1.5 },
-		"function f1: local: share: NaN":                    func(t *tab) { t.Functions[1].Local.Share = math.NaN() },
-		"function f1: local: timeout_ms: -1":                func(t *tab) { t.Functions[1].Local.TimeoutMillis = -1 },
-		"function f1: local: timeout_ms: 3600001":           func(t *tab) { t.Functions[1].Local.TimeoutMillis = 3_600_001 },
-		"function f0: forward: peer":                        func(t *tab) { t.Functions[0].Forward[1].Peer = id(3) },
-		"function f0: forward: " + id(1) + ": peer: listed": func(t *tab) { t.Functions[0].Forward[1].Peer = id(1) },
-		"function f0: forward: " + id(2) + ": weight: -1":   func(t *tab) { t.Functions[0].Forward[1].Weight = -1 },
-		"function f0: forward: " + id(2) + ": weight: NaN":  func(t *tab) { t.Functions[0].Forward[1].Weight = math.NaN() },
-		"function f0: forward: " + id(2) + ": weight: +Inf": func(t *tab) { t.Functions[0].Forward[1].Weight = math.Inf(1) },
-		"forward: " + id(2) + ": timeout_ms: -1":            func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = -1 },
-		"forward: " + id(2) + ": timeout_ms: 3600001":       func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = 3_600_001 },
-		"function f0: forward: " + id(2) + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
+		"version":                                                    func(t *tab) { t.Version = 0 },
+		"node_id: is missing":                                        func(t *tab) { t.NodeID = peerid.ID{} },
+		"ttl_ms: 86400001":                                           func(t *tab) { t.TTLMillis = 86_400_001 },
+		"clock_offset_ms: 3153600000001":                             func(t *tab) { t.ClockOffsetMillis = table.MaxClockOffset.Milliseconds() + 1 },
+		"clock_offset_ms: -9223372036854775808":                      func(t *tab) { t.ClockOffsetMillis = math.MinInt64 },
+		"default_namespace":                                          func(t *tab) { t.DefaultNamespace = "a.b" },
+		"functions: 4097":                                            func(t *tab) { t.Functions = make([]table.Function, 4097) },
+		"peers: 513":                                                 func(t *tab) { t.Peers = make([]table.Peer, 513) },
+		"peer number 2: id: is missing":                              func(t *tab) { t.Peers[1].ID = peerid.ID{} },
+		id(1).String() + ": id: listed":                              func(t *tab) { t.Peers[1].ID = id(1) },
+		id(0).String() + ": id: is this":                             func(t *tab) { t.Peers[1].ID = id(0) },
+		id(2).String() + ": token: 1025":                             func(t *tab) { t.Peers[1].Token = strings.Repeat("x", 1025) },
+		id(2).String() + ": token: has":                              func(t *tab) { t.Peers[1].Token = "x\r\nHost: y" },
+		id(2).String() + ": source: 65":                              func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
+		"function f0: admit: peer":                                   func(t *tab) { t.Functions[0].Admit[1].Peer = id(3) },
+		"function f0: admit: " + id(1).String() + ": peer: listed":   func(t *tab) { t.Functions[0].Admit[1].Peer = id(1) },
+		"function f0: admit: " + id(1).String() + ": rate: +Inf":     func(t *tab) { t.Functions[0].Admit[0].Rate = math.Inf(1) },
+		"function number 2: name: is missing":                        func(t *tab) { t.Functions[1].Name = funcname.Name{} },
+		"function f0: name: listed":                                  func(t *tab) { t.Functions[1].Name = testvalue.Name("f0") },
+		"function f1.main: name: functions of":                       func(t *tab) { t.DefaultNamespace, t.Functions[1].Name = "main", testvalue.Name("f1.main") },
+		"function f1: local: rate: NaN":                              func(t *tab) { t.Functions[1].Local.Rate = math.NaN() },
+		"function f1: local: rate: -2":                               func(t *tab) { t.Functions[1].Local.Rate = -2 },
+		"function f1: local: rate: 1.000001e+06":                     func(t *tab) { t.Functions[1].Local.Rate = 1_000_001 },
+		"function f1: local: share: 1.5":                             func(t *tab) { t.Functions[1].Local.Share = 1.5 },
+		"function f1: local: share: NaN":                             func(t *tab) { t.Functions[1].Local.Share = math.NaN() },
+		"function f1: local: timeout_ms: -1":                         func(t *tab) { t.Functions[1].Local.TimeoutMillis = -1 },
+		"function f1: local: timeout_ms: 3600001":                    func(t *tab) { t.Functions[1].Local.TimeoutMillis = 3_600_001 },
+		"function f0: forward: peer":                                 func(t *tab) { t.Functions[0].Forward[1].Peer = id(3) },
+		"function f0: forward: " + id(1).String() + ": peer: listed": func(t *tab) { t.Functions[0].Forward[1].Peer = id(1) },
+		"function f0: forward: " + id(2).String() + ": weight: -1":   func(t *tab) { t.Functions[0].Forward[1].Weight = -1 },
+		"function f0: forward: " + id(2).String() + ": weight: NaN":  func(t *tab) { t.Functions[0].Forward[1].Weight = math.NaN() },
+		"function f0: forward: " + id(2).String() + ": weight: +Inf": func(t *tab) { t.Functions[0].Forward[1].Weight = math.Inf(1) },
+		"forward: " + id(2).String() + ": timeout_ms: -1":            func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = -1 },
+		"forward: " + id(2).String() + ": timeout_ms: 3600001":       func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = 3_600_001 },
+		"function f0: forward: " + id(2).String() + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
 	} {
 		tab := testtable.New(2, 2)
 		if err := validate(tab); err != nil {
@@ -127,7 +138,7 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 func TestTooManyEntries(t *testing.T) {
 	tab := testtable.New(0, 512)
 	for f := range 513 {
-		fn := table.Function{Name: fmt.Sprintf("f%d", f)}
+		fn := table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f))}
 		for i := range tab.Peers {
 			fn.Forward = append(fn.Forward, table.Forward{Peer: tab.Peers[i].ID})
 		}
@@ -142,7 +153,7 @@ func TestTooManyEntries(t *testing.T) {
 	}
 	for f := range 513 {
 		if f == len(tab.Functions) {
-			tab.Functions = append(tab.Functions, table.Function{Name: fmt.Sprintf("f%d", f)})
+			tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f))})
 		}
 		for i := range tab.Peers {
 			tab.Functions[f].Admit = append(tab.Functions[f].Admit, table.Admission{Peer: tab.Peers[i].ID, Rate: 1})
@@ -160,7 +171,7 @@ func TestTooManyEntries(t *testing.T) {
 // not know, and functions named by the rules of today.
 func TestNewerTable(t *testing.T) {
 	tab := testtable.New(2, 1)
-	tab.Functions[0].Name, tab.Functions[1].Name = "MyFunc", "my_func"
+	tab.Functions[0].Name, tab.Functions[1].Name = testvalue.Name("MyFunc"), testvalue.Name("my_func")
 	tab.Functions[0].Admit[0].Rate, tab.Functions[1].Admit[0].Rate = 1, 2
 	doc := strings.Replace(string(encode(t, tab)), `"version":1`, `"speaks":9,"needs":2,"version":1,"color":{"Red":[1,{}]}`, 1)
 	doc = strings.Replace(doc, `"local":{`, `"local":{"later":null,`, 1)
@@ -169,7 +180,7 @@ func TestNewerTable(t *testing.T) {
 		t.Fatalf("unknown %q, %v", unknown, err)
 	}
 	tab.Speaks, tab.Needs = 9, 2
-	if diff := cmp.Diff(tab, got.Table); diff != "" {
+	if diff := cmp.Diff(tab, got.Table, testvalue.Comparable()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -182,7 +193,7 @@ func FuzzDecode(f *testing.F) {
 	full.Functions[0].Local.TimeoutMillis, full.Functions[0].Forward[0].TimeoutMillis = 2000, 300_000
 	f.Add(encode(f, full))
 	f.Add(encode(f, testtable.New(0, 0)))
-	full.Functions[1].Name, full.Functions[1].Local = "My_Func.Name_Space", nil
+	full.Functions[1].Name, full.Functions[1].Local = testvalue.Name("My_Func.Name_Space"), nil
 	current, err := table.Encode(full, table.Newest())
 	if err != nil {
 		f.Fatal(err)

@@ -1,7 +1,7 @@
 package table
 
 import (
-	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,10 +16,8 @@ import (
 type Valid struct {
 	*Table
 	Limits Limits // that it is within
-	// Keys are what the ids of Peers contain, in their order.
-	Keys []ed25519.PublicKey
 
-	ids map[string]bool // of Peers
+	ids map[peerid.ID]bool // of Peers
 }
 
 // Validate returns the table as a valid one, or the first thing that is wrong with
@@ -38,8 +36,11 @@ func (t *Table) validate(before Valid, pause func()) (Valid, error) {
 		before.Table = new(Table)
 	}
 	v := Valid{Table: t, Limits: before.Limits}
-	if err := v.validateHead(); err != nil {
+	if err := t.validateHead(len(t.Functions), len(t.Peers), v.Limits); err != nil {
 		return Valid{}, fmt.Errorf("table: %w", err)
+	}
+	if t.NodeID.IsZero() {
+		return Valid{}, errors.New("table: node_id: is missing")
 	}
 	if err := v.validatePeers(&before); err != nil {
 		return Valid{}, err
@@ -54,7 +55,8 @@ func (t *Table) validate(before Valid, pause func()) (Valid, error) {
 	return v, nil
 }
 
-func (t *Valid) validateHead() error {
+// validateHead checks all of a table but what it lists, of which there are so many.
+func (t *Table) validateHead(functions, peers int, limits Limits) error {
 	if err := t.checkVersion(); err != nil {
 		return err
 	}
@@ -69,22 +71,19 @@ func (t *Valid) validateHead() error {
 		return fmt.Errorf("default_namespace: %.80q is not a namespace", t.DefaultNamespace)
 	case !slices.Contains([]string{QueueUnknown, QueueHere, QueueNone, QueueDown}, t.Queue):
 		return fmt.Errorf("queue: %.80q is none of %s, %s and %s", t.Queue, QueueHere, QueueNone, QueueDown)
-	case len(t.Functions) > t.Limits.Functions:
-		return fmt.Errorf("functions: %d of them, at most %d are accepted", len(t.Functions), t.Limits.Functions)
-	case len(t.Peers) > t.Limits.Peers:
-		return fmt.Errorf("peers: %d of them, at most %d are accepted", len(t.Peers), t.Limits.Peers)
-	}
-	if _, err := peerid.Parse(t.NodeID); err != nil {
-		return fmt.Errorf("node_id: %w", err)
+	case functions > limits.Functions:
+		return fmt.Errorf("functions: %d of them, at most %d are accepted", functions, limits.Functions)
+	case peers > limits.Peers:
+		return fmt.Errorf("peers: %d of them, at most %d are accepted", peers, limits.Peers)
 	}
 	return nil
 }
 
-// validatePeers keeps the ids of all peers, and the keys in them. Those of a valid table
-// are taken over if they are the same.
+// validatePeers keeps the ids of all peers. Those of a valid table are taken over if they
+// are the same.
 func (t *Valid) validatePeers(before *Valid) error {
 	if before.ids != nil && t.NodeID == before.NodeID && slices.EqualFunc(t.Peers, before.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
-		t.Keys, t.ids = before.Keys, before.ids
+		t.ids = before.ids
 		for i := range t.Peers {
 			if p := &t.Peers[i]; *p != before.Peers[i] {
 				if err := p.validate(); err != nil {
@@ -94,14 +93,12 @@ func (t *Valid) validatePeers(before *Valid) error {
 		}
 		return nil
 	}
-	t.Keys, t.ids = make([]ed25519.PublicKey, len(t.Peers)), make(map[string]bool, len(t.Peers))
+	t.ids = make(map[peerid.ID]bool, len(t.Peers))
 	for i := range t.Peers {
 		p := &t.Peers[i]
-		key, err := peerid.Parse(p.ID)
-		if err != nil {
-			return fmt.Errorf("peer number %d: id: %w", i+1, err)
+		if p.ID.IsZero() {
+			return fmt.Errorf("peer number %d: id: is missing", i+1)
 		}
-		t.Keys[i] = key
 		if t.ids[p.ID] {
 			return fmt.Errorf("peer %s: id: listed twice", p.ID)
 		}
@@ -135,7 +132,7 @@ func (t *Valid) validateFunctions(before []Function, pause func()) error {
 	names, forwards, admissions := t.names(), 0, 0
 	for i := range t.Functions {
 		f := &t.Functions[i]
-		for len(before) > 0 && before[0].Name < f.Name {
+		for len(before) > 0 && before[0].Name.Compare(f.Name) < 0 {
 			before = before[1:]
 		}
 		if len(before) == 0 || !f.Same(&before[0]) {
@@ -158,24 +155,24 @@ func (t *Valid) validateFunctions(before []Function, pause func()) error {
 
 // names tells how often each function is listed, or nothing where the order shows that
 // none is twice.
-func (t *Valid) names() map[string]int {
+func (t *Valid) names() map[funcname.Name]int {
 	if ascending(t.Functions, (*Function).name) {
 		return nil
 	}
-	names := make(map[string]int, len(t.Functions))
+	names := make(map[funcname.Name]int, len(t.Functions))
 	for i := range t.Functions {
 		names[t.Functions[i].Name]++
 	}
 	return names
 }
 
-func (t *Valid) validateFunction(i int, names map[string]int) error {
+func (t *Valid) validateFunction(i int, names map[funcname.Name]int) error {
 	f := &t.Functions[i]
-	if err := funcname.Check(f.Name); err != nil {
-		return fmt.Errorf("function number %d: name: %w", i+1, err)
+	if f.Name == (funcname.Name{}) {
+		return fmt.Errorf("function number %d: name: is missing", i+1)
 	}
-	if inNamespace(f.Name, t.DefaultNamespace) {
-		return fmt.Errorf("function %s: name: functions of the default namespace are named without it", f.Name)
+	if err := checkNamespace(f.Name, t.DefaultNamespace); err != nil {
+		return fmt.Errorf("function %s: name: %w", f.Name, err)
 	}
 	if names[f.Name] > 1 {
 		return fmt.Errorf("function %s: name: listed twice", f.Name)
@@ -186,7 +183,7 @@ func (t *Valid) validateFunction(i int, names map[string]int) error {
 	return nil
 }
 
-func (f *Function) validate(peers map[string]bool) error {
+func (f *Function) validate(peers map[peerid.ID]bool) error {
 	if f.Local != nil {
 		if err := f.Local.validate(); err != nil {
 			return fmt.Errorf("local: %w", err)
@@ -198,11 +195,11 @@ func (f *Function) validate(peers map[string]bool) error {
 	if err := f.validateAdmit(peers); err != nil {
 		return fmt.Errorf("admit: %w", err)
 	}
-	listed := listed(f.Forward, func(fw *Forward) string { return fw.Peer })
+	listed := listed(f.Forward, func(fw *Forward) peerid.ID { return fw.Peer })
 	for i := range f.Forward {
 		fw := &f.Forward[i]
 		if !peers[fw.Peer] {
-			return fmt.Errorf("forward: peer: %.80q is not one of the table's peers", fw.Peer)
+			return fmt.Errorf("forward: peer: %s is not one of the table's peers", fw.Peer)
 		}
 		if listed[fw.Peer] {
 			return fmt.Errorf("forward: %s: peer: listed twice", fw.Peer)
@@ -226,13 +223,13 @@ func (f *Function) validate(peers map[string]bool) error {
 	return nil
 }
 
-func (f *Function) validateAsync(peers map[string]bool) error {
+func (f *Function) validateAsync(peers map[peerid.ID]bool) error {
 	if len(f.Async) > MaxAsync {
 		return fmt.Errorf("%d peers, at most %d are accepted", len(f.Async), MaxAsync)
 	}
 	for i, id := range f.Async {
 		if !peers[id] {
-			return fmt.Errorf("%.80q is not one of the table's peers", id)
+			return fmt.Errorf("%s is not one of the table's peers", id)
 		}
 		if slices.Contains(f.Async[:i], id) {
 			return fmt.Errorf("%s: listed twice", id)
@@ -243,21 +240,21 @@ func (f *Function) validateAsync(peers map[string]bool) error {
 
 // listed is where to note who is listed: nil for a list whose order shows that nobody is
 // there twice.
-func listed[T any](list []T, peer func(*T) string) map[string]bool {
+func listed[T any](list []T, peer func(*T) peerid.ID) map[peerid.ID]bool {
 	for i := 1; i < len(list); i++ {
-		if peer(&list[i-1]) >= peer(&list[i]) {
-			return make(map[string]bool, len(list))
+		if peer(&list[i-1]).Compare(peer(&list[i])) >= 0 {
+			return make(map[peerid.ID]bool, len(list))
 		}
 	}
 	return nil
 }
 
-func (f *Function) validateAdmit(peers map[string]bool) error {
-	listed := listed(f.Admit, func(a *Admission) string { return a.Peer })
+func (f *Function) validateAdmit(peers map[peerid.ID]bool) error {
+	listed := listed(f.Admit, func(a *Admission) peerid.ID { return a.Peer })
 	for i := range f.Admit {
 		a := &f.Admit[i]
 		if !peers[a.Peer] {
-			return fmt.Errorf("peer: %.80q is not one of the table's peers", a.Peer)
+			return fmt.Errorf("peer: %s is not one of the table's peers", a.Peer)
 		}
 		if listed[a.Peer] {
 			return fmt.Errorf("%s: peer: listed twice", a.Peer)
@@ -285,10 +282,12 @@ func (l *Local) validate() error {
 	return nil
 }
 
-// inNamespace reports whether a valid name spells out that namespace.
-func inNamespace(name, namespace string) bool {
-	_, ns, found := strings.Cut(name, ".")
-	return found && ns == namespace
+// checkNamespace refuses a name that spells out the default namespace.
+func checkNamespace(name funcname.Name, defaultNamespace string) error {
+	if namespace, named := name.Namespace(); named && namespace == defaultNamespace {
+		return errors.New("functions of the default namespace are named without it")
+	}
+	return nil
 }
 
 // notOfToken tells characters that occur in no JWT: not base64url, not a dot.

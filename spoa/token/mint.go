@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Bounds of a token in time.
@@ -24,7 +26,7 @@ const MaxLen = 1024
 // Mint makes a token that lets the holder of key, whose peer id is iss, send
 // requests to the peer aud from now on for ttl. Times in a token are whole
 // seconds; ttl must be within 1 s and MaxLifetime.
-func Mint(key ed25519.PrivateKey, iss, aud string, now time.Time, ttl time.Duration) (string, error) {
+func Mint(key ed25519.PrivateKey, iss, aud peerid.ID, now time.Time, ttl time.Duration) (string, error) {
 	if ttl < time.Second || ttl > MaxLifetime {
 		return "", fmt.Errorf("mint token for %s: lifetime of %v is not within 1 s and %v", aud, ttl, MaxLifetime)
 	}
@@ -32,8 +34,8 @@ func Mint(key ed25519.PrivateKey, iss, aud string, now time.Time, ttl time.Durat
 		return "", fmt.Errorf("mint token for %s: private key of %d bytes, want %d", aud, len(key), ed25519.PrivateKeySize)
 	}
 	t, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.RegisteredClaims{
-		Issuer:    iss,
-		Audience:  jwt.ClaimStrings{aud},
+		Issuer:    iss.String(),
+		Audience:  jwt.ClaimStrings{aud.String()},
 		IssuedAt:  jwt.NewNumericDate(now),
 		ExpiresAt: jwt.NewNumericDate(now.Truncate(time.Second).Add(ttl)),
 	}).SignedString(key)

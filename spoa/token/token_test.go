@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/token"
 )
 
@@ -30,10 +31,10 @@ func issuer() *token.Issuer { return issuerOf(token.NewVerifier(self)) }
 
 // issuerOf is the verifier's issuer for the peer.
 func issuerOf(v *token.Verifier) *token.Issuer {
-	return v.Issuer(peer, peerKey.Public().(ed25519.PublicKey))
+	return v.Issuer(peer)
 }
 
-func mint(t testing.TB, key ed25519.PrivateKey, iss, aud string, at time.Time) string {
+func mint(t testing.TB, key ed25519.PrivateKey, iss, aud peerid.ID, at time.Time) string {
 	t.Helper()
 	s, err := token.Mint(key, iss, aud, at, token.MaxLifetime)
 	if err != nil {
@@ -55,7 +56,7 @@ const header = `{"alg":"EdDSA","typ":"JWT"}`
 // claims are good ones, with pairs of a name and a replacement; "" removes.
 func claims(changes ...string) string {
 	c := map[string]json.RawMessage{
-		"iss": json.RawMessage(`"` + peer + `"`), "aud": json.RawMessage(`["` + self + `"]`),
+		"iss": json.RawMessage(`"` + peer.String() + `"`), "aud": json.RawMessage(`["` + self.String() + `"]`),
 		"iat": json.RawMessage(fmt.Sprint(now.Unix())), "exp": json.RawMessage(fmt.Sprint(now.Unix() + 30)),
 	}
 	for i := 0; i < len(changes); i += 2 {
@@ -91,7 +92,7 @@ func TestCheck(t *testing.T) {
 	}{
 		"minted":                     {good, token.OK},
 		"written by hand":            {sign(header, claims()), token.OK},
-		"aud as a string":            {sign(header, claims("aud", `"`+self+`"`)), token.OK},
+		"aud as a string":            {sign(header, claims("aud", `"`+self.String()+`"`)), token.OK},
 		"empty":                      {"", token.MissingToken},
 		"not a token":                {"garbage", token.Malformed},
 		"two dots":                   {"..", token.Malformed},
@@ -112,7 +113,7 @@ func TestCheck(t *testing.T) {
 		"alg unknown":          {sign(`{"alg":"Ed448"}`, claims()), token.BadAlgorithm},
 		"alg twice":            {sign(`{"alg":"none","alg":"EdDSA"}`, claims()), token.Malformed},
 		"HS256, public key":    {hs256(t, []byte(peerKey.Public().(ed25519.PublicKey))), token.BadAlgorithm},
-		"HS256, id":            {hs256(t, []byte(peer)), token.BadAlgorithm},
+		"HS256, id":            {hs256(t, []byte(peer.String())), token.BadAlgorithm},
 		"crit":                 {sign(`{"alg":"EdDSA","crit":["x"],"x":1}`, claims()), token.Malformed},
 		"key in the header":    {sign(`{"alg":"EdDSA","jwk":{"kty":"OKP"}}`, claims()), token.Malformed},
 		"header is not JSON":   {sign(`EdDSA`, claims()), token.Malformed},
@@ -126,8 +127,8 @@ func TestCheck(t *testing.T) {
 		"for another":          {mint(t, peerKey, peer, other, now), token.WrongAudience},
 		"for nobody":           {sign(header, claims("aud", "")), token.WrongAudience},
 		"for none":             {sign(header, claims("aud", "[]")), token.WrongAudience},
-		"for two":              {sign(header, claims("aud", `["`+self+`","`+other+`"]`)), token.WrongAudience},
-		"for me twice":         {sign(header, claims("aud", `["`+self+`","`+self+`"]`)), token.WrongAudience},
+		"for two":              {sign(header, claims("aud", `["`+self.String()+`","`+other.String()+`"]`)), token.WrongAudience},
+		"for me twice":         {sign(header, claims("aud", `["`+self.String()+`","`+self.String()+`"]`)), token.WrongAudience},
 		"for an object":        {sign(header, claims("aud", `{"x":1}`)), token.Malformed},
 		"claims are no object": {sign(header, `"x"`), token.Malformed},
 		"claims are null":      {sign(header, `null`), token.Malformed},
@@ -298,7 +299,7 @@ func FuzzCheck(f *testing.F) {
 // otherwise than by refusing, or is accepted for another node.
 func FuzzSigned(f *testing.F) {
 	f.Add(header, claims())
-	f.Add(header, claims("aud", `["`+other+`"]`))
+	f.Add(header, claims("aud", `["`+other.String()+`"]`))
 	f.Add(`{"alg":"EdDSA","alg":"EdDSA"}`, `{"exp":1e400,"iat":-1e308}`)
 	v := token.NewVerifier(self)
 	f.Fuzz(func(t *testing.T, header, claims string) {
@@ -314,7 +315,7 @@ func FuzzSigned(f *testing.F) {
 			t.Fatalf("accepted %s: %v", claims, err)
 		}
 		expires := time.Unix(int64(c.Exp), 0)
-		if c.Iss != peer || !slices.Equal(c.Aud, []string{self}) || expires.Before(now.Add(-token.Leeway)) ||
+		if c.Iss != peer.String() || !slices.Equal(c.Aud, []string{self.String()}) || expires.Before(now.Add(-token.Leeway)) ||
 			expires.After(now.Add(token.MaxLifetime+2*token.Leeway)) {
 			t.Errorf("accepted %s", claims)
 		}

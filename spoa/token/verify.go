@@ -9,20 +9,20 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/dfaas/dfaas/internal/strictjson"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // Verifier checks tokens that are made out to one node. It and its Issuers are
 // safe for concurrent use.
 type Verifier struct {
-	audience string
+	audience peerid.ID
 	parser   *jwt.Parser
 	refused  refusals
 	budget   budget
 }
 
-// NewVerifier returns a verifier of tokens whose audience is the peer id
-// nodeID.
-func NewVerifier(nodeID string) *Verifier {
+// NewVerifier returns a verifier of tokens whose audience is that node.
+func NewVerifier(nodeID peerid.ID) *Verifier {
 	v := &Verifier{
 		audience: nodeID,
 		// Times and audience are checked in admissible, which says exactly what is wrong.
@@ -33,20 +33,20 @@ func NewVerifier(nodeID string) *Verifier {
 }
 
 // Audience returns the peer id that tokens must be made out to.
-func (v *Verifier) Audience() string { return v.audience }
+func (v *Verifier) Audience() peerid.ID { return v.audience }
 
 // Issuer is one peer whose tokens are checked, with its latest good ones.
 type Issuer struct {
-	id       string
-	key      ed25519.PublicKey
+	id       peerid.ID
+	key      ed25519.PublicKey // that the id contains
 	verifier *Verifier
 	accepted accepted
 }
 
-// Issuer returns the checker of the tokens of one peer, whose id contains the key.
-// It is made once for each peer and kept, for it remembers which tokens were good.
-func (v *Verifier) Issuer(peer string, key ed25519.PublicKey) *Issuer {
-	return &Issuer{id: peer, key: key, verifier: v}
+// Issuer returns the checker of the tokens of one peer. It is made once for each peer
+// and kept, for it remembers which tokens were good.
+func (v *Verifier) Issuer(peer peerid.ID) *Issuer {
+	return &Issuer{id: peer, key: peer.Key(), verifier: v}
 }
 
 // Check reports whether a token was made by this peer for the verifier's node and
@@ -61,7 +61,7 @@ func (i *Issuer) Check(now time.Time, token string) Reason {
 	case i.accepted.has(now, token):
 		return OK
 	}
-	tag := i.verifier.refused.tag(i.id, token)
+	tag := i.verifier.refused.tag(i.id.String(), token)
 	if reason := i.verifier.refused.lookup(now, tag); reason != OK {
 		return reason
 	}
@@ -150,9 +150,9 @@ func (i *Issuer) admissible(now time.Time, method jwt.SigningMethod, c *claims) 
 		return BadAlgorithm
 	case c.ExpiresAt == nil || c.IssuedAt == nil || c.ExpiresAt.Before(c.IssuedAt.Time):
 		return Malformed
-	case c.Issuer != i.id:
+	case c.Issuer != i.id.String():
 		return WrongIssuer
-	case len(c.Audience) != 1 || c.Audience[0] != i.verifier.audience:
+	case len(c.Audience) != 1 || c.Audience[0] != i.verifier.audience.String():
 		return WrongAudience
 	case c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxLifetime+Leeway:
 		return TooLongLived

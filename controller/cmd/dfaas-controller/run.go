@@ -32,6 +32,7 @@ import (
 	"github.com/dfaas/dfaas/internal/httpserve"
 	"github.com/dfaas/dfaas/internal/notify"
 	"github.com/dfaas/dfaas/spoa/control"
+	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
 // shutdownTimeout bounds how long requests under way hold up the end.
@@ -107,7 +108,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 		return explainListen("listen", err)
 	}
 	defer network.Close()
-	members := membership.New(membership.Options{Self: id.String(), TLS: conf.PeerTLS, Allowed: conf.AllowAddresses})
+	members := membership.New(membership.Options{Self: id.PeerID(), TLS: conf.PeerTLS, Allowed: conf.AllowAddresses})
 	proxy, certificates, err := newHAProxy(conf, id)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	name := nodeName(conf)
 
 	n := node.New(node.Options{
-		Self: id.String(), Name: name, Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
+		Self: id.PeerID(), Name: name, Version: cli.Version(version), Federation: conf.Federation, Strategy: conf.Strategy,
 		Period: conf.Period, DefaultMaxrate: conf.DefaultMaxrate, MaxPeerTimeout: conf.MaxPeerTimeout, HTTP: conf.HTTPAddress,
 		DefaultNamespace: faasd.DefaultNamespace, HasBootstrap: len(conf.Bootstrap) > 0, Neighbours: neighbours(conf),
 		SPOA: spoa, HAProxy: proxy, Gateway: gateway.Watch(ctx, 0), Overlay: network,
@@ -137,13 +138,13 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 
 // nodeName is what the node is called: by its operator, or else as its host.
 // neighbours are the ids of the members to exchange calls with, nil for all.
-func neighbours(conf config.Settings) map[string]bool {
+func neighbours(conf config.Settings) map[peerid.ID]bool {
 	if len(conf.Neighbours) == 0 {
 		return nil
 	}
-	ids := make(map[string]bool)
+	ids := make(map[peerid.ID]bool)
 	for _, id := range conf.Neighbours {
-		ids[id.String()] = true
+		ids[id] = true
 	}
 	return ids
 }

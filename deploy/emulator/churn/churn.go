@@ -27,6 +27,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/funcname"
 )
 
 const (
@@ -171,6 +172,10 @@ func (h *House) Receive(ctx context.Context, v Visit) error {
 }
 
 func (h *House) receive(ctx context.Context, v Visit) error {
+	function, err := funcname.Parse(v.Function)
+	if err != nil {
+		return err
+	}
 	id, err := identity.Generate()
 	if err != nil {
 		return err
@@ -194,7 +199,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 	}()
 	a := wire.Announcement{
 		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: address, TLS: h.tls, Strategy: "headroom",
-		PeriodMillis: time.Second.Milliseconds(), Offers: []strategy.Offer{{Name: v.Function, Capacity: v.Capacity}},
+		PeriodMillis: time.Second.Milliseconds(), Offers: []strategy.Offer{{Name: function, Capacity: v.Capacity}},
 	}
 	announce := func() error {
 		a.Seq++

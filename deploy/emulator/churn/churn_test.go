@@ -61,10 +61,10 @@ func TestServe(t *testing.T) {
 		select {
 		case m := <-member.Messages():
 			a := m.Announcement
-			if len(a.Offers) != 1 || a.Offers[0].Name != "echo" || a.Offers[0].Capacity != 7 || !a.TLS {
+			if len(a.Offers) != 1 || a.Offers[0].Name.String() != "echo" || a.Offers[0].Capacity != 7 || !a.TLS {
 				t.Fatalf("%+v", a)
 			}
-			shows(t, m.From, a.HTTP)
+			shows(t, m.From.String(), a.HTTP)
 			left = a.Leaving
 		case <-deadline:
 			t.Fatal("no guest has come, or none has left")
@@ -78,11 +78,11 @@ func TestServe(t *testing.T) {
 // shows connects to a guest's server as its peers do.
 func shows(t *testing.T, peer, address string) {
 	t.Helper()
-	key, err := peerid.Parse(peer)
+	id, err := peerid.Parse(peer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	anchor, err := peercert.Anchor(peer, key)
+	anchor, err := peercert.Anchor(peer, id.Key())
 	if err != nil {
 		t.Fatal(err)
 	}

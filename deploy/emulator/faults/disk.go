@@ -93,7 +93,7 @@ func tryDeploy(ctx context.Context, b *testbed) (string, error) {
 		return "", err
 	}
 	for _, f := range list.Functions {
-		if f.Name == "late" {
+		if f.Name.String() == "late" {
 			return "", errors.New("a function was deployed that could not be saved")
 		}
 	}

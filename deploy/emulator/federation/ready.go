@@ -275,7 +275,7 @@ func (f *Federation) deployAll(ctx context.Context, n *Node, client *faasd.Clien
 	}
 	old := make(map[string]bool)
 	for _, function := range list.Functions {
-		old[function.Name] = true
+		old[function.Name.String()] = true
 	}
 	for _, function := range n.spec.Functions {
 		change := client.Deploy

@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 )
 
@@ -49,7 +50,7 @@ func healthy() *Facts {
 			settings: map[string]string{haproxy.EnvBind: ":8081", haproxy.EnvNodeID: "unknown", haproxy.EnvGateway: "127.0.0.1:8080"},
 		},
 		HTTP:      httpFacts{status: 200, nodeID: self, forged: forgedFacts{status: 403, counted: true}},
-		Gateway:   gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: "figlet", Labels: faasd.Labels{HasMaxRate: true}}}}},
+		Gateway:   gatewayFacts{list: faasd.List{Functions: []faasd.Function{{Name: testvalue.Name("figlet"), Labels: faasd.Labels{HasMaxRate: true}}}}},
 		Trust:     trustFacts{identityID: self},
 		NextStart: []Result{{"DFAAS_BIND", ok("free")}},
 		Clock:     clockFacts{synchronised: true},

@@ -116,7 +116,7 @@ func judgeLabels(f *Facts) Verdict {
 	for _, fn := range f.Gateway.list.Functions {
 		for _, err := range []error{fn.Labels.MaxRateErr, fn.Labels.TimeoutErr} {
 			if err != nil {
-				invalid = append(invalid, fn.Name+": "+oneLine(err))
+				invalid = append(invalid, fn.Name.String()+": "+oneLine(err))
 			}
 		}
 	}
@@ -130,7 +130,7 @@ func judgeLimits(f *Facts) Verdict {
 	var without []string
 	for _, fn := range f.Gateway.list.Functions {
 		if !fn.Labels.HasMaxRate && fn.Labels.MaxRateErr == nil {
-			without = append(without, fn.Name)
+			without = append(without, fn.Name.String())
 		}
 	}
 	if len(without) == 0 {

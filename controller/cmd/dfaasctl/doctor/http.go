@@ -77,7 +77,7 @@ func gatherHTTP(ctx context.Context, c *config.Config) httpFacts {
 
 func madeUpID() (string, error) {
 	key, _, err := ed25519.GenerateKey(nil)
-	return peerid.FromKey(key), err
+	return peerid.FromKey(key).String(), err
 }
 
 // forge claims to be that peer until dfaas-spoa says what everybody expects of
@@ -119,11 +119,11 @@ func asItself(file string) (_ *tls.Config, id string, _ error) {
 		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}
 	id = pair.Leaf.Subject.CommonName
-	key, err := peerid.Parse(id)
+	own, err := peerid.Parse(id)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}
-	anchor, err := peercert.Anchor(id, key)
+	anchor, err := peercert.Anchor(id, own.Key())
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", file, err)
 	}

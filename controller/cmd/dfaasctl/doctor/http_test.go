@@ -20,6 +20,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -122,7 +123,7 @@ func serveSPOA(t *testing.T, proxy *haproxytest.HAProxy, socket, id string, peer
 	t.Helper()
 	start := time.Now()
 	router := route.NewRouter(meter.New(start))
-	router.Swap(testtable.Valid(t, &table.Table{Version: 1, NodeID: id, TTLMillis: time.Hour.Milliseconds(), PeerTLS: peerTLS}), start)
+	router.Swap(testtable.Valid(t, &table.Table{Version: 1, NodeID: testvalue.Peer(id), TTLMillis: time.Hour.Milliseconds(), PeerTLS: peerTLS}), start)
 	spoa := agent.New(router, zerolog.Nop())
 	spop, err := net.Listen("unix", proxy.SPOA)
 	if err != nil {

@@ -131,7 +131,7 @@ func ready(ctx context.Context, g Gateway, function string, within time.Duration
 		}
 		for i := range list.Functions {
 			switch f := &list.Functions[i]; {
-			case f.Name != function:
+			case f.Name.String() != function:
 			case f.Ready > 0, !f.ReadyKnown:
 				return nil
 			default:

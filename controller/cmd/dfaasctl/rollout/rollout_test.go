@@ -15,6 +15,7 @@ import (
 	"github.com/openfaas/faas-provider/types"
 
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // gateway answers each try with the next of its errors, nil for success, and the last
@@ -33,7 +34,7 @@ func (g *gateway) Update(context.Context, types.FunctionDeployment) error {
 func (g *gateway) Deploy(context.Context, types.FunctionDeployment) error { return nil }
 
 func (g *gateway) List(context.Context) (faasd.List, error) {
-	f := faasd.Function{Name: "cat", ReadyKnown: true}
+	f := faasd.Function{Name: testvalue.Name("cat"), ReadyKnown: true}
 	if !time.Now().Before(g.ready) {
 		f.Ready = 1
 	}

@@ -1,0 +1,42 @@
+// Package testvalue makes checked values of what tests write, and panics where they are
+// none.
+package testvalue
+
+import (
+	"crypto/ed25519"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/spoa/peerid"
+)
+
+// Name returns the name of a function.
+func Name(text string) funcname.Name { return must(funcname.Parse(text)) }
+
+// Peer returns the peer id that is written like that, or that of a peer which a test
+// calls so, in at most 32 bytes: those are in the order of what they are called, and
+// nobody has their private keys.
+func Peer(text string) peerid.ID {
+	if id, err := peerid.Parse(text); err == nil {
+		return id
+	}
+	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	if copy(key, text) < len(text) {
+		panic("testvalue: a peer called " + text)
+	}
+	return peerid.FromKey(key)
+}
+
+// Comparable has cmp compare the types of which only their packages see the inside.
+func Comparable() cmp.Option {
+	return cmpopts.EquateComparable(funcname.Name{}, peerid.ID{})
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic("testvalue: " + err.Error())
+	}
+	return value
+}
