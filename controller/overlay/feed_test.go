@@ -110,12 +110,7 @@ func TestFeedsBeginAnew(t *testing.T) {
 	other.waitTold(author, author.tell(10, 2))
 
 	other.disconnect(author.host.ID())
-	waitFor(t, "the connection is lost", func() bool {
-		author.feeds.mu.Lock()
-		defer author.feeds.mu.Unlock()
-		return author.feeds.out[other.host.ID()] == nil
-	})
-	missed := author.tell(10, 3)
+	missed := author.tell(10, 3) // unless they are connected again by now
 	other.join(author)
 	other.waitTold(author, missed)
 
