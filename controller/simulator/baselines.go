@@ -71,28 +71,6 @@ func (p *passive) having(fn int) []int {
 	return out
 }
 
-// omniscient knows the room of every node at this moment. It differs from the
-// oracle in that its calls take time, so that others may be quicker.
-type omniscient struct{ passive }
-
-func (o *omniscient) user(now time.Duration, fn int) decision {
-	if o.limiter.user(now, fn) {
-		return decision{verdict: serve}
-	}
-	best, most := -1, 1.0
-	for _, n := range o.having(fn) {
-		if peer, ok := o.world.nodes[n].(*omniscient); ok && o.world.healthy(o.self, n) {
-			if tokens := peer.all[fn].tokens(now); tokens >= most {
-				best, most = n, tokens
-			}
-		}
-	}
-	if best < 0 {
-		return decision{}
-	}
-	return decision{verdict: forward, peer: best}
-}
-
 // twoChoices sends surplus to that of two peers, drawn at random, which had more
 // room when it answered last (M. Mitzenmacher, The power of two choices in
 // randomized load balancing, 2001, with what is known instead of what is true).
