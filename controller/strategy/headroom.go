@@ -96,7 +96,7 @@ type fill struct {
 	capacity             float64 // of all nodes
 	surplus, spare       float64 // sums of what is claimed
 	claimed, believed    float64 // sums of surplus that counts: as claimed, as far as believed here
-	trusted              float64 // sum of spare that counts, as far as believed here
+	offered, trusted     float64 // sums of spare that counts: as claimed, as far as believed here
 	others               float64 // m: nodes a spare is lent to, everybody but its owner
 }
 
@@ -119,13 +119,16 @@ func newFill(v *view) fill {
 		f.surplus += f.claim(&v.peers[i].Offer)
 	}
 	f.ownSurplus = f.counted(f.ownSurplus)
-	f.claimed, f.believed, f.trusted = f.ownSurplus, f.ownSurplus, f.countedSpare(f.ownSpare)
+	f.claimed, f.believed = f.ownSurplus, f.ownSurplus
+	f.offered, f.trusted = f.countedSpare(f.ownSpare), f.countedSpare(f.ownSpare)
 	for i := range v.peers {
 		p := &v.peers[i]
 		counts := f.counted(f.claim(&p.Offer))
 		f.claimed += counts
 		f.believed += counts * (1 - p.unused)
-		f.trusted += f.countedSpare(p.spare()) * (1 - p.distrust)
+		spare := f.countedSpare(p.spare())
+		f.offered += spare
+		f.trusted += spare * (1 - p.distrust)
 	}
 	return f
 }
@@ -195,20 +198,38 @@ func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
 	offers := v.peers // in the order of alive, with gaps
 	for _, p := range alive {
 		flow := Flow{Peer: p.ID}
-		part := 1 / f.others
+		counts := 0.0
 		if len(offers) > 0 && offers[0].id == p.ID {
 			o := &offers[0]
 			offers = offers[1:]
-			if counts := f.counted(f.claim(&o.Offer)); counts > 0 {
-				part = max(part, min(1, counts/f.believed))
+			if counts = f.counted(f.claim(&o.Offer)); counts > 0 {
 				measured := min(counts, o.UserRate-o.Capacity)
 				flow.Weight = f.countedSpare(f.ownSpare) * measured / max(f.claimed, f.trusted)
 			}
 		}
-		flow.Rate = min(v.own.Capacity, f.ownSpare*part*(1+admitMargin))
+		if f.ownSpare > 0 {
+			flow.Rate = min(v.own.Capacity, f.ownSpare*f.admitted(counts, elastic)*(1+admitMargin))
+		}
 		in = append(in, flow)
 	}
 	return in
+}
+
+// admitted is the part of a spare of 1 that a node with that surplus may have
+// whoever comes first. That is an equal part at least; with elastic plans, which
+// admit more while there is room, only as far as the fill leaves any to be lent,
+// by the spare that the most trusting sender counts on.
+func (f *fill) admitted(surplus float64, elastic bool) float64 {
+	equal := 1 / f.others
+	if surplus == 0 {
+		return equal
+	}
+	part := min(1, surplus/f.believed)
+	if elastic && f.believed > 0 {
+		taken := f.believed / max(f.believed, f.offered) * f.countedSpare(f.ownSpare) / f.ownSpare
+		return max(part, f.part(surplus, f.believed, taken))
+	}
+	return max(part, equal)
 }
 
 func (p *peerOffer) spare() float64 { return max(0, p.Capacity-p.UserRate) }

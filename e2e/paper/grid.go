@@ -63,6 +63,8 @@ type Grid struct {
 	// Lasting is the virtual time of a run that is measured, after the warm-up; of many
 	// nodes, which make more calls in less time, two thirds of it.
 	Lasting time.Duration
+	// Bounds are simulated in each cell, but not compared: they cannot be built.
+	Bounds []string
 	// Others are compared with the judged strategy in each cell; Shown besides them in
 	// the cells of the page's tables, see shown. Small are in cells of few nodes, too:
 	// they announce every second, whoever needs it, and take long to simulate.
@@ -75,7 +77,7 @@ func Full() Grid {
 		Nodes: []int{3, 10, 50}, Loads: []float64{0.6, 0.8, 0.95, 1, 1.2, 1.5},
 		Delays: []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond}, Losses: []float64{0, 0.05},
 		Repeats: 5, Lasting: 30 * time.Second,
-		Others: []string{"two-choices", "hot-cold"}, Small: []string{"random", "static"},
+		Bounds: []string{"omniscient", "late-news"}, Others: []string{"two-choices", "hot-cold"}, Small: []string{"random", "static"},
 		Shown: []string{"random", "static", "quotas", "recalc", "node-margin", "empirical"},
 	}
 }
@@ -122,7 +124,7 @@ func (g Grid) Cells() []Cell {
 
 // strategies are those that are simulated in a cell, the judged one first.
 func (g Grid) strategies(c Cell) []string {
-	all := append([]string{Judged}, g.Others...)
+	all := slices.Concat([]string{Judged}, g.Bounds, g.Others)
 	if c.Nodes <= fewNodes {
 		all = append(all, g.Small...)
 	}

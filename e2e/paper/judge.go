@@ -90,11 +90,14 @@ func (t table) of(c Cell, strategy string) (mean, bool) {
 	return t[c][i], true
 }
 
-// best is the other strategy that serves most.
-func (t table) best(c Cell) mean {
+// lateNews is the strategy that knows all that can be known of peers.
+const lateNews = "late-news"
+
+// best is the other strategy that serves most, but for those that cannot be built.
+func (t table) best(c Cell, bounds []string) mean {
 	var best mean
 	for _, m := range t[c] {
-		if m.Strategy != Judged && m.Served > best.Served {
+		if m.Strategy != Judged && !slices.Contains(bounds, m.Strategy) && m.Served > best.Served {
 			best = m
 		}
 	}
@@ -124,17 +127,21 @@ type verdict struct {
 	Cell
 	ours, best mean
 	missed     [aims]bool
+	// beyond is that what was missed is missed with late news, too, or the other of
+	// served and inVain.
+	beyond bool
 }
 
 // judge holds the judged strategy against its aims in each cell that has been simulated.
-func judge(cells []Cell, t table) []verdict {
+// Bounds are strategies with which it is not compared.
+func judge(cells []Cell, t table, bounds ...string) []verdict {
 	var out []verdict
 	for _, c := range cells {
 		ours, ok := t.of(c, Judged)
 		if !ok {
 			continue
 		}
-		v := verdict{Cell: c, ours: ours, best: t.best(c)}
+		v := verdict{Cell: c, ours: ours, best: t.best(c, bounds)}
 		least, most := aimServed, aimInVain
 		if c.Delay >= farDelay {
 			least = aimServedFar
@@ -144,6 +151,8 @@ func judge(cells []Cell, t table) []verdict {
 		}
 		v.missed[served] = ours.OfOracle < least
 		v.missed[inVain] = ours.InVain > most
+		late, ok := t.of(c, lateNews)
+		v.beyond = ok && (v.missed[served] || v.missed[inVain]) && (late.OfOracle < least || late.InVain > most)
 		v.missed[notBelow] = v.best.Served-ours.Served > aimBelowOthers
 		out = append(out, v)
 	}

@@ -132,6 +132,16 @@ func (g Grid) aimsBlock(t table, verdicts []verdict) string {
 		}
 	}
 	line([]string{"all", "", ""}, verdicts)
+	missed, beyond := 0, 0
+	for _, v := range verdicts {
+		if v.missed[served] || v.missed[inVain] {
+			missed++
+		}
+		if v.beyond {
+			beyond++
+		}
+	}
+	fmt.Fprintf(&b, "\nIn %d cells one of the first two aims is missed. `%s`, which knows all that can be known of peers, misses one of them in %d of these.\n", missed, lateNews, beyond)
 	b.WriteString("\nEach cell is in [figures/grid.csv](figures/grid.csv).\n")
 	return b.String()
 }

@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) error {
 	results, err := simulateAll(ctx, o.Out, o.Version, runs, bar.show)
 	bar.end()
 	t := tabulate(results)
-	verdicts := judge(o.Grid.Cells(), t)
+	verdicts := judge(o.Grid.Cells(), t, o.Grid.Bounds...)
 	printVerdicts(o.Stdout, verdicts)
 	if err != nil {
 		fmt.Fprintf(o.Progress, "%d of %d runs are done and kept in %s\n", len(results), len(runs), o.Out)

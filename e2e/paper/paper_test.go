@@ -74,15 +74,18 @@ func TestJudge(t *testing.T) {
 		return result{run: run{Cell: c, Strategy: strategy, Repeat: 1}, Counts: simulator.Counts{Sent: 1000, Oracle: 1000, Served: served, InVain: inVain}}
 	}
 	verdicts := judge([]Cell{near, far, over, {Nodes: 7}}, tabulate([]result{
-		of(near, Judged, 980, 21), of(near, "x", 970, 0), of(near, "y", 984, 0),
+		of(near, Judged, 980, 21), of(near, "x", 970, 0), of(near, "y", 984, 0), of(near, lateNews, 995, 21),
 		of(far, Judged, 980, 19), of(far, "x", 982, 0),
 		of(over, Judged, 980, 39), of(over, Judged, 1000, 39), of(over, "x", 992, 500), of(over, "x", 992, 500),
-	}))
+	}), lateNews)
 	want := [][aims]bool{{true, true, true}, {}, {}}
 	for i, v := range verdicts {
 		if v.missed != want[i] {
 			t.Errorf("%s: missed %v, want %v", v, v.missed, want[i])
 		}
+	}
+	if !verdicts[0].beyond || verdicts[1].beyond {
+		t.Errorf("beyond what is possible: %v, want the first only", verdicts)
 	}
 	if len(verdicts) != 3 || verdicts[0].best.Strategy != "y" || count(verdicts, served) != 2 {
 		t.Errorf("%d verdicts: %v", len(verdicts), verdicts)
@@ -94,7 +97,7 @@ func TestJudge(t *testing.T) {
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	g := Quick()
-	g.Nodes, g.Loads, g.Lasting, g.Others, g.Small, g.Shown = []int{3}, []float64{0.5}, time.Second, []string{"two-choices"}, nil, nil
+	g.Nodes, g.Loads, g.Lasting, g.Others, g.Small, g.Shown, g.Bounds = []int{3}, []float64{0.5}, time.Second, []string{"two-choices"}, nil, nil, nil
 	runs := g.runs()
 	if len(runs) != 8 {
 		t.Fatalf("%d runs", len(runs))

@@ -205,9 +205,6 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
 		f.capacity.settle(capacity, c.at, f.capacity.mostDebt())
 		f.reserve = f.capacity.depth() / reservedPart
-		if tf.Elastic {
-			f.honor = f.capacity.depth() / honoredPart
-		}
 		// No more than the bucket holds, or some of the rate would be lost.
 		f.fair = max(0, f.capacity.burst-f.reserve) / fairPart
 		f.userFair = f.user.burst / fairPart

@@ -16,10 +16,6 @@ const (
 	// reservedPart divides the depth of a capacity bucket: that part is left for
 	// peers within their rates.
 	reservedPart = 8
-	// honoredPart divides it, too: so far into debt peers are admitted within their
-	// rates. When users come back, a node's word holds until those that it was given
-	// can have heard otherwise; calls that come later pay for it.
-	honoredPart = 2
 	// plannedPart is how much of its rate a sender uses without asking what the peer's
 	// answers say: what is refused in vain is mostly sent by a plan that is too old.
 	plannedPart = 0.8
@@ -34,9 +30,14 @@ const (
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
 	// A trial costs one until the peer is heard to have served it; each call that is not
 	// served here at once earns perCall, and no more than maxTrials are kept. A refusal of
-	// what was no trial costs half of one, down to minTrials.
-	trial, perCall       = 1000, 30
-	maxTrials, minTrials = 10 * trial, -10 * trial
+	// what was no trial costs one for good, down to minTrials.
+	trial, perCall       = 1000, 25
+	maxTrials, minTrials = 10 * trial, -20 * trial
+	// Users who come all at once find peers of which nothing was heard lately, and no
+	// credit, since nothing was to be earned. So who has not had to try for calmTime may
+	// owe owedTrials during the surgeTime that follows; what is owed is earned as ever.
+	calmTime, surgeTime = time.Second, 500 * time.Millisecond
+	owedTrials          = 12 * trial
 	// maxRoom bounds the room that is told and believed, calls.
 	maxRoom = 9999
 )
@@ -71,6 +72,9 @@ type trials struct {
 	credit atomic.Int64
 	// roomUntil is a time after which no peer's answer says that it has room.
 	roomUntil atomic.Int64
+	// wantedAt is when a trial was wanted last, surgeUntil when trials have to be paid
+	// for again.
+	wantedAt, surgeUntil atomic.Int64
 }
 
 // earn adds to the credit, lose takes from it; neither beyond its bound. Two at a
@@ -85,6 +89,15 @@ func (t *trials) lose(credit int64) {
 	if t.credit.Load() > minTrials {
 		t.credit.Add(-credit)
 	}
+}
+
+// want reports whether there may be a trial now.
+func (t *trials) want(at int64) bool {
+	if at-t.wantedAt.Swap(at) > int64(calmTime) {
+		t.surgeUntil.Store(at + int64(surgeTime))
+	}
+	credit := t.credit.Load()
+	return credit >= trial || credit >= trial-owedTrials && at < t.surgeUntil.Load()
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
@@ -106,7 +119,7 @@ func (f *function) reach(at int64, free bool) (best *forward, isTrial bool) {
 			return best, false
 		}
 	}
-	if f.credit.Load() < trial && !free {
+	if !f.want(at) && !free {
 		return nil, false
 	}
 	most := 0.0
@@ -149,6 +162,17 @@ func (f *function) room(at int64, p *sender) int32 {
 		return 0
 	}
 	return int32(min(maxRoom, room, left/f.capacity.interval+1))
+}
+
+// honored is how far into debt, in ns, the capacity bucket goes for peers within
+// their rates: as far as users have used theirs up. When these come back, a node's
+// word holds until those that it was given can have heard otherwise; calls that
+// come later pay for it.
+func (f *function) honored(at int64) int64 {
+	if !f.elastic {
+		return 0
+	}
+	return f.capacity.depth()
 }
 
 // leaves is how much of the capacity bucket, in ns, a peer has to leave untouched
@@ -214,7 +238,7 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	}
 	switch {
 	case refused && !isTrial:
-		f.lose(trial / 2)
+		f.lose(trial)
 	case !refused && isTrial:
 		f.earn(trial)
 	}

@@ -39,7 +39,7 @@ func from(t *testing.T, s *Snapshot, now time.Time, peer int) Decision {
 // reserved for peers within their rates is left to them, and a debt is made for them.
 func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 	tab := elastic(2, 100)
-	testtable.Admit(tab, "f0", testtable.ID(2), 100)
+	testtable.Admit(tab, "f0", testtable.ID(2), 200)
 	s := compile(t, tab, nil, t0)
 	admitted, before := 0, int32(maxRoom)
 	for {
@@ -62,13 +62,13 @@ func TestReceiverAdmitsWhileItHasRoom(t *testing.T) {
 	if admitted != 43 || before != 0 {
 		t.Errorf("%d calls of a bucket of 50 admitted, %d told at last; an eighth is reserved", admitted, before)
 	}
-	for range 7 + 25 {
+	for range 7 + 50 {
 		if d := from(t, s, t0, 2); d.Action != Local {
 			t.Fatal("a peer within its rate does not get what is reserved")
 		}
 	}
 	if d := from(t, s, t0, 2); d.Action != Deny {
-		t.Error("more than the capacity and half a bucket of debt was admitted")
+		t.Error("more than the capacity and a bucket of debt was admitted")
 	}
 	if d := from(t, s, t0.Add(200*time.Millisecond), 1); d.Action != Deny {
 		t.Error("a peer beyond its rate is admitted while there is a debt")
@@ -164,6 +164,35 @@ func TestVainIsBounded(t *testing.T) {
 		}
 	}
 	if most := calls*perCall/trial + maxTrials/trial + 1; tried == 0 || tried > most {
+		t.Errorf("%d of %d calls tried in vain, want at most %d", tried, calls, most)
+	}
+}
+
+// TestSurgeOwesTrials: who has not had to try for a while may owe trials, and
+// earns them before it owes again, however often users come all at once.
+func TestSurgeOwesTrials(t *testing.T) {
+	s := compile(t, elastic(50, 0), nil, t0)
+	now, tried, calls := t0.Add(2*calmTime), 0, 0
+	surge := func() (sent int) {
+		for range 40 {
+			now = now.Add(time.Millisecond)
+			calls++
+			if d := s.Admit(now, Caller{}, "f0", Call{}); d.Action == Peer {
+				sent++
+				s.Heard(now, d.Mark, 0, true)
+			}
+		}
+		tried += sent
+		now = now.Add(2 * calmTime)
+		return sent
+	}
+	if sent := surge(); sent < owedTrials/trial || sent > owedTrials/trial+2 {
+		t.Errorf("%d calls of the first surge were tried, want %d", sent, owedTrials/trial)
+	}
+	for range 100 {
+		surge()
+	}
+	if most := calls*perCall/trial + owedTrials/trial + 1; tried > most {
 		t.Errorf("%d of %d calls tried in vain, want at most %d", tried, calls, most)
 	}
 }

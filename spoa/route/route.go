@@ -219,11 +219,12 @@ func (f *function) admit(at int64, a *admission, from *sender) bool {
 	}
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
-	if f.capacity.opensAt() > at+f.honor {
+	debt := f.honored(at)
+	if f.capacity.opensAt() > at+debt {
 		return false
 	}
 	if a != nil && a.take(at) {
-		return f.capacity.takeInto(at, f.honor)
+		return f.capacity.takeInto(at, debt)
 	}
 	if !f.elastic {
 		return false

@@ -65,9 +65,6 @@ type function struct {
 	weight   float64     // sum over all
 	refusal  int32       // status for users whom nobody serves
 	admits   []admission // by place of the peer
-	// honor is how far into debt, in ns, the capacity bucket goes for peers within
-	// their rates.
-	honor int64
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
 	// what is beyond their rates; fair how much more, at most, who has had more than
 	// the others; userFair the same of the users' bucket.
