@@ -140,9 +140,8 @@ func (c *Client) explain(err error) error {
 		hint = "nobody listens: dfaas-controller has stopped. Start it: systemctl start dfaas-controller"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "permission denied: add yourself to group dfaas (usermod -aG dfaas USER, then log in again), or use sudo"
-	case len(c.socket) > unixsock.MaxPath:
-		hint = fmt.Sprintf("the path has %d bytes, that of a socket may have %d: name it relative to its directory, or by a symbolic link",
-			len(c.socket), unixsock.MaxPath)
+	case unixsock.CheckPath(c.socket) != nil:
+		hint = unixsock.CheckPath(c.socket).Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "no answer in time: dfaas-controller hangs or the machine is overloaded"
 	default:

@@ -248,14 +248,10 @@ func (c *Config) validateSockets(f *faults) {
 	for _, s := range []struct{ key, path string }{
 		{"haproxy_socket", c.HAProxySocket}, {"spoa_socket", c.SPOASocket}, {"admin_socket", c.AdminSocket},
 	} {
-		switch other := used[filepath.Clean(s.path)]; {
-		case s.path == "":
-			f.add(s.key, s.path, "not set: give the path of a unix socket")
-		case len(s.path) > unixsock.MaxPath:
-			f.add(s.key, s.path, "longer than the %d bytes that a unix socket's path may have: use a shorter one", unixsock.MaxPath)
-		case strings.ContainsRune(s.path, 0):
-			f.add(s.key, s.path, "not a path")
-		case other != "":
+		other := used[filepath.Clean(s.path)]
+		if err := unixsock.CheckPath(s.path); err != nil {
+			f.add(s.key, s.path, "%s", err)
+		} else if other != "" {
 			f.add(s.key, s.path, "the same as %s: each has its own socket", other)
 		}
 		used[filepath.Clean(s.path)] = s.key

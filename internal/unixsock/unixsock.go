@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,16 +20,27 @@ import (
 // MaxPath is the longest path of a socket that Linux accepts, in bytes.
 const MaxPath = 107
 
+// CheckPath refuses what cannot be the path of a socket, absolute or relative. It looks
+// at the text only.
+func CheckPath(path string) error {
+	switch {
+	case path == "":
+		return errors.New("not set: give the path of a unix socket")
+	case len(path) > MaxPath:
+		return fmt.Errorf("%d bytes long, the path of a socket may have %d: use a shorter directory, a relative path or a symbolic link", len(path), MaxPath)
+	case strings.ContainsRune(path, 0):
+		return errors.New("not a path: it has a zero byte")
+	}
+	return nil
+}
+
 // Listen opens a listening socket at path, with that mode and, unless it is "",
 // that group (name or number). A socket on which nobody listens any more is
 // replaced; anything else at that path is left alone. Closing the listener
 // removes the socket.
 func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
-	switch {
-	case path == "":
-		return nil, errors.New("no path of a socket is given")
-	case len(path) > MaxPath:
-		return nil, fmt.Errorf("%s has %d bytes, the path of a socket may have %d: use a shorter directory, or a relative path", path, len(path), MaxPath)
+	if err := CheckPath(path); err != nil {
+		return nil, fmt.Errorf("socket %q: %w", path, err)
 	}
 	gid, err := groupID(group)
 	if err != nil {

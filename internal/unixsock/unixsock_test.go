@@ -68,14 +68,15 @@ func TestListenRefuses(t *testing.T) {
 	}
 	defer datagrams.Close()
 	for want, test := range map[string]struct{ path, group string }{
-		"cannot report whether":                            {path: filepath.Join(dir, "datagrams")},
-		"no path of a socket":                              {path: ""},
-		"has 108 bytes, the path of a socket may have 107": {path: "/" + strings.Repeat("x", 107)},
-		"there is no directory":                            {path: filepath.Join(dir, "none", "s")},
-		"not a socket":                                     {path: file},
-		"that is not a socket":                             {path: filepath.Join(dir, "link")},
-		"group of the socket":                              {path: filepath.Join(dir, "s"), group: "no-such-group-here"},
-		"not a directory":                                  {path: filepath.Join(file, "s")},
+		"cannot report whether":                             {path: filepath.Join(dir, "datagrams")},
+		`socket "": not set`:                                {path: ""},
+		"108 bytes long, the path of a socket may have 107": {path: "/" + strings.Repeat("x", 107)},
+		"not a path: it has a zero byte":                    {path: file + "\x00"},
+		"there is no directory":                             {path: filepath.Join(dir, "none", "s")},
+		"not a socket":                                      {path: file},
+		"that is not a socket":                              {path: filepath.Join(dir, "link")},
+		"group of the socket":                               {path: filepath.Join(dir, "s"), group: "no-such-group-here"},
+		"not a directory":                                   {path: filepath.Join(file, "s")},
 	} {
 		l, err := Listen(test.path, 0o600, test.group)
 		if err == nil {
