@@ -217,6 +217,7 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.weight += f.forwards[i].weight
 		f.upTo[i] = f.weight
 	}
+	f.owed = owedFor(f.forwards)
 	f.dryUntil.Store(0)
 	f.takers = c.s.takers(tf)
 	// What users get whom neither this node nor a peer serves.

@@ -35,9 +35,11 @@ const (
 	maxTrials, minTrials = 10 * trial, -20 * trial
 	// Users who come all at once find peers of which nothing was heard lately, and no
 	// credit, since nothing was to be earned. So who has not had to try for calmTime may
-	// owe owedTrials during the surgeTime that follows; what is owed is earned as ever.
-	calmTime, surgeTime = time.Second, 500 * time.Millisecond
-	owedTrials          = 12 * trial
+	// owe owedByPeer for each peer but one, owedTrials at most, during the surgeTime that
+	// follows; what is owed is earned as ever. As many peers count as would have the same
+	// spare each: where one has nearly all of it, there is nothing to try.
+	calmTime, surgeTime    = time.Second, 500 * time.Millisecond
+	owedByPeer, owedTrials = 2 * trial, 12 * trial
 	// maxRoom bounds the room that is told and believed, calls.
 	maxRoom = 9999
 )
@@ -91,13 +93,26 @@ func (t *trials) lose(credit int64) {
 	}
 }
 
-// want reports whether there may be a trial now.
-func (t *trials) want(at int64) bool {
+// owedFor is how many trials may be owed, as credit.
+func owedFor(forwards []forward) int64 {
+	sum, squares := 0.0, 0.0
+	for i := range forwards {
+		sum += forwards[i].spare
+		squares += forwards[i].spare * forwards[i].spare
+	}
+	if squares == 0 {
+		return 0
+	}
+	return int64(min(owedTrials, owedByPeer*(sum*sum/squares-1)))
+}
+
+// want reports whether there may be a trial now; so much may be owed.
+func (t *trials) want(at, owed int64) bool {
 	if at-t.wantedAt.Swap(at) > int64(calmTime) {
 		t.surgeUntil.Store(at + int64(surgeTime))
 	}
 	credit := t.credit.Load()
-	return credit >= trial || credit >= trial-owedTrials && at < t.surgeUntil.Load()
+	return credit >= trial || credit >= trial-owed && at < t.surgeUntil.Load()
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
@@ -119,7 +134,7 @@ func (f *function) reach(at int64, free bool) (best *forward, isTrial bool) {
 			return best, false
 		}
 	}
-	if !f.want(at) && !free {
+	if !f.want(at, f.owed) && !free {
 		return nil, false
 	}
 	most := 0.0

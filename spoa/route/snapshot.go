@@ -63,6 +63,7 @@ type function struct {
 	upTo     []float64   // of each: the sum of the weights up to and including its own
 	takers   []int32     // whose queues take its asynchronous calls, see async.go
 	weight   float64     // sum over all
+	owed     int64       // trials that may be owed, as credit
 	refusal  int32       // status for users whom nobody serves
 	admits   []admission // by place of the peer
 	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
