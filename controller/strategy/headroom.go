@@ -39,8 +39,11 @@ import (
 //     sum of surplus that it counts, D_k, which senders use for sum O. After
 //     three periods, an invented surplus costs the others nothing but the equal
 //     part that is lent to every node.
-//  4. k admits from i up to S_k * max(O_i/D_k, 1/m). That bounds a_ik and what
-//     is lent, and depends on nobody's spare but its own.
+//  4. k admits from i, whatever else comes, S_k * O_i/D_k at least and S_k *
+//     max(O_i/D_k, 1/m) at most, where others' spare says how much of k's is left
+//     to be lent. So who invents spare makes k promise more, never less than
+//     what i's surplus is due; and more than was promised only goes while there
+//     is room.
 type headroom struct{}
 
 const (

@@ -99,14 +99,6 @@ func (b *bucket) opensAt() int64 {
 	return math.MaxInt64
 }
 
-// ahead is how much of what the bucket holds has been used up, ns.
-func (b *bucket) ahead(now int64) int64 {
-	if b.usedUntil == nil {
-		return 0
-	}
-	return min(max(0, b.usedUntil.Load()-now), b.depth())
-}
-
 func (b *bucket) depth() int64    { return b.burst + b.interval }
 func (b *bucket) mostDebt() int64 { return 2 * b.depth() }
 

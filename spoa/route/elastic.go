@@ -180,10 +180,9 @@ func (f *function) room(at int64, p *sender) int32 {
 }
 
 // honored is how far into debt, in ns, the capacity bucket goes for peers within
-// their rates: as far as users have used theirs up. When these come back, a node's
-// word holds until those that it was given can have heard otherwise; calls that
-// come later pay for it.
-func (f *function) honored(at int64) int64 {
+// their rates. When users come back, a node's word holds until those that it was
+// given can have heard otherwise; calls that come later pay for it.
+func (f *function) honored() int64 {
 	if !f.elastic {
 		return 0
 	}

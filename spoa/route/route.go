@@ -219,7 +219,7 @@ func (f *function) admit(at int64, a *admission, from *sender) bool {
 	}
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
-	debt := f.honored(at)
+	debt := f.honored()
 	if f.capacity.opensAt() > at+debt {
 		return false
 	}
