@@ -18,6 +18,7 @@ import (
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
@@ -231,6 +232,34 @@ func TestUnasked(t *testing.T) {
 			n.grant(t, "f", 1000, 0)
 			return n.asks(t, "/function/f")
 		})
+	})
+}
+
+// TestUnaskedOfLongNames: the grant of the longest name that there is holds for no other
+// that begins like it.
+func TestUnaskedOfLongNames(t *testing.T) {
+	t.Parallel()
+	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
+		longest := strings.Repeat("f", funcname.MaxLabel) + "." + strings.Repeat("n", funcname.MaxLabel)
+		if len(longest) != funcname.MaxLen {
+			t.Fatalf("%d bytes, want %d", len(longest), funcname.MaxLen)
+		}
+		n := startFast(t, binary, 100_000, longest)
+		unasked := func() bool {
+			n.grant(t, longest, 100, 0)
+			return !n.asks(t, "/function/"+longest)
+		}
+		for _, other := range []string{longest[:len(longest)-1], longest[:len(longest)-1] + "m", longest + "n", longest + strings.Repeat("n", 100)} {
+			// Not by what HAProxy counts: it is of the names that there may be. The grant lasts while the other is called.
+			eventually(t, "the agent is asked about "+other, func() bool {
+				if !unasked() {
+					return false
+				}
+				before := n.asked()
+				call(t, "GET", "http://"+n.Addr+"/function/"+other, nil)
+				return n.asked() > before && unasked()
+			})
+		}
 	})
 }
 
