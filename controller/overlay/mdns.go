@@ -116,6 +116,7 @@ type mdnsQuestion struct {
 	id    uint16 // of the packet
 	index int    // of the interface over which it came
 	known func(name string) bool
+	same  bool // as this node asks: for all members, none of whom is known
 }
 
 // speak asks and answers over one socket, on each interface in its own time.
@@ -136,7 +137,7 @@ func (n *neighbours) speak(ctx context.Context, c *mdnsConn, interfaces []net.In
 			return
 		case q := <-questions:
 			if m := all[q.index]; m != nil && !own[q.id] {
-				m.heard(time.Now(), q.known(record.instance))
+				m.heard(time.Now(), q.known(record.instance), q.same)
 			}
 		case <-timer.C:
 		}

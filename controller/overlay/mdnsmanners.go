@@ -17,7 +17,7 @@ const (
 
 // mdnsManners is when a node asks and answers on one network. All hear all that is said,
 // so that what everybody says in answer to everybody would grow with the square of the
-// members: a question that another one asks is as good as one's own (RFC 6762, 7.3),
+// members: a question that another one asks, with no answers that it knows, is as good as one's own (RFC 6762, 7.3),
 // nobody answers more than once a second (6), or at once (6), and questions come ever more
 // seldom (5.2). Pure; not safe for concurrent use.
 type mdnsManners struct {
@@ -39,8 +39,8 @@ func newMDNSManners(now time.Time) *mdnsManners {
 func moment() time.Duration { return 20*time.Millisecond + rand.N(100*time.Millisecond) }
 
 // heard takes in another one's question, which this node need not answer if what it would
-// say is known already.
-func (m *mdnsManners) heard(now time.Time, known bool) {
+// say is known already. same: all answers to this node's own question are answers to it.
+func (m *mdnsManners) heard(now time.Time, known, same bool) {
 	if !known && m.answer.IsZero() {
 		m.answer = now.Add(moment())
 		if soonest := m.answered.Add(mdnsGap); m.answer.Before(soonest) {
@@ -48,7 +48,7 @@ func (m *mdnsManners) heard(now time.Time, known bool) {
 		}
 	}
 	// One that would be long in coming is not replaced: who has heard it may be gone by then.
-	if m.question.Sub(now) < m.pause/4 {
+	if same && m.question.Sub(now) < m.pause/4 {
 		m.asked(now)
 	}
 }

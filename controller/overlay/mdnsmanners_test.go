@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // TestManyNeighboursAtOnce: nodes that start within some seconds, on a network that loses
@@ -42,7 +44,7 @@ func TestManyNeighboursAtOnce(t *testing.T) {
 						case way[0].answer:
 							heard[i][way[0].by] = true
 						default:
-							m.heard(now, false)
+							m.heard(now, false, true)
 						}
 					}
 					way = way[1:]
@@ -92,7 +94,7 @@ func TestMannersAgainstAFlood(t *testing.T) {
 	answers := 0
 	const minutes = 5
 	for now := begin; now.Sub(begin) < minutes*time.Minute; now = now.Add(5 * time.Millisecond) {
-		m.heard(now, false)
+		m.heard(now, false, true)
 		if _, answer := m.due(now); answer {
 			answers++
 		}
@@ -105,8 +107,51 @@ func TestMannersAgainstAFlood(t *testing.T) {
 	}
 	m = newMDNSManners(begin)
 	m.greetings = 0
-	m.heard(begin, true)
+	m.heard(begin, true, false)
 	if _, answer := m.due(begin.Add(mdnsGap)); answer {
 		t.Error("what is known is said again")
+	}
+}
+
+// TestKnownAnswersSilenceNobody: whoever lists all members keeps them neither from asking
+// nor from answering those who ask.
+func TestKnownAnswersSilenceNobody(t *testing.T) {
+	packet, _ := mdnsQuery(serviceTag("test"))
+	plain, _ := mdnsMessage(packet)
+	for name, test := range map[string]struct {
+		change func(*dns.Msg)
+		same   bool
+	}{
+		"own":         {func(*dns.Msg) {}, true},
+		"known":       {func(m *dns.Msg) { m.Answer = []dns.RR{&dns.PTR{Hdr: dns.RR_Header{Ttl: mdnsTTL}, Ptr: "x."}} }, false},
+		"more known":  {func(m *dns.Msg) { m.Truncated = true }, false},
+		"of services": {func(m *dns.Msg) { m.Question[0].Name = mdnsServices }, false},
+		"of one":      {func(m *dns.Msg) { m.Question[0].Name = "x." + m.Question[0].Name }, false},
+		"other type":  {func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT }, false},
+		"unicast":     {func(m *dns.Msg) { m.Question[0].Qclass |= 1 << 15 }, false},
+	} {
+		m := *plain.Copy()
+		test.change(&m)
+		if q, ok := questionIn(m, serviceTag("test"), 1); !ok || q.same != test.same {
+			t.Errorf("%s: %v, as one's own %v", name, ok, q.same)
+		}
+	}
+	begin := time.Unix(1000, 0)
+	m := newMDNSManners(begin)
+	m.greetings = 0
+	questions, answers := 0, 0
+	for now := begin; now.Sub(begin) < 5*time.Minute; now = now.Add(10 * time.Millisecond) {
+		m.heard(now, true, false)
+		ask, answer := m.due(now)
+		if answer {
+			answers++
+		}
+		if ask {
+			questions++
+			m.heard(now, false, true) // another member asks, too
+		}
+	}
+	if questions < 5 || answers < questions-1 {
+		t.Errorf("asked %d times, answered %d", questions, answers)
 	}
 }

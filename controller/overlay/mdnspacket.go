@@ -130,7 +130,12 @@ func questionIn(m dns.Msg, service string, index int) (mdnsQuestion, bool) {
 	if len(m.Ns) > 0 || !slices.ContainsFunc(m.Question, asks) {
 		return mdnsQuestion{}, false
 	}
-	return mdnsQuestion{id: m.Id, index: index, known: func(instance string) bool {
+	// Who wants to be answered alone (a bit of the class) asks for nobody else.
+	own := func(q dns.Question) bool {
+		return strings.ToLower(q.Name) == service && q.Qtype == dns.TypePTR && q.Qclass == dns.ClassINET
+	}
+	same := len(m.Answer) == 0 && !m.Truncated && slices.ContainsFunc(m.Question, own)
+	return mdnsQuestion{id: m.Id, index: index, same: same, known: func(instance string) bool {
 		return slices.ContainsFunc(m.Answer, func(record dns.RR) bool {
 			ptr, ok := record.(*dns.PTR)
 			return ok && strings.EqualFold(ptr.Ptr, instance) && ptr.Hdr.Ttl >= mdnsTTL/2
