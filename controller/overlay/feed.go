@@ -36,8 +36,15 @@ const feedSuffix = "/feed/1"
 const (
 	// feedTimeout is how long a peer may take to take in what it is told.
 	feedTimeout = 10 * time.Second
-	// feedRetry is how soon a feed that ended begins anew.
-	feedRetry = time.Second
+	// feedRetry is how soon a feed that ended begins anew. The pause doubles, up to
+	// feedRetryAtMost, each time that it lasted less than feedBrief: all is told again.
+	feedRetry       = time.Second
+	feedRetryAtMost = time.Minute
+	feedBrief       = 5 * time.Second
+	// feedBegins is how many feeds a second of one peer may begin, and feedBeginsAtOnce how
+	// many at once: each has it tell everything.
+	feedBegins       = 0.2
+	feedBeginsAtOnce = 10
 	// feedBar is how long no feed is heard of a peer that sent maxFaults messages of gossip
 	// that nobody may send, each of them so long after the last at most, or one such frame
 	// of a feed.
@@ -58,24 +65,33 @@ type feeds struct {
 	last   written
 	out    map[peer.ID]*feed
 	in     map[peer.ID]*intake
+	limits map[peer.ID]*feedLimit
 	faults map[peer.ID]faults
 	closed bool
 
-	readers sync.WaitGroup // of in
+	readers sync.WaitGroup // of in, and who resets their streams
 }
 
 // feed is what a peer is told.
 type feed struct {
 	wake chan struct{}      // holds one: there is something newer
+	anew chan struct{}      // holds one: there is a new connection
 	told *wire.Announcement // on the stream of now, nil: nothing. Under feeds.mu
 }
 
 // intake is what a peer tells.
 type intake struct {
 	stream network.Stream
+	limit  *rate.Limiter // of frames
 	track  membership.Track
 	heard  time.Time // the last announcement; zero: none
 	period time.Duration
+}
+
+// feedLimit bounds what a peer tells, over however many streams, one after the other.
+type feedLimit struct {
+	frames, begins *rate.Limiter
+	last           time.Time // when a stream began
 }
 
 // faults are messages that nobody may send.
@@ -93,7 +109,8 @@ type written struct {
 func newFeeds(o *Overlay, federation string) *feeds {
 	f := &feeds{
 		o: o, protocol: protocol.ID("/dfaas/" + federation + feedSuffix),
-		out: make(map[peer.ID]*feed), in: make(map[peer.ID]*intake), faults: make(map[peer.ID]faults),
+		out: make(map[peer.ID]*feed), in: make(map[peer.ID]*intake), limits: make(map[peer.ID]*feedLimit),
+		faults: make(map[peer.ID]faults),
 	}
 	o.host.SetStreamHandler(f.protocol, f.follow)
 	return f
@@ -121,22 +138,32 @@ func (f *feeds) run() error {
 	return nil
 }
 
-// begin begins to tell the peer, unless that is under way.
+// begin begins to tell the peer, at once if that is put off; unless it is under way.
 func (f *feeds) begin(id peer.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.out[id] != nil || f.o.ctx.Err() != nil {
+	if f.o.ctx.Err() != nil {
 		return
 	}
-	to := &feed{wake: make(chan struct{}, 1)}
+	if to := f.out[id]; to != nil {
+		select {
+		case to.anew <- struct{}{}:
+		default:
+		}
+		return
+	}
+	to := &feed{wake: make(chan struct{}, 1), anew: make(chan struct{}, 1)}
 	f.out[id] = to
 	f.o.work.Go(func() { f.tellAll(id, to) })
 }
 
 // tellAll tells the peer for as long as it is connected.
 func (f *feeds) tellAll(id peer.ID, to *feed) {
+	var pause time.Duration
 	for {
+		begun := time.Now()
 		err := f.tellOver(id, to)
+		pause = feedPause(pause, time.Since(begun))
 		f.mu.Lock()
 		to.told = nil
 		gone := f.o.ctx.Err() != nil || !f.o.connected(id)
@@ -150,9 +177,20 @@ func (f *feeds) tellAll(id peer.ID, to *feed) {
 		f.o.log.Debug().Stringer("peer", id).Str("error", oneLine(err)).Msg("its feed begins anew")
 		select {
 		case <-f.o.ctx.Done():
-		case <-time.After(jitter(feedRetry)):
+		case <-to.anew:
+			pause = 0
+		case <-time.After(jitter(pause)):
 		}
 	}
+}
+
+// feedPause returns how long to wait before a feed that lasted so long begins anew, where
+// the pause before it was that; 0: none.
+func feedPause(before, lasted time.Duration) time.Duration {
+	if lasted >= feedBrief {
+		return feedRetry
+	}
+	return min(max(2*before, feedRetry), feedRetryAtMost)
 }
 
 // tellOver tells the peer over one stream until that fails.
@@ -244,7 +282,6 @@ func (f *feeds) follow(s network.Stream) {
 // followFrames hears what a peer tells, until the stream ends or it sends what nobody may
 // send.
 func (f *feeds) followFrames(id peer.ID, in *intake, s io.Reader, hear func(wire.Announcement)) {
-	limit := rate.NewLimiter(authorRate, authorBurst)
 	var follower wire.Follower
 	var buffer []byte
 	r := bufio.NewReaderSize(s, 512)
@@ -256,7 +293,7 @@ func (f *feeds) followFrames(id peer.ID, in *intake, s io.Reader, hear func(wire
 			return
 		case err != nil:
 			return
-		case !limit.Allow():
+		case !in.limit.Allow():
 			f.bar(id, reasonRate, "announces too often")
 			return
 		}
@@ -290,21 +327,67 @@ func (f *feeds) admit(now time.Time, id peer.ID, s network.Stream) *intake {
 	if f.closed || f.faultsOf(now, id).count >= maxFaults {
 		return nil
 	}
-	f.readers.Add(1)
-	in := &intake{stream: s}
-	if before := f.in[id]; before != nil {
-		_ = before.stream.Reset()
+	limit := f.limitOf(now, id)
+	if !limit.begins.AllowN(now, 1) {
+		f.o.metrics.refused.WithLabelValues(reasonRate).Inc()
+		return nil
 	}
+	f.drop(id)
+	f.readers.Add(1)
+	in := &intake{stream: s, limit: limit.frames}
 	f.in[id] = in
 	return in
+}
+
+// limitOf returns what bounds the peer's feeds. Nobody is forgotten before his limits
+// would have recovered, unless there are more peers than can be connected.
+func (f *feeds) limitOf(now time.Time, id peer.ID) *feedLimit {
+	limit := f.limits[id]
+	if limit == nil {
+		if len(f.limits) >= maxAuthors {
+			f.forgetLimits(now)
+		}
+		limit = &feedLimit{
+			frames: rate.NewLimiter(authorRate, authorBurst), begins: rate.NewLimiter(feedBegins, feedBeginsAtOnce),
+		}
+		f.limits[id] = limit
+	}
+	limit.last = now
+	return limit
+}
+
+// forgetLimits makes room for one more.
+func (f *feeds) forgetLimits(now time.Time) {
+	var oldest peer.ID
+	for id, limit := range f.limits {
+		switch {
+		case f.in[id] != nil:
+		case now.Sub(limit.last) > authorIdle:
+			delete(f.limits, id)
+		case oldest == "" || limit.last.Before(f.limits[oldest].last):
+			oldest = id
+		}
+	}
+	if len(f.limits) >= maxAuthors {
+		delete(f.limits, oldest)
+	}
+}
+
+// drop ends what is heard of a peer, if anything is. It is called under feeds.mu, and a
+// reset may wait for a peer that does not read.
+func (f *feeds) drop(id peer.ID) {
+	if in := f.in[id]; in != nil {
+		delete(f.in, id)
+		f.readers.Go(func() { _ = in.stream.Reset() })
+	}
 }
 
 // close ends what is heard, and returns when nothing is any more.
 func (f *feeds) close() {
 	f.mu.Lock()
 	f.closed = true
-	for _, in := range f.in {
-		_ = in.stream.Reset()
+	for id := range f.in {
+		f.drop(id)
 	}
 	f.mu.Unlock()
 	f.readers.Wait()
@@ -333,8 +416,8 @@ func (f *feeds) blame(id peer.ID, count int) {
 	now := time.Now()
 	count += f.faultsOf(now, id).count
 	f.faults[id] = faults{count, now}
-	if in := f.in[id]; in != nil && count >= maxFaults {
-		_ = in.stream.Reset()
+	if count >= maxFaults {
+		f.drop(id)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/time/rate"
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
@@ -304,9 +305,9 @@ func FuzzFeed(f *testing.F) {
 	f.Add(append(frames, 'c', 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		o := &Overlay{metrics: newMetrics(nil, nil, nil), refused: &refusals{}, spoken: newSpoken(), messages: make(chan Message, 1<<16)}
-		fs := &feeds{o: o, out: make(map[peer.ID]*feed), in: make(map[peer.ID]*intake), faults: make(map[peer.ID]faults)}
+		fs := &feeds{o: o, out: make(map[peer.ID]*feed), in: make(map[peer.ID]*intake), limits: make(map[peer.ID]*feedLimit), faults: make(map[peer.ID]faults)}
 		heard := 0
-		fs.followFrames("author", &intake{}, bytes.NewReader(data), func(a wire.Announcement) {
+		fs.followFrames("author", &intake{limit: rate.NewLimiter(authorRate, authorBurst)}, bytes.NewReader(data), func(a wire.Announcement) {
 			heard++
 			if _, left, err := wire.Fit(a); err != nil || left != nil {
 				t.Fatal(left, err)
@@ -316,4 +317,120 @@ func FuzzFeed(f *testing.F) {
 			t.Fatalf("%d faults, %d heard", bad, heard)
 		}
 	})
+}
+
+// TestFeedsOfOnePeerHaveOneLimit: whoever begins ever new feeds may say no more than on one,
+// and begin only so many.
+func TestFeedsOfOnePeerHaveOneLimit(t *testing.T) {
+	t.Parallel()
+	n := run(t, config(t))
+	now := time.Unix(1000, 0)
+	f := n.feeds
+	begun := 0
+	var limit *rate.Limiter
+	for range 5 * feedBeginsAtOnce {
+		in := f.admit(now, "author", stuckStream{})
+		if in == nil {
+			continue
+		}
+		begun++
+		if limit != nil && in.limit != limit {
+			t.Fatal("a feed that begins anew may tell as much again")
+		}
+		limit = in.limit
+		f.end("author", in)
+	}
+	if begun != feedBeginsAtOnce {
+		t.Errorf("%d feeds begun at once, want %d", begun, feedBeginsAtOnce)
+	}
+	in := f.admit(now, "other", stuckStream{})
+	if in == nil || in.limit == limit {
+		t.Fatal("one peer's limit is for another")
+	}
+	f.end("other", in)
+	if in = f.admit(now.Add(time.Minute), "author", stuckStream{}); in == nil {
+		t.Fatal("it is never heard again")
+	}
+	f.end("author", in)
+	for i := range 2 * maxAuthors {
+		id := peer.ID(fmt.Sprint(i))
+		if in := f.admit(now.Add(time.Duration(i)*time.Millisecond), id, stuckStream{}); in != nil {
+			f.end(id, in)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.limits) > maxAuthors {
+		t.Errorf("limits of %d peers are kept", len(f.limits))
+	}
+}
+
+// stuckStream cannot be reset before its channel is closed, if it has one.
+type stuckStream struct {
+	network.Stream
+	until chan struct{}
+}
+
+func (s stuckStream) Reset() error {
+	if s.until != nil {
+		<-s.until
+	}
+	return nil
+}
+
+// TestResetsHoldUpNobody: a peer that does not read what resets its stream keeps nobody
+// from telling and hearing others.
+func TestResetsHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	n := run(t, config(t))
+	until, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		now := time.Now()
+		for range 2 {
+			if in := n.feeds.admit(now, "stuck", stuckStream{until: until}); in != nil {
+				defer n.feeds.end("stuck", in)
+			}
+		}
+		n.feeds.blame("stuck", maxFaults)
+		n.tell(1, 1)
+		if n.feeds.hears(now, "stuck") {
+			t.Error("it is still heard")
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("feeds wait for a peer that does not read")
+	}
+	close(until)
+	<-done
+}
+
+func TestFeedPause(t *testing.T) {
+	var pause time.Duration
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
+		if pause = feedPause(pause, feedBrief-1); pause != want*time.Second {
+			t.Errorf("pause %v, want %ds", pause, want)
+		}
+	}
+	if pause = feedPause(pause, feedBrief); pause != feedRetry {
+		t.Errorf("after one that lasted: %v", pause)
+	}
+}
+
+// TestNewConnectionsEndThePause: a peer that broke off its feeds, and then connects anew,
+// is told at once.
+func TestNewConnectionsEndThePause(t *testing.T) {
+	t.Parallel()
+	n := run(t, config(t))
+	to := &feed{wake: make(chan struct{}, 1), anew: make(chan struct{}, 1)}
+	n.feeds.mu.Lock()
+	n.feeds.out["peer"] = to
+	n.feeds.mu.Unlock()
+	n.feeds.begin("peer")
+	n.feeds.begin("peer")
+	if len(to.anew) != 1 {
+		t.Error("the new connection is not noticed")
+	}
 }

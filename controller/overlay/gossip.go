@@ -102,8 +102,9 @@ func (o *Overlay) receiveFrom(c *channel) {
 	}
 }
 
+// deliver hands an announcement over, unless that was done.
 func (o *Overlay) deliver(from peer.ID, m Message) {
-	if !o.spoken.delivers(from, m.Announcement) {
+	if !o.spoken.deliver(from, m, o.send) {
 		return
 	}
 	o.metrics.received.Inc()
@@ -113,10 +114,16 @@ func (o *Overlay) deliver(from peer.ID, m Message) {
 	if len(m.RemoteIPs) == 0 {
 		o.keeper.wantHearsay(from)
 	}
+}
+
+// send reports whether there was room for the message.
+func (o *Overlay) send(m Message) bool {
 	select {
 	case o.messages <- m:
+		return true
 	default:
 		o.metrics.refused.WithLabelValues(reasonOverload).Inc()
+		return false
 	}
 }
 

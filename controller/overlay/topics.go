@@ -188,6 +188,7 @@ type voice struct {
 	period        time.Duration
 	epoch         int64
 	seq           uint64
+	direct        bool // by itself
 }
 
 // current reports whether something heard then is an author's last word.
@@ -223,20 +224,24 @@ func (s *spoken) hear(now time.Time, from peer.ID, a wire.Announcement) (news bo
 	return !v.current(v.second, now)
 }
 
-// delivers reports whether an announcement, whole by now, is to be handed over: it is no
-// copy of one that was, by gossip or feed, nor older. What to make of another epoch is not
-// decided here.
-func (s *spoken) delivers(from peer.ID, a wire.Announcement) bool {
+// deliver has an announcement sent, whole by now, unless it is a copy of one that was, by
+// gossip or feed, or older; and reports whether it was. Of one that others relayed, the
+// author's own copy is none: it may be accepted where that was not. What to make of another
+// epoch is not decided here. send must not wait: it reports whether there was room.
+func (s *spoken) deliver(from peer.ID, m Message, send func(Message) bool) (sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.voices[from]
+	a, v := m.Announcement, s.voices[from]
 	if v == nil {
-		return true
+		return send(m)
 	}
-	if v.epoch == a.Epoch && a.Seq <= v.seq {
+	if v.epoch == a.Epoch && (a.Seq < v.seq || a.Seq == v.seq && (v.direct || !m.Direct)) {
 		return false
 	}
-	v.epoch, v.seq = a.Epoch, a.Seq
+	if !send(m) {
+		return false
+	}
+	v.epoch, v.seq, v.direct = a.Epoch, a.Seq, m.Direct
 	return true
 }
 

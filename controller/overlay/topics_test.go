@@ -197,3 +197,28 @@ func TestHalvesAreBounded(t *testing.T) {
 		t.Error("the newest is not held")
 	}
 }
+
+// TestDirectCopiesPass: what others relayed may be refused where the author's own copy is
+// not; and what found no room was not handed over.
+func TestDirectCopiesPass(t *testing.T) {
+	s := newSpoken()
+	room := true
+	send := func(Message) bool { return room }
+	say := func(seq uint64, direct bool) Message {
+		return Message{Announcement: wire.Announcement{V: wire.Version, Epoch: 1, Seq: seq, PeriodMillis: 1000}, Direct: direct}
+	}
+	s.hear(time.Now(), "author", say(1, false).Announcement)
+	for i, step := range []struct {
+		seq          uint64
+		direct, room bool
+		want         bool
+	}{
+		{5, false, true, true}, {5, false, true, false}, {5, true, true, true}, {5, true, true, false}, {5, false, true, false},
+		{4, true, true, false}, {6, true, false, false}, {6, false, true, true}, {6, true, false, false}, {6, true, true, true},
+	} {
+		room = step.room
+		if got := s.deliver("author", say(step.seq, step.direct), send); got != step.want {
+			t.Errorf("step %d: handed over %v, want %v", i, got, step.want)
+		}
+	}
+}
