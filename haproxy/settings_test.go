@@ -51,6 +51,10 @@ func TestSettings(t *testing.T) {
 			{haproxy.EnvBodyWait, "", "set to nothing"},
 
 			{haproxy.EnvFastPath, "yes", "neither on nor off"},
+			{haproxy.EnvFastPath, "On", "neither on nor off"},
+			{haproxy.EnvSourceCalls, "many", "not a number|neither a number"},
+			{haproxy.EnvPeersOnly, "here", "not a valid IPv4 or IPv6 address"},
+			{haproxy.EnvBodyWait, "soon", "wait-for-body"},
 			{haproxy.EnvBind, "8180", "missing port"},
 			{haproxy.EnvGateway, "127.0.0.1", "gateway"},
 			{haproxy.EnvNodeID, "%[id]", "DFaaS-Node-ID|http-after-response set-header"},

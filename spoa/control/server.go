@@ -90,10 +90,10 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("PUT "+pathTable, s.putTable)
 	if !protocol.Previous {
 		mux.HandleFunc("PATCH "+pathTable, s.patchTable)
+		mux.HandleFunc("POST "+pathUnasked, s.postUnasked)
 	}
 	mux.HandleFunc("GET "+pathTable, s.getTable)
 	mux.HandleFunc("GET "+pathMeter, s.getMeter)
-	mux.HandleFunc("POST "+pathUnasked, s.postUnasked)
 	mux.HandleFunc("GET "+pathHealth, s.getHealth)
 	mux.Handle("GET "+pathMetrics, s.Metrics())
 	return mux

@@ -75,8 +75,8 @@ func EncodePatch(p *Patch) ([]byte, error) {
 func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) {
 	var head document[struct{}, struct{}]
 	p, ids, routes := new(Patch), make(ids), 0
+	// What is over the bounds of all tables is not kept first.
 	function := func(f *patchFunction) error {
-		// What is over the bounds of all tables is not kept first.
 		if routes += len(f.Forward) + len(f.Admit); routes > 2*MaxForwards || len(p.Functions) == MaxFunctions {
 			return errors.New("more than a table may have")
 		}
@@ -108,12 +108,27 @@ func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) 
 		p.Peers = append(p.Peers, Peer{id, peer.Token, peer.Source})
 		return nil
 	}
+	gone := func(names *[]string, most, longest int) func(*string) error {
+		return func(name *string) error {
+			switch {
+			case len(*names) == most:
+				return fmt.Errorf("at most %d are accepted", most)
+			case len(*name) > longest:
+				return fmt.Errorf("%.80q is no name: it has %d bytes, and may have %d", *name, len(*name), longest)
+			}
+			*names = append(*names, *name)
+			return nil
+		}
+	}
 	if err := readDocument(r, &head, &unknown, map[string]func([]byte) error{
-		"functions": each("functions", &unknown, pause, function), "peers": each("peers", &unknown, pause, peer),
+		"functions":      each("functions", &unknown, pause, function),
+		"functions_gone": each("functions_gone", &unknown, pause, gone(&p.FunctionsGone, MaxFunctions, MaxNameLen)),
+		"peers":          each("peers", &unknown, pause, peer),
+		"peers_gone":     each("peers_gone", &unknown, pause, gone(&p.PeersGone, MaxPeers, peerid.Len)),
 	}); err != nil {
 		return nil, "", fmt.Errorf("decode patch of a table: %w", err)
 	}
-	p.Head, p.FunctionsGone, p.PeersGone = head.head(), head.FunctionsGone, head.PeersGone
+	p.Head = head.head()
 	if p.Head.NodeID, err = peerid.Parse(head.NodeID); err != nil {
 		return nil, "", fmt.Errorf("decode patch of a table: node_id: %w", err)
 	}
@@ -161,10 +176,14 @@ func merge[T any](list, changed []T, gone []string, name func(*T) string) ([]T, 
 		for len(changed) > 0 && name(&changed[0]) < name(&list[i]) {
 			next, changed = append(next, changed[0]), changed[1:]
 		}
+		isGone := len(gone) > 0 && gone[0] == name(&list[i])
+		isChanged := len(changed) > 0 && name(&changed[0]) == name(&list[i])
 		switch {
-		case len(gone) > 0 && gone[0] == name(&list[i]):
+		case isGone && isChanged:
+			return nil, fmt.Errorf("%.80q is changed, and gone", gone[0])
+		case isGone:
 			gone = gone[1:]
-		case len(changed) > 0 && name(&changed[0]) == name(&list[i]):
+		case isChanged:
 			next, changed = append(next, changed[0]), changed[1:]
 		default:
 			next = append(next, list[i])

@@ -160,6 +160,12 @@ func TestPatchRefuses(t *testing.T) {
 		"is this node itself": func(p *table.Patch) { p.Head.NodeID = id(1) },
 		"cannot be gone":      func(p *table.Patch) { p.FunctionsGone = []string{"f9"} },
 		"in the order":        func(p *table.Patch) { p.FunctionsGone = []string{"f1", "f0"} },
+		"functions: \"f1\" is changed, and gone": func(p *table.Patch) {
+			p.Functions, p.FunctionsGone = []table.Function{{Name: testvalue.Name("f1")}}, []string{"f1"}
+		},
+		"is changed, and gone": func(p *table.Patch) {
+			p.Peers, p.PeersGone = []table.Peer{{ID: id(1)}}, []string{id(1).String()}
+		},
 		"each once": func(p *table.Patch) {
 			p.Functions = []table.Function{{Name: testvalue.Name("a")}, {Name: testvalue.Name("a")}}
 		},
@@ -202,6 +208,46 @@ func TestPatchRefuses(t *testing.T) {
 		change(&p)
 		if got, err := p.Apply(base); err == nil || !strings.Contains(err.Error(), want) || got.Table != nil {
 			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+// TestPatchIsReadWithinBounds: of what is gone, no more is kept than a table may have.
+func TestPatchIsReadWithinBounds(t *testing.T) {
+	many := func(n int) (names []string) {
+		for i := range n {
+			names = append(names, fmt.Sprintf("%05d", i))
+		}
+		return names
+	}
+	for _, test := range []struct {
+		functions, peers []string
+		want             string // in the error; "": none
+	}{
+		{many(table.MaxFunctions), many(table.MaxPeers), ""},
+		{many(table.MaxFunctions + 1), nil, "functions_gone: number 4097: at most 4096"},
+		{nil, many(table.MaxPeers + 1), "peers_gone: number 513: at most 512"},
+		{[]string{strings.Repeat("f", table.MaxNameLen)}, []string{strings.Repeat("p", peerid.Len)}, ""},
+		{[]string{strings.Repeat("f", table.MaxNameLen+1)}, nil, "functions_gone: number 1: \"fff"},
+		{nil, []string{strings.Repeat("p", peerid.Len+1)}, "peers_gone: number 1: \"ppp"},
+	} {
+		data, err := table.EncodePatch(&table.Patch{Head: table.Table{Version: 1, NodeID: testtable.ID(0)}, FunctionsGone: test.functions, PeersGone: test.peers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _, err := table.ReadPatch(bytes.NewReader(data), nil)
+		if test.want != "" {
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %.300v, want one with %q", err, test.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%d functions and %d peers gone: %v", len(test.functions), len(test.peers), err)
+			continue
+		}
+		if !slices.Equal(p.FunctionsGone, test.functions) || !slices.Equal(p.PeersGone, test.peers) {
+			t.Errorf("read %d functions and %d peers gone, want %d and %d", len(p.FunctionsGone), len(p.PeersGone), len(test.functions), len(test.peers))
 		}
 	}
 }
