@@ -48,10 +48,13 @@ func TestLostGatewayCostsNoPause(t *testing.T) {
 		a.gateway.Close()
 		const pause, tries = 190 * time.Millisecond, 10 // it would be 200 ms; a busy machine has more tries
 		for try := 1; ; try++ {
-			l, err := net.Listen("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
+			var l net.Listener
+			// A process that is being started may hold what was closed for a moment.
+			eventually(t, "the gateway's address is free", func() bool {
+				var err error
+				l, err = net.Listen("tcp", addr)
+				return err == nil
+			})
 			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served\n") })}
 			done := make(chan struct{})
 			go func() { defer close(done); _ = server.Serve(l) }()
