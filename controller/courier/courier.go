@@ -29,7 +29,7 @@ type SPOA interface {
 }
 
 const (
-	// roundTimeout bounds a round: who carries has more to do.
+	// roundTimeout bounds a round: the agent's counters are read after it.
 	roundTimeout = 500 * time.Millisecond
 	// pause is for how long nothing is carried where nothing can be, or need be. It is longer
 	// than what HAProxy has been granted lasts.

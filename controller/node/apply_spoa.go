@@ -33,11 +33,13 @@ const (
 
 // spoaKeeper reads the SPOA's meter and gives it tables, when it is asked to and
 // one after the other. It has a goroutine of its own, so that a SPOA that hangs
-// holds up nobody.
+// holds up nobody; and so has what it carries from and to HAProxy before each look,
+// so that an HAProxy that hangs holds up no table.
 type spoaKeeper struct {
 	spoa    SPOA
 	courier *courier.Courier
 	looks   mailbox[struct{}]
+	carried mailbox[struct{}] // looks for which all is carried
 	tables  mailbox[*table.Table]
 	events  chan core.Event
 	metrics *metrics
@@ -47,7 +49,8 @@ type spoaKeeper struct {
 
 func newSPOAKeeper(spoa SPOA, courier *courier.Courier, m *metrics) *spoaKeeper {
 	return &spoaKeeper{
-		spoa: spoa, courier: courier, looks: newMailbox[struct{}](), tables: newMailbox[*table.Table](), events: make(chan core.Event), metrics: m,
+		spoa: spoa, courier: courier, looks: newMailbox[struct{}](), carried: newMailbox[struct{}](), tables: newMailbox[*table.Table](),
+		events: make(chan core.Event), metrics: m,
 	}
 }
 
@@ -59,14 +62,26 @@ func (k *spoaKeeper) run(ctx context.Context) {
 			return
 		case t := <-k.tables:
 			e = k.put(ctx, t)
-		case <-k.looks:
-			k.courier.Carry(ctx)
+		case <-k.carried:
 			e = k.look(ctx)
 		}
 		select {
 		case k.events <- e:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// carry has what HAProxy served without a question known to the SPOA before each look.
+func (k *spoaKeeper) carry(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.looks:
+			k.courier.Carry(ctx)
+			k.carried.put(struct{}{})
 		}
 	}
 }

@@ -6,9 +6,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/controller/api"
+	"github.com/dfaas/dfaas/controller/core"
+	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/grant"
 )
 
@@ -79,6 +83,27 @@ func TestNoFastPath(t *testing.T) {
 		report, grants := n.carried()
 		if report.Run != "" || grants != nil || n.Status().FastPath != nil {
 			t.Errorf("carried %+v and %+v, status %+v", report, grants, n.Status().FastPath)
+		}
+	})
+}
+
+// TestHAProxyHoldsUpNoTable: while HAProxy hangs, tables go to the SPOA at once; its meter
+// is read when carrying was given up, and not before.
+func TestHAProxyHoldsUpNoTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := &fakeHAProxy{hung: true}, newFakeSPOA()
+		k := newSPOAKeeper(s, courier.New(h, s, zerolog.Nop()), nil) // nothing fails that is counted
+		go k.run(t.Context())
+		go k.carry(t.Context())
+		begun := time.Now()
+		k.looks.put(struct{}{})
+		synctest.Wait()
+		k.tables.put(testtable.New(1, 0))
+		if put, ok := (<-k.events).(core.TablePut); !ok || put.Err != nil || time.Since(begun) > 0 {
+			t.Errorf("after %v: %+v, want a table that was put at once", time.Since(begun), put)
+		}
+		if metered, ok := (<-k.events).(core.Metered); !ok || metered.Err != nil || time.Since(begun) == 0 || time.Since(begun) > time.Second {
+			t.Errorf("after %v: %+v, want the meter once carrying was given up", time.Since(begun), metered)
 		}
 	})
 }

@@ -120,6 +120,7 @@ func (n *Node) Run(ctx context.Context) {
 
 	var keepers sync.WaitGroup
 	keepers.Go(func() { spoa.run(ctx) })
+	keepers.Go(func() { spoa.carry(ctx) })
 	keepers.Go(func() { haproxy.run(ctx) })
 	keepers.Go(func() { voice.run(ctx) })
 	l.run(ctx)
