@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -31,6 +33,10 @@ var ErrRefused = errors.New("the SPOA refused the table")
 
 // Client talks to one SPOA's control socket. It is safe for concurrent use.
 type Client struct {
+	// Log hears of patches that the SPOA refused, whose tables are then sent
+	// whole. It is set before the first use, if at all.
+	Log zerolog.Logger
+
 	socket string
 	http   *http.Client
 	newest atomic.Int64 // version of tables that the SPOA understood when it was asked last
@@ -94,11 +100,17 @@ func (c *Client) patchTable(ctx context.Context, base *accepted, patch *table.Pa
 		return false, err
 	}
 	defer drain(resp)
-	if resp.StatusCode != http.StatusNoContent {
-		return false, nil
+	switch resp.StatusCode {
+	case http.StatusNoContent:
+		c.note(t, resp)
+		return true, nil
+	case http.StatusMethodNotAllowed, http.StatusPreconditionFailed, http.StatusPreconditionRequired:
+		// An older SPOA, or another run of it, or somebody else put a table meanwhile.
+	default:
+		c.Log.Warn().Err(refusal(pathTable, resp)).Int("status", resp.StatusCode).Uint64("version", t.Version).
+			Msg("the SPOA refused what has changed in its table, which is sent whole")
 	}
-	c.note(t, resp)
-	return true, nil
+	return false, nil
 }
 
 // accepted is a table that the SPOA has.

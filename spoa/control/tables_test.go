@@ -245,6 +245,41 @@ func TestOlderController(t *testing.T) {
 	}
 }
 
+// TestRefusedDifferenceIsLogged, and the table comes whole; that an agent is older, or has
+// another table, is nothing to speak of.
+func TestRefusedDifferenceIsLogged(t *testing.T) {
+	a := newAgents(t)
+	_, today := newAgent()
+	var log strings.Builder
+	a.control.Log = zerolog.New(&log)
+	picky := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch {
+			http.Error(w, "functions: no such thing", http.StatusBadRequest)
+			return
+		}
+		today.ServeHTTP(w, r)
+	})
+	a.start(today)
+	tab := a.put(ordered(20, 10))
+	_, restarted := newAgent()
+	a.start(restarted)
+	tab = a.put(tab)
+	a.start(olderAgent())
+	tab = a.put(tab)
+	a.expect(whole, stale, whole, unknown, whole)
+	if log.Len() > 0 {
+		t.Errorf("logged %s", &log)
+	}
+	a.start(today)
+	tab = a.put(tab)
+	a.start(picky)
+	a.put(tab)
+	a.expect(whole, "PATCH Bad Request", whole)
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "functions: no such thing") || !strings.Contains(text, `"status":400`) {
+		t.Errorf("logged %q, want why the patch was refused", text)
+	}
+}
+
 // TestRefusedDifference: what the agent does not want it does not get whole either, and
 // the table that it has stays, and stays the base.
 func TestRefusedDifference(t *testing.T) {

@@ -115,6 +115,7 @@ func Run(ctx context.Context, conf config.Settings, log zerolog.Logger) error {
 	}
 	spoa := control.New(conf.SPOASocket)
 	defer spoa.Close()
+	spoa.Log = log.With().Str("part", "spoa").Logger()
 	name := nodeName(conf)
 
 	n := node.New(node.Options{
