@@ -40,14 +40,24 @@ func useOf(id protocol.ID) int {
 // register shows the counters.
 func (t *traffic) register(reg prometheus.Registerer) {
 	show := func(name, help string, counters *[len(uses)]atomic.Int64) {
-		for use, label := range uses {
-			reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-				Name: name, Help: help, ConstLabels: prometheus.Labels{"use": label},
-			}, func() float64 { return float64(counters[use].Load()) }))
-		}
+		reg.MustRegister(&trafficCollector{prometheus.NewDesc(name, help, []string{"use"}, nil), counters})
 	}
 	show("dfaas_overlay_sent_bytes_total", "Bytes sent to other controllers, by what they are for.", &t.sent)
 	show("dfaas_overlay_received_bytes_total", "Bytes received from other controllers, by what they are for.", &t.received)
+}
+
+// trafficCollector shows the counters of one direction.
+type trafficCollector struct {
+	desc     *prometheus.Desc
+	counters *[len(uses)]atomic.Int64
+}
+
+func (c *trafficCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+func (c *trafficCollector) Collect(metrics chan<- prometheus.Metric) {
+	for use, label := range uses {
+		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.counters[use].Load()), label)
+	}
 }
 
 var _ bandwidth.Reporter = (*traffic)(nil)
