@@ -63,6 +63,45 @@ func TestStreamsOfAllMembers(t *testing.T) {
 	}
 }
 
+// TestMemoryIsBounded: peers that open streams without end hold what one may each, and all
+// together what there is.
+func TestMemoryIsBounded(t *testing.T) {
+	limits, err := newLimits()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer limits.Close()
+	held := 0
+	for i := range 2 * memoryMax / peerMemory {
+		conn, err := limits.OpenConnection(network.DirInbound, true, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.%d/tcp/4001", i)))
+		if err != nil {
+			t.Fatalf("peer %d: %v", i, err)
+		}
+		if err := conn.SetPeer(peer.ID(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		of := 0
+		for of <= peerMemory {
+			span, err := conn.PeerScope().BeginSpan()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if span.ReserveMemory(streamMemory, network.ReservationPriorityAlways) != nil {
+				span.Done()
+				break
+			}
+			of += streamMemory
+		}
+		if want := min(peerMemory, memoryMax-held); of != want {
+			t.Fatalf("peer %d holds %d bytes, want %d, while others hold %d", i, of, want, held)
+		}
+		held += of
+	}
+	if held != memoryMax {
+		t.Errorf("all hold %d bytes, want %d", held, memoryMax)
+	}
+}
+
 // As many nodes may be behind one address as there may be connections from it.
 func TestManyNodesBehindOneAddress(t *testing.T) {
 	for _, addr := range []string{"/ip4/192.0.2.1/tcp/4001", "/ip6/2001:db8::1/tcp/4001"} {
