@@ -14,8 +14,8 @@ import (
 // duplicates finds out whether another node uses this node's identity. Gossipsub drops
 // what comes from others in this node's name, before it looks at the signature,
 // and never sends a message to a peer that has its author's id unless the peer
-// asks. So a duplicate shows only to nodes that are not in the mesh of all the others.
-// Safe for concurrent use.
+// asks. So a duplicate shows only to nodes that are not in the mesh of all the others;
+// the others, which hear both, tell it (see witness). Safe for concurrent use.
 type duplicates struct {
 	self    peer.ID
 	key     crypto.PubKey

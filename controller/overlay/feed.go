@@ -473,6 +473,7 @@ func (o *Overlay) hearFeed(from peer.ID, author peerid.ID, a wire.Announcement) 
 	now := time.Now()
 	o.refused.forget(from.String())
 	o.second.validator.met(now, from)
+	o.witness.hear(now, from, a)
 	o.spoken.hear(now, from, a)
 	o.deliver(from, Message{From: author, Announcement: a, RemoteIPs: o.remoteIPs(from), Direct: true})
 }

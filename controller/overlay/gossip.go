@@ -56,7 +56,7 @@ func (o *Overlay) startGossip(s settings) error {
 
 func (o *Overlay) newValidator() *validator {
 	return &validator{
-		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics, offended: o.offended, authors: make(map[peer.ID]*author),
+		self: o.host.ID(), gate: o.gate, refused: o.refused, metrics: o.metrics, offended: o.offended, witness: o.witness.hear, authors: make(map[peer.ID]*author),
 	}
 }
 

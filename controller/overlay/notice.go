@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +60,7 @@ func (n *notices) due(now time.Time, connected func(peer.ID) bool) map[peer.ID]s
 		}
 	}
 	due := make(map[peer.ID]string)
-	for _, r := range n.refusing {
+	for _, r := range slices.Concat(n.refusing, n.o.witness.refusals(now)) {
 		id, err := peer.Decode(r.Peer)
 		if _, told := n.told[id]; err != nil || told || len(due) >= maxNotices || !connected(id) {
 			continue

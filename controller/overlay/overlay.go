@@ -71,6 +71,7 @@ type Overlay struct {
 	keeper     *keeper
 	refused    *refusals
 	duplicates *duplicates
+	witness    *witness
 	notices    *notices
 	metrics    *metrics
 	messages   chan Message
@@ -96,6 +97,7 @@ func New(ctx context.Context, config Config) (*Overlay, error) {
 		refused:  refused,
 		messages: make(chan Message, 64),
 		spoken:   newSpoken(),
+		witness:  newWitness(),
 		pace:     newPace(),
 		ctx:      ctx,
 		cancel:   cancel,

@@ -69,6 +69,8 @@ type validator struct {
 	metrics *metrics
 	// offended is told who handed over what is rejected.
 	offended func(relay peer.ID)
+	// witness is told what anybody signed.
+	witness func(now time.Time, from peer.ID, a wire.Announcement)
 
 	mu      sync.Mutex
 	authors map[peer.ID]*author
@@ -111,6 +113,7 @@ func (v *validator) validate(_ context.Context, relay peer.ID, msg *pubsub.Messa
 		v.offended(relay)
 		return v.drop(reasonMalformed, pubsub.ValidationReject)
 	}
+	v.witness(time.Now(), from, announcement)
 	if reason := v.heard(time.Now(), relay, from, announcement); reason != "" {
 		return v.drop(reason, pubsub.ValidationIgnore)
 	}

@@ -27,8 +27,8 @@ func newValidator(allow map[peer.ID]bool) *validator {
 	g := newGate(allow, refused, newBook(false))
 	g.parse = func(text string) (peerid.ID, error) { return testvalue.Peer(text), nil } // short names for peers
 	return &validator{
-		offended: func(peer.ID) {},
-		self:     "self", gate: g, refused: refused,
+		offended: func(peer.ID) {}, witness: func(time.Time, peer.ID, wire.Announcement) {},
+		self: "self", gate: g, refused: refused,
 		metrics: newMetrics(nil, nil, nil), authors: make(map[peer.ID]*author),
 	}
 }

@@ -197,6 +197,8 @@ func judgeRefusedBy(f *Facts) Verdict {
 			hint = "set http_address here to the address that peers see, or add it to allow_addresses on the peer"
 		} else if strings.Contains(r.Reason, "peer_tls") {
 			hint = "set peer_tls the same on all nodes"
+		} else if strings.Contains(r.Reason, "identity") {
+			hint = refusalHint(r.Reason)
 		}
 		if !slices.Contains(hints, hint) {
 			hints = append(hints, hint)

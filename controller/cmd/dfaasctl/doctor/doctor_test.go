@@ -140,6 +140,9 @@ func TestVerdicts(t *testing.T) {
 		{"refused by peers", Warn, peerA + " says that this node announces 192.0.2.10:8081", "set http_address here", func(f *Facts) {
 			f.Controller.status.RefusedBy = []api.Refusal{{Peer: peerA, Reason: "announces 192.0.2.10:8081, but is connected from 10.1.1.1: correct its http_address"}}
 		}},
+		{"refused by peers", Warn, peerA + " says that this node has the identity of another node", "same identity.key", func(f *Facts) {
+			f.Controller.status.RefusedBy = []api.Refusal{{Peer: peerA, Reason: "has the identity of another node: give each its own key"}}
+		}},
 		{"limits", Warn, "members: 256 are alive", "docs/operate.md", func(f *Facts) {
 			f.Controller.status.Warnings = []string{"members: 256 are alive, which is the limit"}
 		}},
