@@ -37,8 +37,8 @@ func (h oversize) Handle(_ context.Context, r slog.Record) error {
 		return true
 	})
 	if tooLong {
-		h.metrics.refused.WithLabelValues(reasonTooLarge).Inc()
 		h.refused.add(from.String(), "sent a gossip frame longer than any node may send")
+		h.metrics.refused.WithLabelValues(reasonTooLarge).Inc()
 	}
 	return nil
 }
