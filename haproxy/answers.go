@@ -66,15 +66,12 @@ func answersOf(rows []answersRow) map[string]map[Function]Answers {
 
 // parseAnswers reads the answer to `show table BackendPeers`.
 func parseAnswers(answer string) ([]answersRow, error) {
-	head, rows, _ := strings.Cut(answer, "\n")
-	if !strings.HasPrefix(head, "# table: ") {
-		return nil, fmt.Errorf("table expected, got %.80q", answer)
+	rows, err := rowsOf(answer)
+	if err != nil {
+		return nil, err
 	}
 	var all []answersRow
-	for line := range strings.Lines(rows) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
+	for line := range rows {
 		row, err := parseAnswersRow(line)
 		if err != nil {
 			return nil, fmt.Errorf("row of a table expected, got %.250q", line)
@@ -93,8 +90,7 @@ func parseAnswersRow(line string) (row answersRow, err error) {
 		return int64(n)
 	}
 	fields := 0
-	for field := range strings.FieldsSeq(line) {
-		key, value, _ := strings.Cut(field, "=")
+	for key, value := range fieldsOf(line) {
 		switch key {
 		case "key":
 			var function string

@@ -3,8 +3,8 @@ package haproxy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
-	"strings"
 )
 
 // Calls is what HAProxy has counted of a function that this node's gateway serves,
@@ -31,17 +31,13 @@ func (c *Client) parseCalls(answer string) (map[string]Calls, error) {
 // parseCalls reads the answer to `show table BackendLocal`. The drop-in of an older
 // release counts nothing there.
 func parseCalls(answer string) (map[string]Calls, error) {
-	head, rows, _ := strings.Cut(answer, "\n")
-	if !strings.HasPrefix(head, "# table: ") {
-		return nil, fmt.Errorf("table expected, got %.80q", answer)
+	rows, err := rowsOf(answer)
+	if err != nil {
+		return nil, err
 	}
 	calls := make(map[string]Calls)
-	for row := range strings.Lines(rows) {
-		values := make(map[string]string)
-		for _, field := range strings.Fields(row) {
-			key, value, _ := strings.Cut(field, "=")
-			values[key] = value
-		}
+	for row := range rows {
+		values := maps.Collect(fieldsOf(row))
 		if values["key"] == "" || values["http_req_cnt"] == "" {
 			continue
 		}

@@ -57,15 +57,16 @@ func parseUnasked(answer string) (Unasked, error) {
 		return Unasked{}, nil
 	}
 	u := Unasked{On: true, Functions: make(map[string]UnaskedFunction)}
-	info, table, found := strings.Cut(answer, "# table: ")
-	if !found {
-		return Unasked{}, fmt.Errorf("table expected, got %.80q", answer)
+	at := max(0, strings.Index(answer, tableHead))
+	info := answer[:at]
+	rows, err := rowsOf(answer[at:])
+	if err != nil {
+		return Unasked{}, err
 	}
 	if u.Run = runOf(info); u.Run == "" {
 		return Unasked{}, errors.New("`show info` does not tell its process")
 	}
-	_, rows, _ := strings.Cut(table, "\n")
-	for row := range strings.Lines(rows) {
+	for row := range rows {
 		name, f, err := parseUnaskedRow(row)
 		if err != nil {
 			return Unasked{}, fmt.Errorf("row of a table expected, got %.250q", row)
@@ -100,8 +101,8 @@ func parseUnaskedRow(row string) (name string, f UnaskedFunction, err error) {
 		err = errors.Join(err, parseErr)
 		return uint32(n)
 	}
-	for field := range strings.FieldsSeq(row) {
-		switch key, value, _ := strings.Cut(field, "="); key {
+	for key, value := range fieldsOf(row) {
+		switch key {
 		case "key":
 			name = strings.Clone(value)
 		case "gpc0":

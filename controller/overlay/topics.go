@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -211,7 +212,7 @@ func (s *spoken) hear(now time.Time, from peer.ID, a wire.Announcement) (news bo
 	defer s.mu.Unlock()
 	v := s.voices[from]
 	if v == nil {
-		s.makeRoom(now)
+		makeRoom(s.voices, func(v *voice) bool { return now.Sub(v.first) > authorIdle && now.Sub(v.second) > authorIdle })
 		v = new(voice)
 		s.voices[from] = v
 	}
@@ -258,21 +259,18 @@ func (s *spoken) others(now time.Time, connected map[peer.ID]bool) int {
 	return n
 }
 
-// makeRoom forgets who was not heard for a while, or else anybody.
-func (s *spoken) makeRoom(now time.Time) {
-	if len(s.voices) < maxAuthors {
+// makeRoom forgets authors where there are too many for one more: those that are idle,
+// or else any.
+func makeRoom[V any](authors map[peer.ID]V, idle func(V) bool) {
+	if len(authors) < maxAuthors {
 		return
 	}
-	for id, v := range s.voices {
-		if now.Sub(v.first) > authorIdle && now.Sub(v.second) > authorIdle {
-			delete(s.voices, id)
-		}
-	}
-	for id := range s.voices {
-		if len(s.voices) < maxAuthors {
+	maps.DeleteFunc(authors, func(_ peer.ID, v V) bool { return idle(v) })
+	for id := range authors {
+		if len(authors) < maxAuthors {
 			return
 		}
-		delete(s.voices, id)
+		delete(authors, id)
 	}
 }
 

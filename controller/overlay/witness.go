@@ -41,30 +41,12 @@ func (w *witness) hear(now time.Time, from peer.ID, a wire.Announcement) {
 	r := w.runs[from]
 	switch {
 	case r == nil:
-		w.makeRoom(now)
+		makeRoom(w.runs, func(r *lastRun) bool { return now.Sub(r.heard) > runFor })
 		w.runs[from] = &lastRun{epoch: a.Epoch, heard: now}
 	case a.Epoch >= r.epoch || now.Sub(r.heard) > runFor: // of a clock that was ahead, if not later
 		r.epoch, r.heard = a.Epoch, now
 	case membership.Duplicate(r.epoch, a):
 		r.shared = now
-	}
-}
-
-// makeRoom forgets who was not heard for a while, or else anybody.
-func (w *witness) makeRoom(now time.Time) {
-	if len(w.runs) < maxAuthors {
-		return
-	}
-	for id, r := range w.runs {
-		if now.Sub(r.heard) > runFor {
-			delete(w.runs, id)
-		}
-	}
-	for id := range w.runs {
-		if len(w.runs) < maxAuthors {
-			return
-		}
-		delete(w.runs, id)
 	}
 }
 

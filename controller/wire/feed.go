@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"slices"
 
@@ -74,8 +76,8 @@ type Frame struct {
 
 // FrameReader is what frames are read from.
 type FrameReader interface {
-	ReadByte() (byte, error)
-	Read(p []byte) (int, error)
+	io.Reader
+	io.ByteReader
 }
 
 // ErrFrame is wrapped by ReadFrame's error for a frame that nobody may send, as opposed
@@ -97,11 +99,8 @@ func ReadFrame(r FrameReader, buffer []byte) (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: %d bytes, at most %d are accepted", ErrFrame, length, MaxAnnouncement)
 	}
 	data := slices.Grow(buffer[:0], int(length))[:length]
-	for read := 0; read < len(data); {
-		n, err := r.Read(data[read:])
-		if read += n; err != nil && read < len(data) {
-			return Frame{}, err
-		}
+	if _, err := io.ReadFull(r, data); err != nil {
+		return Frame{}, err
 	}
 	return Frame{kind, data}, nil
 }
@@ -445,9 +444,7 @@ func (f *Follower) changed(functions []byte) (offers []strategy.Offer, odd map[i
 
 func withPlace(odd map[int]bool, place int) map[int]bool {
 	more := make(map[int]bool, len(odd)+1)
-	for i := range odd {
-		more[i] = true
-	}
+	maps.Copy(more, odd)
 	more[place] = true
 	return more
 }

@@ -77,12 +77,28 @@ func (b *bucket) takeInto(now, debt int64) bool {
 // debit counts a request that is served whether the rate allows it or not. The
 // debt is bounded by what the bucket holds.
 func (b *bucket) debit(now int64) {
+	if b.usedUntil != nil {
+		b.owe(now, b.interval)
+	}
+}
+
+// debitMany is debit of so many requests.
+func (b *bucket) debitMany(now int64, n uint32) {
 	if b.usedUntil == nil {
 		return
 	}
+	cost := b.mostDebt() // of more than it can owe
+	if int64(n) <= cost/b.interval {
+		cost = int64(n) * b.interval
+	}
+	b.owe(now, cost)
+}
+
+// owe uses up so many ns, as far as the bound goes.
+func (b *bucket) owe(now, cost int64) {
 	for {
 		old := b.usedUntil.Load()
-		if b.usedUntil.CompareAndSwap(old, min(max(old, now)+b.interval, now+b.mostDebt())) {
+		if b.usedUntil.CompareAndSwap(old, min(max(old, now)+cost, max(old, now+b.mostDebt()))) {
 			return
 		}
 	}

@@ -106,24 +106,6 @@ func (r *Router) serveUnasked(s *Snapshot, now time.Time, name string, n uint32)
 	f.meter.Local.Add(uint64(n))
 }
 
-// debitMany is debit of so many requests.
-func (b *bucket) debitMany(now int64, n uint32) {
-	if b.usedUntil == nil {
-		return
-	}
-	most := b.mostDebt()
-	cost := most // of more than it can owe
-	if int64(n) <= most/b.interval {
-		cost = int64(n) * b.interval
-	}
-	for {
-		old := b.usedUntil.Load()
-		if b.usedUntil.CompareAndSwap(old, min(max(old, now)+cost, max(old, now+most))) {
-			return
-		}
-	}
-}
-
 // grants returns what HAProxy may serve of the functions that were called most since
 // the last report, and takes back what it may not serve any more.
 func (u *unasked) grants(s *Snapshot, now time.Time) map[string]grant.Grant {
