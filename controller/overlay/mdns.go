@@ -164,9 +164,26 @@ func (n *neighbours) speak(ctx context.Context, c *mdnsConn, interfaces []net.In
 	}
 }
 
+// mdnsSources has each source take half of what is read at most, so that one that
+// floods leaves room for others.
+type mdnsSources map[netip.Addr]*rate.Limiter
+
+func (s mdnsSources) allow(source netip.Addr) bool {
+	limiter := s[source]
+	if limiter == nil {
+		if len(s) >= maxAuthors {
+			clear(s)
+		}
+		limiter = rate.NewLimiter(mdnsRate/2, mdnsBurst/2)
+		s[source] = limiter
+	}
+	return limiter.Allow()
+}
+
 // listen reads until the connection is closed.
 func (n *neighbours) listen(c *mdnsConn, questions chan<- mdnsQuestion) {
 	buf := make([]byte, maxMDNSPacket+1)
+	sources := make(mdnsSources)
 	for {
 		size, index, source, ok, err := c.read(buf)
 		switch {
@@ -177,7 +194,7 @@ func (n *neighbours) listen(c *mdnsConn, questions chan<- mdnsQuestion) {
 			continue
 		case !ok:
 			continue
-		case !n.rate.Allow():
+		case !sources.allow(source) || !n.rate.Allow():
 			n.refused()
 			continue
 		}
