@@ -42,6 +42,10 @@ func decisions(t testing.TB) map[string]func() Decision {
 			}
 		}
 	}
+	marked := large(0, limit.MaxRate)
+	for i := range marked.Functions {
+		marked.Functions[i].Elastic = true
+	}
 	unlimited := compile(t, large(table.Unlimited, table.Unlimited), nil, t0)
 	peer := callFrom(t, 50, "f500", t0)
 	closed := large(table.Unlimited, table.Unlimited)
@@ -83,6 +87,7 @@ func decisions(t testing.TB) map[string]func() Decision {
 		"local":           user(unlimited),
 		"localLimited":    user(compile(t, large(limit.MaxRate, 0), nil, t0)),
 		"forward":         user(compile(t, large(0, limit.MaxRate), nil, t0)),
+		"forwardMarked":   user(compile(t, marked, nil, t0)),
 		"forwardHalf":     user(compile(t, half, nil, t0)),
 		"exhausted":       user(compile(t, large(0, 10), nil, t0)),
 		"full":            user(compile(t, large(0, 0), nil, t0)),

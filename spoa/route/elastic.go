@@ -198,41 +198,6 @@ func (f *function) leaves(at int64, p *sender) int64 {
 	return f.reserve + int64(float64(f.fair)*f.beyond.excess(at, &p.beyond))
 }
 
-// sent remembers what was sent where, so that an answer needs to bring no more than
-// a number. It keeps the latest; an answer that comes later than that is not heard.
-type sent struct {
-	next  atomic.Uint32
-	calls [sentCalls]sentCall
-}
-
-const sentCalls = 1 << 10
-
-type sentCall struct {
-	mark     atomic.Uint32 // 0: none, or answered
-	number   atomic.Int64  // of the calls to that peer
-	trial    atomic.Bool
-	at       atomic.Int64 // when, ns since the epoch of the snapshots
-	function atomic.Pointer[functionState]
-	forward  atomic.Pointer[forwardState]
-}
-
-// note returns the mark of a call that is sent now, > 0.
-func (s *sent) note(at int64, f *functionState, fw *forwardState, isTrial bool) int32 {
-	mark := s.next.Add(1) & 0x7fffffff
-	if mark == 0 {
-		mark = s.next.Add(1) & 0x7fffffff
-	}
-	c := &s.calls[mark%sentCalls]
-	c.mark.Store(0) // nobody reads while it is changed
-	c.number.Store(fw.sent.Add(1))
-	c.trial.Store(isTrial)
-	c.at.Store(at)
-	c.function.Store(f)
-	c.forward.Store(fw)
-	c.mark.Store(mark)
-	return int32(mark)
-}
-
 // Heard takes in the answer of a peer: the mark of the call, and how much room there
 // was, calls, or that the peer has refused it. An answer counts once; what is not
 // known, be it for its age, is ignored. It may be called at any time from any
@@ -242,18 +207,15 @@ func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
 }
 
 func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
-	c := &s.sent.calls[uint32(mark)%sentCalls]
-	if mark <= 0 || c.mark.Load() != uint32(mark) {
+	call, known := s.sent.take(mark)
+	if !known {
 		return
 	}
-	f, fw, number, isTrial, sentAt := c.function.Load(), c.forward.Load(), c.number.Load(), c.trial.Load(), c.at.Load()
-	if !c.mark.CompareAndSwap(uint32(mark), 0) {
-		return
-	}
+	f, fw := call.function, call.forward
 	switch {
-	case refused && !isTrial:
+	case refused && !call.isTrial:
 		f.lose(trial)
-	case !refused && isTrial:
+	case !refused && call.isTrial:
 		f.earn(trial)
 	}
 	switch {
@@ -270,13 +232,13 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 		fw.shutUntil.Store(0)
 		f.dryUntil.Store(0)
 	}
-	if number < fw.heard.Load() {
+	if call.number < fw.heard.Load() {
 		return // a later call was answered before
 	}
-	fw.heard.Store(number)
+	fw.heard.Store(call.number)
 	fw.room.Store(int64(min(max(0, room), maxRoom)))
 	fw.heardAt.Store(at)
-	fw.trip.Store(max(0, at-sentAt))
+	fw.trip.Store(max(0, at-call.at))
 	if room > 0 {
 		f.roomUntil.Store(at + int64(echoTime))
 	}

@@ -231,7 +231,7 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 		t.Error("one answer counts twice")
 	}
 	late := s.sent.note(0, s.function("f0").functionState, fw, false)
-	for range sentCalls {
+	for range sentSlots {
 		s.sent.note(0, s.function("f0").functionState, fw, false)
 	}
 	s.Heard(t0, late, 0, true)
