@@ -11,7 +11,11 @@ const (
 	reaches              // a: call; it comes to the peer
 	falls                // a: call; its peer cannot be reached, its own node serves it
 	answers              // a: call; its answer comes back to the node that forwarded it
-	finishes             // a: call; it was served by a machine without limits
+	finishes             // a: call; it was served
+	asks                 // a: call; its own node decides on it
+	enters               // a: call; the gateway of the node that works on it takes it
+	leaves               // a: call, b: number of its wait; its user has no more patience
+	restores             // a: node; its HAProxy gets the servers of peers back
 	works                // a: node, b: generation; its machine ends a call
 	wakes                // a: node, b: generation; its controller is due
 	hears                // a: parcel; an announcement arrives

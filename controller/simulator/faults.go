@@ -12,12 +12,13 @@ import (
 )
 
 // Fault is something that is done to nodes while they are simulated: a part is
-// killed or started anew, or nodes are cut off from the others or reach them again.
+// killed, hangs, is started anew or reloaded, or nodes are cut off from the others or
+// reach them again.
 // A world without faults is one in which nothing ever breaks.
 type Fault struct {
 	At   time.Duration // after the warm-up
 	Do   scenario.Action
-	Part scenario.Part // with Kill and Restart
+	Part scenario.Part // with an action on one
 	// Nodes are those that it is done to, by index; with Heal none is all.
 	Nodes []int
 	// Edge is the index of the link that it is done to, with an action on one; Link is
@@ -61,20 +62,11 @@ func (c Churn) faults(nodes int, seed uint64, end time.Duration) []Fault {
 	return out
 }
 
-// CanSimulate reports whether the simulator has a model of a fault, and why not.
-func CanSimulate(do scenario.Action, part scenario.Part) error {
-	switch do {
-	case scenario.Kill, scenario.Restart, scenario.Partition, scenario.Heal, scenario.ChangeLink, scenario.LinkDown, scenario.LinkUp:
-		return nil
-	case scenario.Reload:
-		return fmt.Errorf("a reload of HAProxy is not simulated: nobody would notice")
-	}
-	return fmt.Errorf("%s is not simulated: a part that is there and does not answer has no model; kill has", do)
-}
-
 func (f Fault) check(nodes int, t *topology.Topology) error {
-	if err := CanSimulate(f.Do, f.Part); err != nil {
-		return err
+	if onPart(f.Do) {
+		if err := scenario.CheckFault(f.Do, f.Part); err != nil {
+			return err
+		}
 	}
 	if f.At < 0 || f.At > maxDuration {
 		return fmt.Errorf("%s at %v: it may be 0 to %v", f.Do, f.At, maxDuration)
@@ -95,6 +87,9 @@ func (f Fault) check(nodes int, t *topology.Topology) error {
 	}
 	return nil
 }
+
+// onPart reports whether the action is one on parts of nodes.
+func onPart(do scenario.Action) bool { return slices.Contains(scenario.Actions(), do) }
 
 // parts are some of the parts of a node.
 type parts uint8
@@ -126,6 +121,7 @@ func partsOf(p scenario.Part) parts {
 const (
 	connectTimeout = 200 * time.Millisecond // to a peer that is out of reach
 	noticeDown     = 2 * time.Second        // health checks: every second, two must fail
+	noticeHang     = 3 * time.Second        // those that get no answer take longer to fail
 	noticeUp       = time.Second            // one must succeed
 	// maxRetransmit is how often a message is sent again before that is given up.
 	maxRetransmit = 6
@@ -141,6 +137,9 @@ type afflictions struct {
 	dead     []parts // by node
 	side     []int   // by node: nodes of different sides do not reach each other
 	sides    int     // so many have been made
+	hanging  []hanging
+	waits    int32  // so many times has a call waited for what hangs
+	reloaded []bool // by node: HAProxy has no servers of peers yet
 }
 
 // newAfflictions returns nil if nothing ever breaks.
@@ -154,7 +153,7 @@ func newAfflictions(c *Config) *afflictions {
 	for i := range timeline {
 		timeline[i].At += c.Warmup
 	}
-	return &afflictions{timeline: timeline, dead: make([]parts, nodes), side: make([]int, nodes)}
+	return &afflictions{timeline: timeline, dead: make([]parts, nodes), side: make([]int, nodes), hanging: make([]hanging, nodes), reloaded: make([]bool, nodes)}
 }
 
 // without reports whether any of these parts of a node is dead.
@@ -174,7 +173,7 @@ func (w *world) cut(a, b int) bool {
 
 // healthy reports whether HAProxy at one node would find another one's to be up.
 func (w *world) healthy(from, n int) bool {
-	return !w.cut(from, n) && !w.without(n, haproxyPart|providerPart)
+	return !w.cut(from, n) && !w.silent(n, haproxyPart|providerPart)
 }
 
 // afflict does the next fault of the timeline.
@@ -191,6 +190,20 @@ func (w *world) afflict(i int) {
 			w.restart(n, partsOf(f.Part))
 		}
 		notice = noticeUp
+	case scenario.Stop:
+		for _, n := range f.Nodes {
+			w.stop(n, partsOf(f.Part))
+		}
+		notice = noticeHang
+	case scenario.Continue:
+		for _, n := range f.Nodes {
+			w.resume(n, partsOf(f.Part))
+		}
+		notice = noticeUp
+	case scenario.Reload:
+		for _, n := range f.Nodes {
+			w.reload(n)
+		}
 	case scenario.Partition:
 		w.afflictions.sides++
 		for _, n := range f.Nodes {
@@ -235,6 +248,7 @@ type restartable interface {
 }
 
 func (w *world) kill(n int, p parts) {
+	w.die(n, p)
 	w.afflictions.dead[n] |= p
 	if r, ok := w.nodes[n].(restartable); ok {
 		r.killed(w.now, p)
@@ -250,7 +264,9 @@ func (w *world) kill(n int, p parts) {
 	}
 }
 
+// restart ends what is there, as it is asked to, and starts it.
 func (w *world) restart(n int, p parts) {
+	w.resume(n, p)
 	dead := w.afflictions.dead[n]
 	w.afflictions.dead[n] &^= p
 	if r, ok := w.nodes[n].(restartable); ok {
@@ -263,7 +279,7 @@ func (w *world) restart(n int, p parts) {
 // check has every HAProxy look at its servers.
 func (w *world) check() {
 	for n := range w.nodes {
-		if r, ok := w.nodes[n].(restartable); ok && !w.without(n, haproxyPart|controllerPart) {
+		if r, ok := w.nodes[n].(restartable); ok && !w.silent(n, haproxyPart|controllerPart) {
 			r.checked(w.now)
 			w.schedule(n)
 		}
@@ -273,12 +289,21 @@ func (w *world) check() {
 // fall has a call whose peer cannot be reached decided on anew, or else served by its
 // own node's gateway, as HAProxy does.
 func (w *world) fall(id int32) {
-	c := &w.calls[id]
-	if w.again(id) {
+	if w.hold(int(w.calls[id].node), haproxyPart, falls, id) || w.again(id) {
 		return
 	}
-	if w.capacity[c.node][c.fn] == 0 {
-		c.refused, c.status = true, statusUnavailable
+	w.serveHere(id, 0)
+}
+
+// serveHere has a call served by its own node's gateway, unless that does not have the
+// function or the decision was to refuse the call, with that status, if the peer is lost.
+func (w *world) serveHere(id int32, refused int16) {
+	c := &w.calls[id]
+	if refused == 0 && w.capacity[c.node][c.fn] == 0 {
+		refused = statusUnavailable
+	}
+	if refused != 0 {
+		c.refused, c.status = true, refused
 		w.done(id)
 		return
 	}

@@ -56,9 +56,14 @@ func (w *world) deliver(id int32) {
 	p := w.parcels[id]
 	w.parcels[id].announcement = nil
 	w.spare = append(w.spare, id)
-	if w.without(int(p.to), controllerPart) || w.cut(int(p.from), int(p.to)) {
+	if w.without(int(p.to), controllerPart) || w.cut(int(p.from), int(p.to)) || w.keepUnheard(&p) {
 		return
 	}
+	w.hear(&p)
+}
+
+// hear hands over an announcement that has arrived.
+func (w *world) hear(p *parcel) {
 	if n, ok := w.nodes[p.to].(hearer); ok {
 		n.hear(w.now, int(p.from), p.announcement)
 		w.schedule(int(p.to))

@@ -14,7 +14,10 @@ import (
 // instance, and what undoes it:
 //
 //	kill NODE PART at 20s [for 10s]
+//	stop NODE PART at 20s [for 10s]
+//	continue NODE PART at 30s
 //	restart NODE PART at 20s
+//	reload NODE haproxy at 20s
 //	partition NODE,NODE at 20s [for 10s]
 //	heal [NODE,NODE] at 30s
 func (i *Instance) ParseFault(text string) ([]Fault, error) {
@@ -32,7 +35,7 @@ func (i *Instance) parseFault(text string) ([]Fault, error) {
 		return nil, err
 	}
 	if len(words) == 0 {
-		return nil, errors.New("it does nothing: begin with kill, restart, partition or heal")
+		return nil, errors.New("it does nothing: begin with kill, stop, continue, restart, reload, partition or heal")
 	}
 	f := Fault{At: at}
 	if f.Do, err = scenario.ParseAction(words[0]); err != nil {
@@ -52,7 +55,7 @@ func (i *Instance) parseFault(text string) ([]Fault, error) {
 		}
 		words = words[1:]
 	}
-	onParts := f.Do != scenario.Partition && f.Do != scenario.Heal
+	onParts := onPart(f.Do)
 	switch {
 	case onParts && len(words) == 1:
 		if f.Part, err = scenario.ParsePart(words[0]); err != nil {
@@ -74,10 +77,12 @@ func (i *Instance) parseFault(text string) ([]Fault, error) {
 	switch f.Do {
 	case scenario.Kill:
 		undo.Do = scenario.Restart
+	case scenario.Stop:
+		undo.Do = scenario.Continue
 	case scenario.Partition:
 		undo.Do = scenario.Heal
 	default:
-		return nil, fmt.Errorf("only kill and partition last, %s does not", f.Do)
+		return nil, fmt.Errorf("only kill, stop and partition last, %s does not", f.Do)
 	}
 	return []Fault{f, undo}, nil
 }

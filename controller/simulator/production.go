@@ -95,7 +95,7 @@ func (w *world) neighbourIDs(n int) map[peerid.ID]bool {
 // gateway is what a look at the node's gateway shows.
 func (p *production) gateway() core.Gateway {
 	w, self := p.world, p.self
-	if w.without(self, providerPart) {
+	if w.silent(self, providerPart) {
 		return core.Gateway{Err: errDead}
 	}
 	var functions []core.Function
@@ -176,7 +176,7 @@ func (p *production) decisionOf(d route.Decision) decision {
 	case route.Local:
 		return decision{verdict: serve}
 	case route.Peer:
-		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark}
+		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark, status: int16(d.Status)}
 	}
 	return decision{status: int16(d.Status)}
 }
@@ -192,6 +192,14 @@ func (p *production) again(now time.Duration, fn, question int, mark int32) (dec
 		return decision{}, false
 	}
 	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question, Mark: mark})), true
+}
+
+func (p *production) elsewhere(now time.Duration, fn, question int) decision {
+	s := p.router.Fresh(epoch.Add(now))
+	if s == nil || question > route.MaxQuestions {
+		return decision{verdict: serve}
+	}
+	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question}))
 }
 
 func (p *production) peer(now time.Duration, fn, from int) (bool, int) {

@@ -10,12 +10,12 @@ import (
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
-// errDead is what a core hears of a part that was killed.
-var errDead = errors.New("killed")
+// errDead is what a core hears of a part that was killed or hangs.
+var errDead = errors.New("it does not answer")
 
 // meter is what reading the SPOA's meter shows.
 func (p *production) meter(at time.Time) core.Metered {
-	if p.world.without(p.self, spoaPart) {
+	if p.world.silent(p.self, spoaPart) {
 		return core.Metered{Err: errDead}
 	}
 	report := p.router.Report(at)
@@ -24,7 +24,7 @@ func (p *production) meter(at time.Time) core.Metered {
 
 // swap gives the SPOA a table.
 func (p *production) swap(t *table.Table, at time.Time) error {
-	if p.world.without(p.self, spoaPart) {
+	if p.world.silent(p.self, spoaPart) {
 		return errDead
 	}
 	valid, err := p.valid, error(nil)
@@ -79,7 +79,7 @@ func (p *production) restarted(now time.Duration, anew, wereDead parts) {
 	case anew&controllerPart != 0:
 		// It has run before with this strategy: there is nothing that could be wrong.
 		_ = p.start(now)
-	case anew&providerPart != 0 && !p.world.without(p.self, controllerPart):
+	case anew&providerPart != 0 && !p.world.silent(p.self, controllerPart):
 		p.step(now, p.gateway())
 	}
 }

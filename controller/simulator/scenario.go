@@ -4,22 +4,19 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"net/http"
 	"slices"
 	"time"
 
-	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 	"github.com/dfaas/dfaas/internal/experiment/topology"
 	"github.com/dfaas/dfaas/internal/limit"
 )
 
-// Note is what a simulation of a scenario leaves out or takes to be otherwise.
+// Note is what a simulation of a scenario takes to be otherwise.
 type Note struct {
-	Line   int // of the scenario's file
-	Text   string
-	Absent bool // something that the scenario does is not done
+	Line int // of the scenario's file
+	Text string
 }
 
 // Of a simulated scenario.
@@ -43,10 +40,7 @@ func FromScenario(s *scenario.Scenario, c Config) (Config, []Note) {
 	c.Instance = r.instance()
 	c.Topology = r.topology()
 	c.Faults = r.faults()
-	c.Loads = slices.Clone(s.Loads)
-	for i := range c.Loads {
-		r.load(&c.Loads[i])
-	}
+	c.Loads, c.PeerTLS = s.Loads, s.TLS
 	c.Load = offered(c.Loads, c.Instance, c.Duration)
 	if s.TLS {
 		r.note(1, "tls: calls between nodes take no longer for it")
@@ -64,11 +58,6 @@ type fromScenario struct {
 
 func (r *fromScenario) note(line int, format string, args ...any) {
 	r.notes = append(r.notes, Note{Line: line, Text: fmt.Sprintf(format, args...)})
-}
-
-func (r *fromScenario) leaveOut(line int, format string, args ...any) {
-	r.note(line, format, args...)
-	r.notes[len(r.notes)-1].Absent = true
 }
 
 func (r *fromScenario) instance() *Instance {
@@ -131,23 +120,9 @@ func (r *fromScenario) function(f scenario.Function) Function {
 // leastMaxrate stands for a function that serves nothing.
 const leastMaxrate = 0.001
 
-func (r *fromScenario) load(l *scenario.Load) {
-	for name := range l.Headers {
-		if name := http.CanonicalHeaderKey(name); name == "Dfaas-Node-Id" || name == "Dfaas-Token" {
-			r.leaveOut(l.Line, "headers: this load is left out: it claims to come from a peer, and a simulated call never lies")
-			l.Rate, l.Shape = 0, shape.Shape{}
-			return
-		}
-	}
-}
-
 func (r *fromScenario) faults() []Fault {
 	var out []Fault
 	for _, f := range r.scenario.Timeline() {
-		if err := CanSimulate(f.Do, f.Part); err != nil {
-			r.leaveOut(f.Line, "%v", err)
-			continue
-		}
 		fault := Fault{At: f.At, Do: f.Do, Part: f.Part, Link: f.Link}
 		if f.Do.OnLink() {
 			fault.Edge, _ = r.scenario.Topology.Find(r.index[f.Between[0]], r.index[f.Between[1]])
@@ -163,11 +138,13 @@ func (r *fromScenario) faults() []Fault {
 	return out
 }
 
-// offered is what loads ask for on average, as a fraction of the capacity.
+// offered is what users' loads ask for on average, as a fraction of the capacity.
 func offered(loads []scenario.Load, i *Instance, lasting time.Duration) float64 {
 	requests, capacity := 0.0, 0.0
-	for _, l := range loads {
-		requests += float64(l.Requests())
+	for i := range loads {
+		if claimOf(&loads[i], false) == nil {
+			requests += float64(loads[i].Requests())
+		}
 	}
 	for _, n := range i.Nodes {
 		for _, f := range n.Functions {
@@ -193,9 +170,10 @@ func (w *world) addLoads() {
 	scenario.Reseed(loads, w.config.Seed)
 	w.firstLoad = len(w.streams)
 	w.samples = make([][]summary.Sample, len(loads))
-	for _, l := range loads {
+	for i := range loads {
+		l := &loads[i]
 		w.streams = append(w.streams, stream{
-			node: index[l.Target], fn: functions[l.Function], times: l.Times(), starts: w.config.Warmup + l.Start,
+			node: index[l.Target], fn: functions[l.Function], times: l.Times(), starts: w.config.Warmup + l.Start, claim: claimOf(l, w.config.PeerTLS),
 		})
 	}
 }

@@ -35,6 +35,7 @@ type Config struct {
 	// links comes on top of Links. Announcements come to all, wherever links lead; calls
 	// go where the instance's edges say.
 	Topology *topology.Topology
+	PeerTLS  bool // calls between nodes need certificates
 	Machine  Machine
 	Faults   []Fault
 	Churn    Churn

@@ -64,6 +64,11 @@ type asker interface {
 	again(now time.Duration, fn, question int, mark int32) (decision, bool)
 }
 
+// diverter is a node that decides anew on a call that its own gateway did not take.
+type diverter interface {
+	elsewhere(now time.Duration, fn, question int) decision
+}
+
 // call is a user's call under way.
 type call struct {
 	arrived time.Duration
@@ -76,9 +81,11 @@ type call struct {
 	refused bool
 	lost    bool // what works on it, or brings its answer, is gone
 	oracle  bool // the oracle has served it
+	claims  bool // to come from a peer: it is no user's
 	status  int16
 	at      int32 // node that works on it, -1 for none
 	stream  int32
+	waits   int32 // for a part that hangs: number of the wait; 0: it does not
 }
 
 // stream is one function's users at one node.
@@ -89,6 +96,7 @@ type stream struct {
 	random     *rand.Rand
 	times      *shape.Times // of a scenario's load; nil: by the rate
 	starts     time.Duration
+	claim      *claim // of calls that say that they come from a peer; nil: they are users'
 }
 
 // world is everything that is simulated.
@@ -161,7 +169,7 @@ func newWorld(c Config) (*world, error) {
 	}
 	w.oracle = newOracle(w.capacity, w.reach)
 	if w.afflictions != nil {
-		w.oracle.barred = func(from, n int) bool { return !w.healthy(from, n) || w.without(from, haproxyPart) }
+		w.oracle.barred = func(from, n int) bool { return !w.healthy(from, n) || w.silent(from, haproxyPart) }
 	}
 	if c.Loads == nil {
 		w.changes = c.Demand.schedule(w.capacity, c.Load, c.Seed, c.Warmup, c.Warmup+c.Duration)
@@ -299,6 +307,14 @@ func (w *world) handle(e event, end time.Duration) {
 		w.fall(e.a)
 	case finishes:
 		w.finished(e.a)
+	case asks:
+		w.decide(e.a)
+	case enters:
+		w.begin(e.a, int(w.calls[e.a].at))
+	case leaves:
+		w.giveUp(e.a, e.b)
+	case restores:
+		w.restoreServers(int(e.a))
 	case works:
 		if w.works[e.a] == e.b {
 			_, ended, _ := w.machine[e.a].next()
@@ -307,7 +323,7 @@ func (w *world) handle(e event, end time.Duration) {
 			w.finished(ended)
 		}
 	case wakes:
-		if w.wakeup[e.a] == e.b && !w.without(int(e.a), controllerPart) {
+		if w.wakeup[e.a] == e.b && !w.silent(int(e.a), controllerPart) {
 			w.wakesAt[e.a] = 0
 			w.nodes[e.a].wake(w.now)
 			w.schedule(int(e.a))
@@ -379,8 +395,9 @@ func (w *world) next(id int32) {
 func (w *world) arrive(of int32, s *stream) {
 	id := w.newCall()
 	c := &w.calls[id]
-	*c = call{arrived: w.now, node: int32(s.node), fn: int32(s.fn), peer: -1, at: -1, stream: of, oracle: w.oracle.serve(w.now, s.node, s.fn)}
-	if second := w.tally.second(w.now); second != nil {
+	*c = call{arrived: w.now, node: int32(s.node), fn: int32(s.fn), peer: -1, at: -1, stream: of, claims: s.claim != nil}
+	c.oracle = !c.claims && w.oracle.serve(w.now, s.node, s.fn)
+	if second := w.tally.second(w.now); second != nil && !c.claims {
 		w.tally.Sent++
 		second.Sent++
 		if c.oracle {
@@ -406,14 +423,20 @@ func (w *world) newCall() int32 {
 func (w *world) decide(id int32) {
 	c := &w.calls[id]
 	c.asked = 1
+	n := int(c.node)
 	switch {
-	case w.without(int(c.node), haproxyPart):
+	case w.hold(n, haproxyPart, asks, id):
+	case w.without(n, haproxyPart):
 		c.refused, c.status = true, statusNone
 		w.done(id)
-	case w.without(int(c.node), spoaPart):
-		w.follow(id, decision{verdict: serve}) // HAProxy asks nobody
+	case c.claims:
+		w.judge(id, w.streams[c.stream].claim)
 	default:
-		w.follow(id, w.nodes[c.node].user(w.now, int(c.fn)))
+		if answered, waited := w.ask(n); !answered {
+			w.unasked(id, n, waited)
+			return
+		}
+		w.follow(id, w.nodes[n].user(w.now, int(c.fn)))
 	}
 }
 
@@ -429,6 +452,10 @@ func (w *world) follow(id int32, d decision) {
 		if w.tally.second(c.arrived) != nil {
 			w.tally.Forwarded++
 		}
+		if w.serverless(int(c.node)) {
+			w.serveHere(id, d.status)
+			return
+		}
 		if w.cut(int(c.node), d.peer) {
 			w.queue.push(event{at: w.now + connectTimeout, kind: falls, a: id})
 			return
@@ -443,14 +470,19 @@ func (w *world) follow(id int32, d decision) {
 // atPeer is a call that was forwarded and has arrived.
 func (w *world) atPeer(id int32) {
 	c := &w.calls[id]
+	if w.hold(int(c.peer), haproxyPart, reaches, id) {
+		return
+	}
 	if w.without(int(c.peer), haproxyPart) { // the connection is refused
 		w.queue.push(event{at: w.now + w.delay(int(c.peer), int(c.node)), kind: falls, a: id})
 		return
 	}
-	admitted, room := true, untold
-	if !w.without(int(c.peer), spoaPart) {
-		admitted, room = w.nodes[c.peer].peer(w.now, int(c.fn), int(c.node))
+	if answered, waited := w.ask(int(c.peer)); !answered {
+		c.room, c.refused = untold, false
+		w.unasked(id, int(c.peer), waited)
+		return
 	}
+	admitted, room := w.nodes[c.peer].peer(w.now, int(c.fn), int(c.node))
 	c.room, c.refused = int32(room), !admitted
 	if admitted {
 		w.begin(id, int(c.peer))
@@ -467,9 +499,12 @@ func (w *world) atPeer(id int32) {
 func (w *world) begin(id int32, n int) {
 	c := &w.calls[id]
 	c.at = int32(n)
-	if w.without(n, providerPart) {
-		c.refused, c.status = true, statusUnavailable
-		w.finished(id)
+	down := w.hangs(n, providerPart) && w.now >= w.afflictions.hanging[n].since+noticeHang
+	if !down && w.hold(n, providerPart, enters, id) {
+		return
+	}
+	if down || w.without(n, providerPart) {
+		w.notTaken(id)
 		return
 	}
 	work := duration(w.serviceTimes.ExpFloat64() * seconds(w.service[n][c.fn]))
@@ -479,6 +514,22 @@ func (w *world) begin(id int32, n int) {
 	}
 	w.machine[n].begin(w.now, work, id)
 	w.work(n)
+}
+
+// notTaken has a call that a gateway does not take decided on anew, if it is one of the
+// node's own users, or else refused.
+func (w *world) notTaken(id int32) {
+	c := &w.calls[id]
+	if node, ok := w.nodes[c.node].(diverter); ok && c.peer < 0 && !c.claims && !w.silent(int(c.node), spoaPart) {
+		c.asked++
+		if d := node.elsewhere(w.now, int(c.fn), int(c.asked)); d.verdict == forward {
+			c.at = -1
+			w.follow(id, d)
+			return
+		}
+	}
+	c.refused, c.status = true, statusUnavailable
+	w.goBack(id)
 }
 
 // work schedules the end of the machine's next call.
@@ -491,7 +542,16 @@ func (w *world) work(n int) {
 
 // finished is a call that was served, wherever that was.
 func (w *world) finished(id int32) {
-	if c := &w.calls[id]; c.peer >= 0 && c.at != c.node {
+	c := &w.calls[id]
+	if !w.hold(int(c.at), haproxyPart|providerPart, finishes, id) {
+		w.goBack(id)
+	}
+}
+
+// goBack is the answer of the node that has worked on the call.
+func (w *world) goBack(id int32) {
+	c := &w.calls[id]
+	if c.peer >= 0 && c.at != c.node {
 		w.queue.push(event{at: w.now + w.hop(int(c.peer), int(c.node)), kind: answers, a: id})
 		return
 	}
@@ -501,6 +561,9 @@ func (w *world) finished(id int32) {
 // answered is the answer of a peer.
 func (w *world) answered(id int32) {
 	c := &w.calls[id]
+	if w.hold(int(c.node), haproxyPart, answers, id) {
+		return
+	}
 	c.lost = c.lost || w.cut(int(c.node), int(c.peer))
 	w.nodes[c.node].answered(w.now, answer{peer: int(c.peer), fn: int(c.fn), served: !c.refused, mark: c.mark, room: int(c.room)})
 	if !c.refused || c.lost || !w.again(id) {
@@ -513,7 +576,7 @@ func (w *world) answered(id int32) {
 func (w *world) again(id int32) bool {
 	c := &w.calls[id]
 	node, ok := w.nodes[c.node].(asker)
-	if !ok || w.without(int(c.node), haproxyPart) || w.without(int(c.node), spoaPart) {
+	if !ok || w.silent(int(c.node), haproxyPart|spoaPart) {
 		return false
 	}
 	c.asked++
@@ -532,7 +595,7 @@ func (w *world) done(id int32) {
 	}
 	w.sample(c)
 	c.at, c.lost = -1, false
-	if second := w.tally.second(c.arrived); second != nil {
+	if second := w.tally.second(c.arrived); second != nil && !c.claims {
 		if c.refused {
 			w.tally.Refused++
 			if c.oracle {

@@ -61,7 +61,7 @@ The directory given with -o gets results.csv (a row for each run), results.json,
 summary.txt and figures. docs/simulator.md describes the model and the columns.
 
 With a scenario, nodes, loads, faults, strategy, period and seed are those of the
-file that dfaas-emulator runs; what cannot be simulated of it is said. Flags that
+file that dfaas-emulator runs; what is otherwise here is said. Flags that
 are given come before what the file says.`,
 		Example: `  dfaasctl simulate --nodes 10 --strategy all -o out/
   dfaasctl simulate --nodes 10 --seed 1 --repeat 5 --strategy headroom,random --load 0.6,0.95,1.5 --move 5s -o out/
@@ -111,7 +111,7 @@ func (s *simulation) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&b.Links.Delay, "delay", b.Links.Delay, "of calls and announcements between nodes, one way")
 	f.Float64Var(&b.Links.Loss, "loss", b.Links.Loss, "fraction of announcements that get lost")
 	f.Float64Var(&b.Links.CallLoss, "call-loss", 0, "fraction of messages of calls between nodes that get lost and are sent again")
-	f.StringArrayVar(&s.faults, "fault", nil, "'kill NODE PART at 20s for 10s', 'partition NODE,NODE at 20s for 10s', restart or heal; may be repeated")
+	f.StringArrayVar(&s.faults, "fault", nil, "'kill NODE PART at 20s for 10s', 'partition NODE,NODE at 20s for 10s', stop, continue, restart, reload or heal; may be repeated")
 	f.DurationVar(&b.Churn.Up, "churn", 0, "mean time until a node fails; 0: none does")
 	f.DurationVar(&b.Churn.Down, "churn-down", 10*time.Second, "mean time until it is back")
 	f.DurationVar(&b.Period, "period", b.Period, "planning period")
