@@ -46,64 +46,69 @@ func (s *Snapshot) takers(tf *table.Function) []int32 {
 // admitAsync decides what becomes of an asynchronous call. Of a table by a
 // controller that does not know of queues it says nothing: such calls are routed as
 // others are.
-func (s *Snapshot) admitAsync(at int64, from Caller, name string, c *Call) Decision {
+func (s *Snapshot) admitAsync(at int64, from Caller, name string, c *Call, d *Decision) {
 	f := s.function(name)
 	switch {
 	case s.table.Queue == table.QueueUnknown:
-		return s.admit(at, from, name, c)
+		s.admit(at, from, name, c, d)
 	case from.peer != nil:
-		return s.asyncFromPeer(at, f, from.peer, c)
+		s.asyncFromPeer(at, f, from.peer, c, d)
 	case f == nil || f.refusal == http.StatusNotFound && len(f.takers) == 0:
-		return s.unknown(at, name, c)
+		s.unknown(at, name, c, d)
+	default:
+		s.asyncFromUser(at, f, c, d)
 	}
-	return s.asyncFromUser(at, f, c)
 }
 
-func (s *Snapshot) asyncFromUser(at int64, f *function, c *Call) Decision {
+func (s *Snapshot) asyncFromUser(at int64, f *function, c *Call, d *Decision) {
 	here, gone := f.local && s.table.Queue == table.QueueHere, c.GatewayDown || c.notTaken()
 	if here && !gone {
 		f.meter.AsyncLocal.Add(1)
-		return Decision{}
+		return
 	}
 	// Each in turn, but for those that were sent too many already.
 	first := int(f.sequences.turn.next() * float64(len(f.takers)))
 	for i := range f.takers {
-		p := &s.peers[f.takers[(first+i)%len(f.takers)]]
+		if first+i == len(f.takers) {
+			first = -i
+		}
+		p := &s.peers[f.takers[first+i]]
 		if p.asyncSent.take(at) {
 			f.meter.AsyncForwarded.Add(1)
-			return Decision{Action: Peer, Target: p.id, Token: p.token, Status: http.StatusServiceUnavailable}
+			d.Action, d.Target, d.Token, d.Status = Peer, p.id, p.token, http.StatusServiceUnavailable
+			return
 		}
 	}
 	if here { // nobody else has it: its gateway may be back
 		f.meter.AsyncLocal.Add(1)
-		return Decision{}
+		return
 	}
 	f.meter.AsyncRefused.Add(1)
-	if len(f.takers) > 0 {
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+	switch {
+	case len(f.takers) > 0:
+		d.deny(http.StatusTooManyRequests)
+	case s.table.Queue == table.QueueDown:
+		d.deny(http.StatusServiceUnavailable)
+	default:
+		d.deny(http.StatusNotImplemented)
 	}
-	if s.table.Queue == table.QueueDown {
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
-	}
-	return Decision{Action: Deny, Status: http.StatusNotImplemented}
 }
 
-func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer, c *Call) Decision {
+func (s *Snapshot) asyncFromPeer(at int64, f *function, p *peer, c *Call, d *Decision) {
 	switch {
 	case (f == nil || !f.local) && s.table.UnknownLocal:
 		s.meter.Open()
-		return Decision{}
 	case f == nil:
 		s.meter.NotFound()
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+		d.deny(http.StatusServiceUnavailable)
 	case !f.local || s.table.Queue != table.QueueHere || c.GatewayDown:
 		// The peer has yet to hear of it.
 		f.meter.AsyncRefused.Add(1)
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+		d.deny(http.StatusServiceUnavailable)
 	case !p.asyncAdmitted.take(at):
 		f.meter.AsyncRefused.Add(1)
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+		d.deny(http.StatusTooManyRequests)
+	default:
+		f.meter.AsyncPeers.Add(1)
 	}
-	f.meter.AsyncPeers.Add(1)
-	return Decision{}
 }

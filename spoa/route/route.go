@@ -108,25 +108,40 @@ type Decision struct {
 
 // Route decides what becomes of a request that arrived at now: who asks, then what
 // that one is admitted to.
-func (s *Snapshot) Route(now time.Time, req Request) Decision {
+func (s *Snapshot) Route(now time.Time, req Request) (d Decision) {
+	s.route(now, &req, &d)
+	return d
+}
+
+// route is Route. What it calls, down to where it is decided, writes into the zero
+// Decision that it is given: handing one up from there, field by field written and then
+// copied as a whole each time, takes longer than to decide.
+func (s *Snapshot) route(now time.Time, req *Request, d *Decision) {
 	name, ours, async := functionName(req.Path)
 	if !ours {
-		return Decision{Open: true}
+		d.Open = true
+		return
 	}
-	if s.sinceEpoch(now) >= s.expires {
+	at := s.sinceEpoch(now)
+	if at >= s.expires {
 		s.meter.Open()
-		return Decision{Open: true}
+		d.Open = true
+		return
 	}
-	from, reason := s.Authenticate(now, req)
-	if reason != token.OK {
+	from, reason := s.authenticate(now, req)
+	switch {
+	case reason != token.OK:
 		s.meter.Deny(reason)
-		return Decision{Action: Deny, Status: http.StatusForbidden, Reason: reason}
+		d.deny(http.StatusForbidden)
+		d.Reason = reason
+	case async:
+		s.admitAsync(at, from, name, &req.Call, d)
+	default:
+		s.admit(at, from, name, &req.Call, d)
 	}
-	if async {
-		return s.admitAsync(s.sinceEpoch(now), from, name, &req.Call)
-	}
-	return s.Admit(now, from, name, req.Call)
 }
+
+func (d *Decision) deny(status int32) { d.Action, d.Status = Deny, status }
 
 // Caller is who asks: a peer of one snapshot, or a user of this node. The zero value
 // is a user at an address that is not known.
@@ -138,6 +153,10 @@ type Caller struct {
 // Authenticate returns who made a request, or why its claim to come from a peer is
 // false.
 func (s *Snapshot) Authenticate(now time.Time, req Request) (Caller, token.Reason) {
+	return s.authenticate(now, &req)
+}
+
+func (s *Snapshot) authenticate(now time.Time, req *Request) (Caller, token.Reason) {
 	switch {
 	case req.Ambiguous:
 		return Caller{}, token.Ambiguous
@@ -164,35 +183,39 @@ func (s *Snapshot) Peer(id string) (Caller, bool) {
 // Admit decides what becomes of a call of a function by a caller of this snapshot,
 // which must not be past its time to live. That a call comes back from a peer says
 // that the peer has refused it: Heard is not to be told.
-func (s *Snapshot) Admit(now time.Time, from Caller, function string, c Call) Decision {
-	return s.admit(s.sinceEpoch(now), from, function, &c)
+func (s *Snapshot) Admit(now time.Time, from Caller, function string, c Call) (d Decision) {
+	s.admit(s.sinceEpoch(now), from, function, &c, &d)
+	return d
 }
 
-func (s *Snapshot) admit(at int64, from Caller, function string, c *Call) Decision {
+func (s *Snapshot) admit(at int64, from Caller, function string, c *Call, d *Decision) {
 	f := s.function(function)
 	if from.peer != nil {
-		return s.fromPeer(at, f, from.peer, c.GatewayDown)
+		s.fromPeer(at, f, from.peer, c.GatewayDown, d)
+		return
 	}
 	if c.Mark != 0 {
 		s.heard(at, c.Mark, 0, true)
 	}
-	return s.fromUser(at, from.source, function, f, c)
+	s.fromUser(at, from.source, function, f, c, d)
 }
 
 // fromPeer never forwards: a request makes one hop at most.
-func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool) Decision {
+func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool, d *Decision) {
 	if (f == nil || !f.local) && s.table.UnknownLocal {
 		s.meter.Open()
-		return Decision{}
+		return
 	}
 	if f == nil {
 		s.meter.NotFound()
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+		d.deny(http.StatusServiceUnavailable)
+		return
 	}
 	if !f.local || gatewayDown {
 		// The peer has yet to hear that it is not here any more. Others have it.
 		f.meter.In(p.id.String()).Limited.Add(1)
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+		d.deny(http.StatusServiceUnavailable)
+		return
 	}
 	a, count, from := f.admission(p.place), (*meter.In)(nil), &f.others
 	if a != nil {
@@ -200,16 +223,17 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool) De
 	} else {
 		count = f.meter.In(p.id.String())
 	}
+	d.TellRoom = f.elastic
 	if !f.admit(at, a, from) {
 		count.Limited.Add(1)
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests, TellRoom: f.elastic}
+		d.deny(http.StatusTooManyRequests)
+		return
 	}
 	count.Local.Add(1)
-	d := Decision{TimeoutMillis: f.timeout, TellRoom: f.elastic}
+	d.TimeoutMillis = f.timeout
 	if f.elastic {
 		d.Room = f.room(at, from)
 	}
-	return d
 }
 
 // admit takes what a peer's call needs, or reports false.
@@ -240,36 +264,42 @@ func (f *function) admit(at int64, a *admission, from *sender) bool {
 // fromUser decides where a user's request goes: to this node, to a peer that has
 // rate left or, by what it has told, room, or nowhere. While the gateway is down,
 // peers come first.
-func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c *Call) Decision {
+func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c *Call, d *Decision) {
 	if f == nil || f.refusal == http.StatusNotFound {
-		return s.unknown(at, name, c)
+		s.unknown(at, name, c, d)
+		return
 	}
 	gone := c.GatewayDown || c.notTaken()
 	hereFirst := f.local && !gone && (c.returned() || f.share >= 1 || f.sequences.share.next() < f.share)
 	if hereFirst && s.takeForUser(at, source, f) {
-		return f.serve(at, c)
+		f.serve(at, c, d)
+		return
 	}
 	if f.elastic && !c.returned() {
 		f.earn(perCall)
 	}
 	if fw := f.draw(at); fw != nil {
-		return s.send(at, f, fw, c, false)
+		s.send(at, f, fw, c, false, d)
+		return
 	}
 	if f.elastic {
 		if fw, isTrial := f.reach(at, gone); fw != nil {
-			return s.send(at, f, fw, c, isTrial)
+			s.send(at, f, fw, c, isTrial, d)
+			return
 		}
 	}
 	if f.local && (c.notTaken() || !hereFirst && s.takeForUser(at, source, f) || f.soft) {
-		return f.serve(at, c)
+		f.serve(at, c, d)
+		return
 	}
 	if f.local && c.returned() && !f.user.never() {
 		// It was to go to a peer, which may be lost, and nobody else has room. It does not
 		// pay for that; a later call does, so that the rate holds.
 		f.user.debit(at)
-		return f.serve(at, c)
+		f.serve(at, c, d)
+		return
 	}
-	return f.refuse(c)
+	f.refuse(c, d)
 }
 
 // outcomes is where the decision on the call is counted.
@@ -297,17 +327,17 @@ func (s *Snapshot) takeForUser(at int64, source uint64, f *function) bool {
 
 // serve lets a user's request be served here. It counts against what is left
 // for peers.
-func (f *function) serve(at int64, c *Call) Decision {
+func (f *function) serve(at int64, c *Call, d *Decision) {
 	f.capacity.debit(at)
 	f.outcomes(c).Local.Add(1)
-	return Decision{TimeoutMillis: f.timeout}
+	d.TimeoutMillis = f.timeout
 }
 
-func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial bool) Decision {
+func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial bool, d *Decision) {
 	fw.count.Forwarded.Add(1)
 	f.outcomes(c).Forwarded.Add(1)
 	p := &s.peers[fw.peer]
-	d := Decision{Action: Peer, Target: p.id, Token: p.token, TimeoutMillis: fw.timeout}
+	d.Action, d.Target, d.Token, d.TimeoutMillis = Peer, p.id, p.token, fw.timeout
 	switch {
 	case !f.local:
 		d.Status = http.StatusServiceUnavailable
@@ -317,40 +347,41 @@ func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial boo
 	if f.elastic {
 		d.Mark = s.sent.note(at, f.functionState, fw.state, isTrial)
 	}
-	return d
 }
 
-func (f *function) refuse(c *Call) Decision {
+func (f *function) refuse(c *Call, d *Decision) {
 	if f.refusal == http.StatusServiceUnavailable {
 		f.outcomes(c).Full.Add(1)
 	} else {
 		f.outcomes(c).Limited.Add(1)
 	}
-	return Decision{Action: Deny, Status: f.refusal}
+	d.deny(f.refusal)
 }
 
 // unknown is the answer for functions that nobody has, as far as this node knows.
 // The gateway is asked: it may have been deployed there just now.
-func (s *Snapshot) unknown(at int64, name string, c *Call) Decision {
+func (s *Snapshot) unknown(at int64, name string, c *Call, d *Decision) {
 	if c.returned() { // it has been counted
-		return Decision{Open: true}
+		d.Open = true
+		return
 	}
 	if s.table.UnknownLocal {
 		s.meter.Open()
-		return Decision{}
+		return
 	}
 	s.meter.NotFound()
 	switch {
 	case !funcname.Valid(name): // a gateway might take it for another one
-		return Decision{Action: Deny, Status: http.StatusNotFound}
+		d.deny(http.StatusNotFound)
 	case s.otherName(name):
-		return Decision{Action: Deny, Status: http.StatusServiceUnavailable}
+		d.deny(http.StatusServiceUnavailable)
 	case !s.found.has(at, name) && !s.guess.take(at):
-		return Decision{Action: Deny, Status: http.StatusTooManyRequests}
+		d.deny(http.StatusTooManyRequests)
 	case at < s.missed[name]:
-		return Decision{Status: http.StatusServiceUnavailable}
+		d.Status = http.StatusServiceUnavailable
+	default:
+		d.Status = http.StatusNotFound
 	}
-	return Decision{Status: http.StatusNotFound}
 }
 
 // otherName reports whether the gateway may take it for the name of a function that

@@ -28,14 +28,16 @@ type Router struct {
 func NewRouter(m *meter.Meter) *Router { return &Router{meter: m} }
 
 // Route decides what becomes of a request that arrived at now.
-func (r *Router) Route(now time.Time, req Request) Decision {
+func (r *Router) Route(now time.Time, req Request) (d Decision) {
 	if s := r.current.Load(); s != nil {
-		return s.Route(now, req)
+		s.route(now, &req, &d)
+		return d
 	}
 	if _, ours, _ := functionName(req.Path); ours {
 		r.meter.Open()
 	}
-	return Decision{Open: true}
+	d.Open = true
+	return d
 }
 
 // Fresh returns the snapshot to decide by at now, nil if there is none within its
