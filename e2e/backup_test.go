@@ -86,7 +86,7 @@ func (c *cluster) comesLast(t *testing.T, n *federation.Node, function string) e
 		return fmt.Errorf("no table: %w", err)
 	}
 	for _, row := range current.Functions {
-		if row.Name.String() == function && row.Local != nil && row.Local.Share == 0 && len(row.Forward) > 0 && row.Forward[0].Rate != 0 {
+		if row.Name.String() == function && row.Local != nil && row.Local.Share == 0 && len(row.Forward) > 0 && row.Forward[0].Rate.PerSecond() != 0 {
 			return nil
 		}
 	}

@@ -109,7 +109,7 @@ func (c *cluster) awaitTable(t *testing.T, n *federation.Node, function string, 
 		}
 		for _, row := range current.Functions {
 			for _, forward := range row.Forward {
-				if row.Name.String() == function && forward.Peer.String() == to.PeerID && forward.Rate > 0 {
+				if row.Name.String() == function && forward.Peer.String() == to.PeerID && forward.Rate.PerSecond() > 0 {
 					return nil
 				}
 			}

@@ -36,7 +36,7 @@ func TestLiars(t *testing.T) {
 	t.Logf("without a liar %.1f requests/s are served", honest)
 
 	t.Run("InfiniteSpare", func(t *testing.T) {
-		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Capacity: 1e6, Limit: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Capacity: testvalue.Rate(1e6), Limit: testvalue.Rate(1e6)})
 		c.believed(t, l)
 		got, _ := c.goodput(t)
 		t.Logf("%.1f requests/s are served; the liar got %d", got, l.asked.Load())
@@ -50,7 +50,7 @@ func TestLiars(t *testing.T) {
 	// A member that never answers, whose callers all leave before the function's time
 	// limit.
 	t.Run("Silence", func(t *testing.T) {
-		l := c.lie(t, isSilent, strategy.Offer{Name: testvalue.Name("funca"), Capacity: 1e6, Limit: 1e6})
+		l := c.lie(t, isSilent, strategy.Offer{Name: testvalue.Name("funca"), Capacity: testvalue.Rate(1e6), Limit: testvalue.Rate(1e6)})
 		c.believed(t, l)
 		c.impatient(t)
 		eventually(t, patience, "the silent member draws users", func() error {
@@ -67,7 +67,7 @@ func TestLiars(t *testing.T) {
 		})
 	})
 	t.Run("InfiniteDemand", func(t *testing.T) {
-		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Absent: true, UserRate: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Absent: true, UserRate: testvalue.Rate(1e6)})
 		c.believed(t, l)
 		got, early := c.goodput(t)
 		t.Logf("%.1f requests/s are served, and in the second second %.1f", got, early)
@@ -82,7 +82,7 @@ func TestLiars(t *testing.T) {
 	// An honest node in its place would count with 60, as much as the others can
 	// serve, beside node-1's 40: it would leave node-1 40 % of the room.
 	t.Run("DemandThatFloods", func(t *testing.T) {
-		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Absent: true, UserRate: 1e6})
+		l := c.lie(t, refuses, strategy.Offer{Name: testvalue.Name("funca"), Absent: true, UserRate: testvalue.Rate(1e6)})
 		c.believed(t, l)
 		l.flood(t, c.two, c.three)
 		got, _ := c.goodput(t)

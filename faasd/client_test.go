@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/openfaas/faas-provider/types"
+
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // gateway answers as the map says; a path that it lacks is a 404.
@@ -98,7 +100,7 @@ func TestListReadsLabels(t *testing.T) {
 	if bad.Labels.MaxRateErr == nil || bad.Labels.HasMaxRate || !strings.Contains(bad.Labels.MaxRateErr.Error(), `"fast"`) {
 		t.Errorf("bad: %+v", bad.Labels)
 	}
-	if good.Labels != (Labels{MaxRate: 2.5, HasMaxRate: true, TimeoutMillis: 100}) || good.Status.Replicas != 3 {
+	if good.Labels != (Labels{MaxRate: testvalue.Rate(2.5), HasMaxRate: true, TimeoutMillis: 100}) || good.Status.Replicas != 3 {
 		t.Errorf("good: %+v", good)
 	}
 	if none.Labels != (Labels{}) {

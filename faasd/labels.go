@@ -17,9 +17,8 @@ const (
 // Labels is what a function's labels ask of DFaaS. A label that is not valid
 // counts as absent; its error is kept, to be shown once.
 type Labels struct {
-	// MaxRate is the capacity in requests/s, 0 to 1e6; meaningful only if
-	// HasMaxRate.
-	MaxRate    float64
+	// MaxRate is the capacity; meaningful only if HasMaxRate.
+	MaxRate    limit.Rate
 	HasMaxRate bool
 	// MaxRateErr is set when the label is there and is not valid.
 	MaxRateErr error
@@ -43,12 +42,13 @@ func ParseLabels(labels map[string]string) Labels {
 	return l
 }
 
-func parseRate(text string) (float64, error) {
-	rate, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if err != nil || limit.CheckRate(rate) != nil {
-		return 0, fmt.Errorf("label %s=%s: use a number of requests/s from 0 to %g", LabelMaxRate, quoteShort(text), float64(limit.MaxRate))
+func parseRate(text string) (limit.Rate, error) {
+	perSecond, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	rate, bounds := limit.NewRate(perSecond)
+	if err != nil || bounds != nil {
+		return limit.Rate{}, fmt.Errorf("label %s=%s: use a number of requests/s from 0 to %g", LabelMaxRate, quoteShort(text), float64(limit.MaxRate))
 	}
-	return rate + 0, nil // + 0 turns -0 into 0
+	return rate, nil
 }
 
 func parseTimeout(text string) (int64, error) {

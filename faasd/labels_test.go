@@ -42,7 +42,7 @@ func TestParseLabels(t *testing.T) {
 			labels[LabelTimeoutMS] = test.timeout
 		}
 		got := ParseLabels(labels)
-		if got.MaxRate != test.wantRate || got.TimeoutMillis != test.wantTimeout ||
+		if got.MaxRate.PerSecond() != test.wantRate || got.TimeoutMillis != test.wantTimeout ||
 			(got.MaxRateErr != nil) != test.rateErr || (got.TimeoutErr != nil) != test.timeoutErr ||
 			got.HasMaxRate != (test.rate != "-" && !test.rateErr) {
 			t.Errorf("%s=%q %s=%q: %+v", LabelMaxRate, test.rate, LabelTimeoutMS, test.timeout, got)
@@ -62,8 +62,8 @@ func FuzzParseLabels(f *testing.F) {
 		if l.HasMaxRate == (l.MaxRateErr != nil) {
 			t.Errorf("rate %q: %+v", rate, l)
 		}
-		if math.IsNaN(l.MaxRate) || l.MaxRate < 0 || l.MaxRate > limit.MaxRate || math.Signbit(l.MaxRate) {
-			t.Errorf("rate %q: %g", rate, l.MaxRate)
+		if got := l.MaxRate.PerSecond(); !(got >= 0 && got <= limit.MaxRate) || math.Signbit(got) {
+			t.Errorf("rate %q: %g", rate, got)
 		}
 		if l.TimeoutMillis < 0 || l.TimeoutMillis > limit.MaxTimeoutMillis || (l.TimeoutMillis == 0) != (l.TimeoutErr != nil) {
 			t.Errorf("timeout %q: %+v", timeout, l)

@@ -92,7 +92,7 @@ func (a *asked) swap(t *testing.T, here table.Local, peers ...*asked) {
 	for _, name := range functions {
 		f := table.Function{Name: testvalue.Name(name), Elastic: true, Local: &here}
 		for i, p := range peers {
-			f.Forward = append(f.Forward, table.Forward{Peer: testvalue.Peer(p.id), Weight: 1 / (1 + 1e9*float64(i)), Rate: 1000, Spare: 1})
+			f.Forward = append(f.Forward, table.Forward{Peer: testvalue.Peer(p.id), Weight: 1 / (1 + 1e9*float64(i)), Rate: testvalue.Bound(1000), Spare: testvalue.Rate(1)})
 		}
 		tab.Functions = append(tab.Functions, f)
 	}
@@ -121,8 +121,8 @@ func (a *asked) get(t *testing.T, path string, headers ...string) reply {
 }
 
 var (
-	hasRoom = table.Local{Rate: 1000, Share: 1}
-	hasNone = table.Local{Rate: 0, Share: 1}
+	hasRoom = table.Local{Rate: testvalue.Bound(1000), Share: 1}
+	hasNone = table.Local{Rate: testvalue.Bound(0), Share: 1}
 )
 
 // TestAgain: a call that a peer refuses, or a gateway does not take, goes on
@@ -209,7 +209,7 @@ func testFunctions425(t *testing.T, a, b, c, d *asked) {
 		}
 	}
 	// And here, after a peer has refused.
-	a.swap(t, table.Local{Rate: 1000, Share: 0}, b, c)
+	a.swap(t, table.Local{Rate: testvalue.Bound(1000), Share: 0}, b, c)
 	before := calls()
 	wantReply(t, a.get(t, "here/../here"), 400, a.Addr, a.id)
 	got := call(t, "GET", "http://"+a.Addr+"/function/all?status=425", nil)
@@ -247,7 +247,7 @@ func testNotRepeated(t *testing.T, a, b, _, _ *asked) {
 
 // testServedHere: there is room at this node by then.
 func testServedHere(t *testing.T, a, b, c, _ *asked) {
-	a.swap(t, table.Local{Rate: 1000, Share: 0}, b, c)
+	a.swap(t, table.Local{Rate: testvalue.Bound(1000), Share: 0}, b, c)
 	wantReply(t, a.get(t, "here"), 200, a.Addr, a.id)
 	wantNoClaims(t, a.gateway.lastRequest())
 	a.swap(t, hasNone, b, c)

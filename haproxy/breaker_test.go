@@ -21,6 +21,7 @@ import (
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/machine"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/spoa/agent"
@@ -37,7 +38,7 @@ const envAgent, envAgentDelay = "DFAAS_TEST_AGENT", "DFAAS_TEST_AGENT_DELAY"
 func runAgent(socket string, delay time.Duration) error {
 	tab := testtable.New(1, 0)
 	tab.TTLMillis = table.MaxTTL.Milliseconds()
-	tab.Functions[0].Local.Rate = table.Unlimited
+	tab.Functions[0].Local.Rate = limit.Unlimited()
 	valid, err := tab.Validate(table.Limits{})
 	if err != nil {
 		return err

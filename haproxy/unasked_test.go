@@ -42,7 +42,7 @@ func startFast(t *testing.T, binary haproxytest.Binary, rate float64, functions 
 	}
 	tab := &table.Table{Version: 1, NodeID: testtable.ID(0), TTLMillis: table.MaxTTL.Milliseconds()}
 	for _, name := range append(functions, "probe") {
-		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(name), Local: &table.Local{Rate: rate, Share: 1}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(name), Local: &table.Local{Rate: testvalue.Bound(rate), Share: 1}})
 	}
 	n.router.Swap(testtable.Valid(t, tab), time.Now())
 	l, err := net.Listen("unix", n.SPOA)

@@ -60,6 +60,7 @@ type Settings struct {
 	HTTPAddress    netip.AddrPort
 	AllowAddresses []netip.Prefix // a bare IP is a network of one
 	Strategy       strategy.Strategy
+	DefaultMaxrate limit.Rate
 }
 
 // Parse checks every option and returns their values, or all faults joined,
@@ -235,7 +236,7 @@ func (s *Settings) parsePlanning(f *faults) {
 	if c.Period < minPeriod || c.Period > maxPeriod {
 		f.add("period", c.Period, "out of range: use %s to %s", minPeriod, maxPeriod)
 	}
-	if !(c.DefaultMaxrate >= minMaxrate && c.DefaultMaxrate <= limit.MaxRate) {
+	if s.DefaultMaxrate, err = limit.NewRate(c.DefaultMaxrate); err != nil || c.DefaultMaxrate < minMaxrate {
 		f.add("default_maxrate", c.DefaultMaxrate, "out of range: use %v to %d requests/s", minMaxrate, int(limit.MaxRate))
 	}
 	if c.MaxPeerTimeout < time.Second || c.MaxPeerTimeout > limit.MaxTimeout {

@@ -9,6 +9,7 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 const (
@@ -232,8 +233,7 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer, urgent bo
 	}
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {
-		o.Capacity, o.UserRate, o.Limit = round(o.Capacity), round(o.UserRate), round(o.Limit)
-		o.Demand = round(o.Demand)
+		o.Capacity, o.UserRate, o.Limit, o.Demand = o.Capacity.Rounded(), o.UserRate.Rounded(), o.Limit.Rounded(), o.Demand.Rounded()
 		rounded[i] = o
 	}
 	return wire.Announcement{
@@ -261,9 +261,9 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 // that rate has crossed the capacity.
 func differently(b, n *strategy.Offer) bool {
 	return b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
-		(b.UserRate > b.Capacity) != (n.UserRate > n.Capacity) ||
-		(b.Demand > 0) != (n.Demand > 0) ||
-		differs(b.Limit, n.Limit, 0) || differs(b.Demand, n.Demand, 0)
+		b.Overloaded() != n.Overloaded() ||
+		(b.Demand == limit.Rate{}) != (n.Demand == limit.Rate{}) ||
+		differs(b.Limit, n.Limit, limit.Rate{}) || differs(b.Demand, n.Demand, limit.Rate{})
 }
 
 // moves reports whether users ask for much more or less of a function than before,
@@ -274,7 +274,8 @@ func (a *announcer) moves(before, now []strategy.Offer) bool {
 	}
 	for i := range now {
 		b, n := &before[i], &now[i]
-		if b.Name != n.Name || math.Abs(n.UserRate-b.UserRate) > max(changedRate, movedFraction*max(b.UserRate, n.Capacity), movedSigmas*math.Sqrt(max(b.UserRate, n.UserRate)/a.seconds(n.Name))) {
+		was, is := b.UserRate.PerSecond(), n.UserRate.PerSecond()
+		if b.Name != n.Name || math.Abs(is-was) > max(changedRate, movedFraction*max(was, n.Capacity.PerSecond()), movedSigmas*math.Sqrt(max(was, is)/a.seconds(n.Name))) {
 			return true
 		}
 	}
@@ -287,13 +288,14 @@ func (a *announcer) moved(before, now *strategy.Offer) bool {
 	if a.changing {
 		return differs(before.UserRate, now.UserRate, now.Capacity)
 	}
-	return differs(before.UserRate, now.UserRate, 0)
+	return differs(before.UserRate, now.UserRate, limit.Rate{})
 }
 
 // differs reports whether a rate is noticeably another than before, where a part of
 // the capacity is not noticeable either; 0 for one that does not matter.
-func differs(before, now, capacity float64) bool {
-	return math.Abs(now-before) > max(changedRate, changedFraction*max(before, capacity))
+func differs(before, now, capacity limit.Rate) bool {
+	was := before.PerSecond()
+	return math.Abs(now.PerSecond()-was) > max(changedRate, changedFraction*max(was, capacity.PerSecond()))
 }
 
 func (c *Core) onAnnounced(now time.Time, e Announced) {

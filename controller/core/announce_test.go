@@ -13,20 +13,20 @@ import (
 )
 
 func TestSignificant(t *testing.T) {
-	base := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 50, Limit: 25}
+	base := strategy.Offer{Name: testvalue.Name("f"), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(50), Limit: testvalue.Rate(25)}
 	for _, tc := range []struct {
 		name   string
 		change func(*strategy.Offer)
 		want   bool
 	}{
 		{"nothing", func(o *strategy.Offer) {}, false},
-		{"noise", func(o *strategy.Offer) { o.UserRate = 53 }, false},
-		{"noise of little", func(o *strategy.Offer) { o.Limit = 25.4 }, false},
-		{"rate", func(o *strategy.Offer) { o.UserRate = 56 }, true},
-		{"rate falls", func(o *strategy.Offer) { o.UserRate = 44 }, true},
-		{"limit", func(o *strategy.Offer) { o.Limit = 30 }, true},
-		{"distrust begins", func(o *strategy.Offer) { o.Demand = 0.001 }, true},
-		{"capacity", func(o *strategy.Offer) { o.Capacity = 101 }, true},
+		{"noise", func(o *strategy.Offer) { o.UserRate = testvalue.Rate(53) }, false},
+		{"noise of little", func(o *strategy.Offer) { o.Limit = testvalue.Rate(25.4) }, false},
+		{"rate", func(o *strategy.Offer) { o.UserRate = testvalue.Rate(56) }, true},
+		{"rate falls", func(o *strategy.Offer) { o.UserRate = testvalue.Rate(44) }, true},
+		{"limit", func(o *strategy.Offer) { o.Limit = testvalue.Rate(30) }, true},
+		{"distrust begins", func(o *strategy.Offer) { o.Demand = testvalue.Rate(0.001) }, true},
+		{"capacity", func(o *strategy.Offer) { o.Capacity = testvalue.Rate(101) }, true},
 		{"time limit", func(o *strategy.Offer) { o.TimeoutMillis = 1 }, true},
 		{"another function", func(o *strategy.Offer) { o.Name = testvalue.Name("g") }, true},
 		{"no longer deployed", func(o *strategy.Offer) { o.Absent = true }, true},
@@ -42,8 +42,8 @@ func TestSignificant(t *testing.T) {
 	if !new(announcer).significant([]strategy.Offer{base}, nil) {
 		t.Error("a function that went is not significant")
 	}
-	near := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 99}
-	over := strategy.Offer{Name: testvalue.Name("f"), Capacity: 100, UserRate: 101}
+	near := strategy.Offer{Name: testvalue.Name("f"), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(99)}
+	over := strategy.Offer{Name: testvalue.Name("f"), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(101)}
 	if !new(announcer).significant([]strategy.Offer{near}, []strategy.Offer{over}) {
 		t.Error("crossing the capacity is not significant")
 	}
@@ -53,8 +53,8 @@ func TestAnnouncer(t *testing.T) {
 	const period = time.Second
 	start := time.UnixMilli(1_700_000_000_000)
 	a := newAnnouncer(period, false, start, rand.NewPCG(1, 2), overASecond)
-	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10}}
-	busy := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10, UserRate: 50.00049}}
+	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: testvalue.Rate(10)}}
+	busy := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: testvalue.Rate(10), UserRate: testvalue.Rate(50.00049)}}
 
 	if due := a.due(start, idle, false); due != start {
 		t.Errorf("first announcement is due %v after the start", due.Sub(start))
@@ -83,7 +83,7 @@ func TestAnnouncer(t *testing.T) {
 	if last.Seq <= first.Seq || last.Epoch != first.Epoch || last.Epoch != start.UnixMilli() || last.SentAtMillis != now.UnixMilli() {
 		t.Errorf("first %+v, last %+v", first, last)
 	}
-	if last.Offers[0].UserRate != 50 {
+	if last.Offers[0].UserRate.PerSecond() != 50 {
 		t.Errorf("user rate %v is not rounded", last.Offers[0].UserRate)
 	}
 }
@@ -103,7 +103,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 		a.members, a.unfed = size.members, size.unfed
 		offers := make([]strategy.Offer, size.functions)
 		for f := range offers {
-			offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Capacity: 100}
+			offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Capacity: testvalue.Rate(100)}
 		}
 		const lasting = 10 * time.Minute
 		now, fed, gossiped, promised := time.UnixMilli(1), 0.0, 0.0, time.Duration(0)
@@ -111,7 +111,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 		for now.Sub(start) < lasting {
 			if r.IntN(3) > 0 { // else it stays as it is
 				offers = slices.Clone(offers)
-				offers[r.IntN(len(offers))].UserRate = float64(r.IntN(200))
+				offers[r.IntN(len(offers))].UserRate = testvalue.Rate(float64(r.IntN(200)))
 			}
 			urgent := r.IntN(50) == 0
 			if due := a.due(now, offers, urgent); !now.Before(due) {
@@ -158,7 +158,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 func TestGossipGrowsQuiet(t *testing.T) {
 	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 	a.members = 9
-	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 10}}
+	idle := []strategy.Offer{{Name: testvalue.Name("f"), Capacity: testvalue.Rate(10)}}
 	now := time.UnixMilli(1)
 	speak := func() time.Duration { // until the next by gossip
 		before := now
@@ -200,7 +200,7 @@ func TestUrgentIsNotForgotten(t *testing.T) {
 	a.members, a.unfed = 60, 1
 	offers := make([]strategy.Offer, 30)
 	for f := range offers {
-		offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%02d", f)), Capacity: 100}
+		offers[f] = strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%02d", f)), Capacity: testvalue.Rate(100)}
 	}
 	now := time.UnixMilli(1)
 	for range saved { // gossip has nothing left then
@@ -227,7 +227,7 @@ func TestMovesHaveABudgetOfTheirOwn(t *testing.T) {
 	a := newAnnouncer(time.Second, true, time.UnixMilli(1), rand.NewPCG(1, 2), overASecond)
 	a.members = 49
 	at := func(rate float64) []strategy.Offer {
-		return []strategy.Offer{{Name: testvalue.Name("f"), Capacity: 100, UserRate: rate}}
+		return []strategy.Offer{{Name: testvalue.Name("f"), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(rate)}}
 	}
 	now := time.UnixMilli(1)
 	a.next(now, now, at(50), false)

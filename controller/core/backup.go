@@ -9,6 +9,7 @@ import (
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // Standing is why calls of a function deployed here are better served by peers that
@@ -100,6 +101,12 @@ func (c *Core) noteStandings(now time.Time) {
 	}
 }
 
+// trialCapacity is what peers may be told to have of a function that is tried again.
+func trialCapacity(of limit.Bound) limit.Bound {
+	full := of.PerSecond()
+	return limit.NearestRate(min(full, max(trialRate, trialShare*full))).Bound()
+}
+
 // tryAgain returns the plan with a few calls of functions that have failed served
 // here.
 func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
@@ -111,7 +118,7 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 		f := &plan.Functions[i]
 		if c.standings[f.Name.String()] == Trial && f.Local != nil && f.Local.Share == 0 {
 			local := *f.Local
-			local.Share = max(trialShare, trialRate/max(trialRate, c.observed.UserRate(f.Name)))
+			local.Share = max(trialShare, trialRate/max(trialRate, c.observed.UserRate(f.Name).PerSecond()))
 			f.Local = &local
 		}
 	}
@@ -121,8 +128,8 @@ func (c *Core) tryAgain(plan strategy.Plan) strategy.Plan {
 // triedByPeers reports whether a function is tried again that hardly any user calls
 // here, while others have it: a few calls of their users are then to show how it is.
 func (c *Core) triedByPeers(f *strategy.Function) bool {
-	return c.standings[f.Name.String()] == Trial && f.UserRate < trialRate/2 && f.Capacity > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
+	return c.standings[f.Name.String()] == Trial && f.UserRate.PerSecond() < trialRate/2 && f.Capacity.PerSecond() > 0 && slices.ContainsFunc(c.alive, func(m membership.Member) bool {
 		i, is := strategy.FindOffer(m.Offers, f.Name)
-		return is && c.isNeighbour(m.ID) && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity > 0
+		return is && c.isNeighbour(m.ID) && !m.Offers[i].Absent && !m.Offers[i].Backup && m.Offers[i].Capacity.PerSecond() > 0
 	})
 }

@@ -98,7 +98,7 @@ func (s *stepped) hear(n int, capacity float64, clock time.Duration) {
 	s.seq++
 	s.step(Heard{From: peerID(n), Announcement: wire.Announcement{
 		V: 1, Epoch: 1, Seq: s.seq, HTTP: fmt.Sprintf("127.0.0.%d:8180", n), Strategy: "headroom", PeriodMillis: 1000,
-		SentAtMillis: s.now.Add(clock).UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: capacity}},
+		SentAtMillis: s.now.Add(clock).UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(capacity)}},
 	}, Via: membership.Via{Direct: true}})
 }
 
@@ -130,7 +130,7 @@ func TestPeriodsGoByTheClock(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		for _, period := range []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second, 3 * time.Second} {
 			s := newStepped(t, func(o *Options) { o.Period = period })
-			s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
+			s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(10)}}})
 			s.hangs = hangs
 			const periods = 20
 			ends, before := 0, s.c.periodAt
@@ -155,7 +155,7 @@ func TestPeriodsGoByTheClock(t *testing.T) {
 // announcements, whether the SPOA answers or not.
 func TestPlansWhileTheSPOAHangs(t *testing.T) {
 	s := newStepped(t, nil)
-	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(10)}}})
 	s.pass(5 * time.Second)
 	s.hangs = true
 	for n := range 20 {
@@ -180,7 +180,7 @@ func TestPlansWhileTheSPOAHangs(t *testing.T) {
 // as it is then.
 func TestClockOfTheLastTable(t *testing.T) {
 	s := newStepped(t, nil)
-	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(10)}}})
 	for range 5 {
 		s.hear(1, 10, 0)
 		s.hear(2, 10, 0)
@@ -209,7 +209,7 @@ func TestClockOfTheLastTable(t *testing.T) {
 func TestSameStepsSameEffects(t *testing.T) {
 	run := func() (lines []string) {
 		s := newStepped(t, nil)
-		s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("dog"), Capacity: 3}}})
+		s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(10)}, {Name: testvalue.Name("dog"), Capacity: testvalue.Bound(3)}}})
 		for n := range 300 {
 			s.users["cat"] += uint64(n % 13)
 			s.users["only-there"] += uint64(n % 5)

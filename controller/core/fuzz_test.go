@@ -31,7 +31,7 @@ func FuzzAnnouncement(f *testing.F) {
 			}
 		}
 		o := strategy.Observation{Self: peerID(0).String(), Functions: []strategy.Function{
-			{Name: testvalue.Name("cat"), Capacity: 10, UserRate: 50}, {Name: testvalue.Name("dog"), Capacity: 100, UserRate: 5},
+			{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(50)}, {Name: testvalue.Name("dog"), Capacity: testvalue.Bound(100), UserRate: testvalue.Rate(5)},
 		}}
 		in := tableInput{self: peerID(0), defaultNamespace: "openfaas-fn", limits: Limits{}.orDefaults()}
 		for _, m := range members.Alive() {

@@ -6,17 +6,18 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // Function is what a core needs to know of a function that the gateway has
 // deployed.
 type Function struct {
 	Name          funcname.Name
-	Capacity      float64 // requests/s, or strategy.Unlimited
-	Soft          bool    // nobody wrote the capacity down
-	TimeoutMillis int64   // 0: none written down
-	Warning       string  // what is wrong with its labels
-	Idle          bool    // no replica is ready: a call waits for one, or fails
+	Capacity      limit.Bound
+	Soft          bool   // nobody wrote the capacity down
+	TimeoutMillis int64  // 0: none written down
+	Warning       string // what is wrong with its labels
+	Idle          bool   // no replica is ready: a call waits for one, or fails
 }
 
 // gateway is what is known of the gateway's functions.

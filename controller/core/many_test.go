@@ -98,7 +98,7 @@ func newMany(t testing.TB, nodes, degree, functions int) *many {
 		}, t0)
 		var deployed []Function
 		for f := range functions {
-			deployed = append(deployed, Function{Name: testvalue.Name(m.functions[f]), Capacity: float64(10 + (i*7+f*3)%40)})
+			deployed = append(deployed, Function{Name: testvalue.Name(m.functions[f]), Capacity: testvalue.Bound(float64(10 + (i*7+f*3)%40))})
 			n.rates = append(n.rates, float64(2*((i*13+f*5)%20)))
 			n.counted, n.out = append(n.counted, 0), append(n.out, nil)
 			n.in, n.got = append(n.in, map[*manyNode]float64{}), append(n.got, map[string]float64{})
@@ -199,13 +199,13 @@ func (m *many) forward(n *manyNode, t *table.Table) {
 			delete(flow.to.in[f], n)
 		}
 		n.out[f] = n.out[f][:0]
-		surplus, weight := max(0, n.rates[f]-row.Local.Rate), 0.0
+		surplus, weight := max(0, n.rates[f]-row.Local.Rate.PerSecond()), 0.0
 		for i := range row.Forward {
 			weight += row.Forward[i].Weight
 		}
 		for i := range row.Forward {
 			fw := &row.Forward[i]
-			if rate := min(fw.Rate, surplus*fw.Weight/weight); rate > 0 {
+			if rate := min(fw.Rate.PerSecond(), surplus*fw.Weight/weight); rate > 0 {
 				to := m.byID[fw.Peer.String()]
 				m.count(to)
 				to.in[f][n] = rate

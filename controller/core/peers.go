@@ -92,7 +92,7 @@ func (c *Core) matters(before, now []strategy.Offer) bool {
 		if differently(b, n) {
 			return true
 		}
-		if c.announcer.moved(b, n) && (!c.followsChanges() || n.UserRate > n.Capacity || c.lacks(n.Name)) {
+		if c.announcer.moved(b, n) && (!c.followsChanges() || n.Overloaded() || c.lacks(n.Name)) {
 			return true
 		}
 	}
@@ -107,7 +107,7 @@ func (c *Core) lacks(name funcname.Name) bool {
 		return false
 	}
 	f := &c.observed.Functions[i]
-	return f.UserRate > 0 && (f.Absent || f.Backup || f.Capacity != strategy.Unlimited && f.UserRate > f.Capacity)
+	return f.UserRate.PerSecond() > 0 && (f.Absent || f.Backup || f.UserRate.Exceeds(f.Capacity))
 }
 
 // followOffers takes in what members offer now.

@@ -39,21 +39,21 @@ func TestWhatMatters(t *testing.T) {
 		before, now strategy.Offer
 		want        bool
 	}{
-		{"noise", 0, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 53}, false},
-		{"room that nobody needs", 50, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 20}, false},
-		{"room that this node needs", 120, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 20}, true},
-		{"noise where this node needs room", 120, strategy.Offer{UserRate: 50}, strategy.Offer{UserRate: 53}, false},
-		{"surplus begins", 50, strategy.Offer{UserRate: 99}, strategy.Offer{UserRate: 101}, true},
-		{"surplus ends", 50, strategy.Offer{UserRate: 101}, strategy.Offer{UserRate: 99}, true},
-		{"surplus grows", 50, strategy.Offer{UserRate: 110}, strategy.Offer{UserRate: 150}, true},
+		{"noise", 0, strategy.Offer{UserRate: testvalue.Rate(50)}, strategy.Offer{UserRate: testvalue.Rate(53)}, false},
+		{"room that nobody needs", 50, strategy.Offer{UserRate: testvalue.Rate(50)}, strategy.Offer{UserRate: testvalue.Rate(20)}, false},
+		{"room that this node needs", 120, strategy.Offer{UserRate: testvalue.Rate(50)}, strategy.Offer{UserRate: testvalue.Rate(20)}, true},
+		{"noise where this node needs room", 120, strategy.Offer{UserRate: testvalue.Rate(50)}, strategy.Offer{UserRate: testvalue.Rate(53)}, false},
+		{"surplus begins", 50, strategy.Offer{UserRate: testvalue.Rate(99)}, strategy.Offer{UserRate: testvalue.Rate(101)}, true},
+		{"surplus ends", 50, strategy.Offer{UserRate: testvalue.Rate(101)}, strategy.Offer{UserRate: testvalue.Rate(99)}, true},
+		{"surplus grows", 50, strategy.Offer{UserRate: testvalue.Rate(110)}, strategy.Offer{UserRate: testvalue.Rate(150)}, true},
 		{"a backup", 50, strategy.Offer{}, strategy.Offer{Backup: true}, true},
-		{"the member counts surplus", 50, strategy.Offer{}, strategy.Offer{Demand: 1}, true},
+		{"the member counts surplus", 50, strategy.Offer{}, strategy.Offer{Demand: testvalue.Rate(1)}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newWorld(t, nil).c
-			c.observed.Functions = []strategy.Function{{Name: testvalue.Name("cat"), Capacity: capacity, UserRate: test.own}}
+			c.observed.Functions = []strategy.Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(capacity), UserRate: testvalue.Rate(test.own)}}
 			for _, o := range []*strategy.Offer{&test.before, &test.now} {
-				o.Name, o.Capacity = testvalue.Name("cat"), capacity
+				o.Name, o.Capacity = testvalue.Name("cat"), testvalue.Rate(capacity)
 			}
 			if got := c.matters([]strategy.Offer{test.before}, []strategy.Offer{test.now}); got != test.want {
 				t.Errorf("matters is %v", got)
@@ -66,12 +66,12 @@ func TestWhatMatters(t *testing.T) {
 func TestRoomThatNobodyNeedsIsPlannedForByTheEndOfThePeriod(t *testing.T) {
 	s := newStepped(t, nil)
 	s.step(Tick{})
-	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: 100}}})
+	s.step(Gateway{Functions: []Function{{Name: testvalue.Name("cat"), Capacity: testvalue.Bound(100)}}})
 	hear := func(rate float64) {
 		s.seq++
 		s.step(Heard{From: peerID(1), Announcement: wire.Announcement{
 			V: 2, Epoch: 1, Seq: s.seq, HTTP: "127.0.0.1:8180", Strategy: "headroom", PeriodMillis: 60_000,
-			SentAtMillis: s.now.UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 100, UserRate: rate}},
+			SentAtMillis: s.now.UnixMilli(), Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(rate)}},
 		}, Via: membership.Via{Direct: true}})
 	}
 	hear(50)

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // soon has a plan made within the debounce.
@@ -48,7 +48,7 @@ func (c *Core) drifted() bool {
 		if asked {
 			planned++
 		}
-		if differs(f.UserRate, rate, f.Capacity) {
+		if differs(f.UserRate, limit.NearestRate(rate), f.Capacity.Rate()) {
 			return true
 		}
 	}
@@ -103,11 +103,11 @@ func (c *Core) functions() []strategy.Function {
 			asked++
 		}
 		functions[i] = strategy.Function{
-			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name.String(), rate, f.Capacity), TimeoutMillis: f.TimeoutMillis,
+			Name: f.Name, Capacity: f.Capacity, Soft: f.Soft, UserRate: c.noticed(f.Name.String(), rate, f.Capacity.Rate()), TimeoutMillis: f.TimeoutMillis,
 			Backup: c.standings[f.Name.String()] != "",
 		}
 		if c.triedByPeers(&functions[i]) {
-			functions[i].Backup, functions[i].Capacity = false, min(f.Capacity, max(trialRate, trialShare*f.Capacity))
+			functions[i].Backup, functions[i].Capacity = false, trialCapacity(f.Capacity)
 		}
 	}
 	if asked == len(demand) {
@@ -119,25 +119,25 @@ func (c *Core) functions() []strategy.Function {
 			continue // a SPOA of another version may count what is no name here
 		}
 		if _, here := slices.BinarySearchFunc(local, name, func(f Function, name funcname.Name) int { return f.Name.Compare(name) }); !here {
-			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: c.noticed(text, rate, 0)})
+			functions = append(functions, strategy.Function{Name: name, Absent: true, UserRate: c.noticed(text, rate, limit.Rate{})})
 		}
 	}
 	slices.SortFunc(functions, func(a, b strategy.Function) int { return a.Name.Compare(b.Name) })
 	return functions
 }
 
-// noticed is the rate to plan for and to announce where users ask for this: what it was
-// in the last plan, as long as it is not noticeably other, nor above a capacity that it
-// was not above, nor known much better by now. What is only noise would else have every
-// function planned anew at every plan, here and wherever it is announced.
-func (c *Core) noticed(name string, rate, capacity float64) float64 {
-	rate = round(rate)
-	if !c.followsChanges() || rate == 0 {
+// noticed is the rate to plan for and to announce where users ask for so many requests/s:
+// what it was in the last plan, as long as it is not noticeably other, nor above a
+// capacity that it was not above, nor known much better by now. What is only noise would
+// else have every function planned anew at every plan, here and wherever it is announced.
+func (c *Core) noticed(name string, perSecond float64, capacity limit.Rate) limit.Rate {
+	rate := limit.NearestRate(perSecond).Rounded()
+	if !c.followsChanges() || rate == (limit.Rate{}) {
 		return rate
 	}
 	before, known := c.demands[name]
 	span := c.rates.Span(name)
-	if known && !differs(before.rate, rate, capacity) && (before.rate > capacity) == (rate > capacity) &&
+	if known && !differs(before.rate, rate, capacity) && before.rate.Exceeds(capacity.Bound()) == rate.Exceeds(capacity.Bound()) &&
 		(before.span >= wellKnown || span < min(betterKnown*before.span, wellKnown)) {
 		return before.rate
 	}
@@ -151,9 +151,12 @@ func (c *Core) measuredOver(function funcname.Name) float64 {
 	return max(leastGap.Seconds(), c.demands[function.String()].span*estimate.WindowSpan.Seconds())
 }
 
-// demand is a rate of users that was planned for, requests/s, and how well it was known
+// demand is a rate of users that was planned for, and how well it was known
 // (estimate.Rates.Span).
-type demand struct{ rate, span float64 }
+type demand struct {
+	rate limit.Rate
+	span float64
+}
 
 // A rate that is hardly another is planned for when it is the mean over betterKnown times
 // as long, and a last time when it is that over wellKnown of the longest.
@@ -217,11 +220,10 @@ func (c *Core) offers(m *membership.Member) []strategy.Offer {
 	}
 	offers := slices.Clone(m.Offers)
 	for i := range offers {
-		offers[i].Capacity, offers[i].Limit = min(offers[i].Capacity, offers[i].UserRate), 0
+		o := &offers[i]
+		if o.Limit = (limit.Rate{}); !o.Overloaded() {
+			o.Capacity = o.UserRate
+		}
 	}
 	return offers
 }
-
-// round leaves thousandths of a request/s: what is less is neither planned for,
-// nor sent, nor compared.
-func round(x float64) float64 { return math.Round(x*1000) / 1000 }

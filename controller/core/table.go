@@ -40,7 +40,7 @@ type tablePeer struct {
 }
 
 // inbound is at which rates a peer is admitted, by function.
-type inbound map[funcname.Name]float64
+type inbound map[funcname.Name]limit.Bound
 
 // tableInput is all that a table is made from.
 type tableInput struct {
@@ -230,7 +230,7 @@ func functionPlans(in tableInput) []strategy.FunctionPlan {
 	for _, name := range in.stranded {
 		if !planned[name] && rowName(name, in.defaultNamespace) {
 			planned[name] = true
-			here = append(here, strategy.FunctionPlan{Name: name, Local: &strategy.Local{Rate: strategy.Unlimited, Share: 1}})
+			here = append(here, strategy.FunctionPlan{Name: name, Local: &strategy.Local{Rate: limit.Unlimited(), Share: 1}})
 		}
 	}
 	all := append(here, elsewhere...)
@@ -312,7 +312,7 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	f := table.Function{Name: p.Name, Elastic: p.Elastic}
 	if p.Local != nil {
 		f.Local = &table.Local{
-			Rate: tableRate(p.Local.Rate), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,
+			Rate: p.Local.Rate.Rounded(), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,
 		}
 	}
 	if len(p.Out) > 0 {
@@ -327,8 +327,8 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 		f.Admit = make([]table.Admission, 0, len(p.In)+len(b.gone))
 	}
 	for i := range p.In {
-		flow, rate := &p.In[i], tableRate(p.In[i].Rate)
-		if rate == 0 && !p.Elastic {
+		flow, rate := &p.In[i], p.In[i].Rate.Rounded()
+		if rate == (limit.Bound{}) && !p.Elastic {
 			continue
 		}
 		if peer, known := b.peers[flow.Peer]; known && b.room() {
@@ -345,27 +345,17 @@ func (b *builder) forward(flow *strategy.Flow, to *tablePeer) table.Forward {
 		return table.Forward{Peer: to.id}
 	}
 	return table.Forward{
-		Peer: to.id, Weight: tableWeight(flow.Weight), Rate: tableRate(flow.Rate),
-		Spare: tableRate(clamp(flow.Spare, limit.MaxRate)), TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, limit.MaxTimeoutMillis),
+		Peer: to.id, Weight: tableWeight(flow.Weight), Rate: flow.Rate.Rounded(), Spare: flow.Spare.Rounded(),
+		TimeoutMillis: min(max(0, flow.TimeoutMillis), b.longest, limit.MaxTimeoutMillis),
 	}
 }
 
-// tableRate makes a rate fit for the table: thousandths of a request/s are
-// neither sent nor compared.
-func tableRate(r float64) float64 {
-	if r == strategy.Unlimited {
-		return table.Unlimited
-	}
-	return round(clamp(r, limit.MaxRate))
-}
-
-func tableWeight(w float64) float64 { return round(clamp(w, table.MaxWeight)) }
-
-func clamp(x, most float64) float64 {
-	if math.IsNaN(x) || x < 0 {
+// tableWeight makes a weight fit for the table, thousandths of it like those of rates.
+func tableWeight(w float64) float64 {
+	if !(w > 0) {
 		return 0
 	}
-	return min(x, most)
+	return math.Round(min(w, table.MaxWeight)*1000) / 1000
 }
 
 func clampOffset(d time.Duration) time.Duration {

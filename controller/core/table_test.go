@@ -38,8 +38,8 @@ func TestPeersWordOnTime(t *testing.T) {
 	in := tableInput{
 		self: peerID(0), maxPeerTimeout: 5 * time.Minute,
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{{
-			Name: testvalue.Name("long"), Local: &strategy.Local{Rate: 1, Share: 1, TimeoutMillis: 3_600_000},
-			Out: []strategy.Flow{{Peer: peerID(1).String(), Weight: 1, Rate: 1, TimeoutMillis: 3_600_000}, {Peer: peerID(2).String(), Weight: 1, Rate: 1, TimeoutMillis: 1000}},
+			Name: testvalue.Name("long"), Local: &strategy.Local{Rate: testvalue.Bound(1), Share: 1, TimeoutMillis: 3_600_000},
+			Out: []strategy.Flow{{Peer: peerID(1).String(), Weight: 1, Rate: testvalue.Bound(1), TimeoutMillis: 3_600_000}, {Peer: peerID(2).String(), Weight: 1, Rate: testvalue.Bound(1), TimeoutMillis: 1000}},
 		}}},
 		peers:  []tablePeer{{id: peerID(1), token: "t.o.k", usable: true}, {id: peerID(2), token: "t.o.k", usable: true}},
 		limits: Limits{}.orDefaults(),
@@ -60,16 +60,16 @@ func TestBuildTable(t *testing.T) {
 		self: self, defaultNamespace: "openfaas-fn",
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
 			{
-				Name: testvalue.Name("cat"), Local: &strategy.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
-				Out: []strategy.Flow{{Peer: up.String(), Weight: 2, Rate: 5.00049}, {Peer: down.String(), Weight: 1, Rate: 5}, {Peer: gone.String(), Weight: 1, Rate: 1}},
-				In:  []strategy.Flow{{Peer: up.String(), Rate: 3}, {Peer: down.String(), Rate: 0}},
+				Name: testvalue.Name("cat"), Local: &strategy.Local{Rate: testvalue.Bound(10), Share: 1, TimeoutMillis: 500},
+				Out: []strategy.Flow{{Peer: up.String(), Weight: 2, Rate: testvalue.Bound(5.00049)}, {Peer: down.String(), Weight: 1, Rate: testvalue.Bound(5)}, {Peer: gone.String(), Weight: 1, Rate: testvalue.Bound(1)}},
+				In:  []strategy.Flow{{Peer: up.String(), Rate: testvalue.Bound(3)}, {Peer: down.String(), Rate: testvalue.Bound(0)}},
 			},
-			{Name: testvalue.Name("remote"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
-			{Name: testvalue.Name("alias.openfaas-fn"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: 1}}},
+			{Name: testvalue.Name("remote"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: limit.Unlimited(), TimeoutMillis: 300_000}}},
+			{Name: testvalue.Name("alias.openfaas-fn"), Out: []strategy.Flow{{Peer: up.String(), Weight: 1, Rate: testvalue.Bound(1)}}},
 		}},
 		peers: []tablePeer{
 			{id: up, token: "t.o.k", usable: true}, {id: down, token: "t.o.k"},
-			{id: gone, lingering: &inbound{testvalue.Name("cat"): 4}},
+			{id: gone, lingering: &inbound{testvalue.Name("cat"): testvalue.Bound(4)}},
 		},
 		stranded: []funcname.Name{testvalue.Name("alone"), testvalue.Name("cat")},
 		limits:   Limits{}.orDefaults(),
@@ -77,13 +77,13 @@ func TestBuildTable(t *testing.T) {
 	want := table.Table{
 		NodeID: self, TTLMillis: tableTTL.Milliseconds(), DefaultNamespace: "openfaas-fn",
 		Functions: []table.Function{
-			{Name: testvalue.Name("alone"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+			{Name: testvalue.Name("alone"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1}},
 			{
-				Name: testvalue.Name("cat"), Local: &table.Local{Rate: 10, Share: 1, TimeoutMillis: 500},
-				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: 5}, {Peer: down}, {Peer: gone}},
-				Admit:   []table.Admission{{Peer: up, Rate: 3}, {Peer: gone, Rate: 4}},
+				Name: testvalue.Name("cat"), Local: &table.Local{Rate: testvalue.Bound(10), Share: 1, TimeoutMillis: 500},
+				Forward: []table.Forward{{Peer: up, Weight: 2, Rate: testvalue.Bound(5)}, {Peer: down}, {Peer: gone}},
+				Admit:   []table.Admission{{Peer: up, Rate: testvalue.Bound(3)}, {Peer: gone, Rate: testvalue.Bound(4)}},
 			},
-			{Name: testvalue.Name("remote"), Forward: []table.Forward{{Peer: up, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
+			{Name: testvalue.Name("remote"), Forward: []table.Forward{{Peer: up, Weight: 1, Rate: limit.Unlimited(), TimeoutMillis: 300_000}}},
 		},
 		Peers: []table.Peer{
 			{ID: down, Token: "t.o.k"}, {ID: gone}, {ID: up, Token: "t.o.k"},
@@ -98,9 +98,15 @@ func TestBuildTable(t *testing.T) {
 // TestTablesAreAccepted builds tables from random and hostile plans.
 func TestTablesAreAccepted(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	rate := func() float64 {
-		odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5, table.Unlimited, 0, 1e300, r.Float64() * 100}
+	odd := func() float64 {
+		odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -5, -1, 0, 1e300, r.Float64() * 100}
 		return odd[r.IntN(len(odd))]
+	}
+	rate := func() limit.Bound {
+		if r.IntN(8) == 0 {
+			return limit.Unlimited()
+		}
+		return limit.NearestRate(odd()).Bound()
 	}
 	ids := make([]peerid.ID, 20)
 	for i := range ids {
@@ -117,7 +123,7 @@ func TestTablesAreAccepted(t *testing.T) {
 				p.Local = &strategy.Local{Rate: rate(), Share: r.Float64()}
 			}
 			for _, id := range ids {
-				p.Out = append(p.Out, strategy.Flow{Peer: id.String(), Weight: rate(), Rate: rate(), TimeoutMillis: int64(r.Uint64())})
+				p.Out = append(p.Out, strategy.Flow{Peer: id.String(), Weight: odd(), Rate: rate(), Spare: limit.NearestRate(odd()), TimeoutMillis: int64(r.Uint64())})
 				p.In = append(p.In, strategy.Flow{Peer: id.String(), Rate: rate()})
 			}
 			in.plan.Functions = append(in.plan.Functions, p)
@@ -136,13 +142,13 @@ func TestTableOfManyFits(t *testing.T) {
 	for i := range 256 {
 		id := peerID(i + 1)
 		in.peers = append(in.peers, tablePeer{id: id, token: string(make([]byte, 330)), usable: true})
-		flows = append(flows, strategy.Flow{Peer: id.String(), Weight: 123456.789, Rate: 123456.789, TimeoutMillis: limit.MaxTimeoutMillis})
+		flows = append(flows, strategy.Flow{Peer: id.String(), Weight: 123456.789, Rate: testvalue.Bound(123456.789), TimeoutMillis: limit.MaxTimeoutMillis})
 	}
 	for i := range 6000 {
 		in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{Name: testvalue.Name(fmt.Sprintf("a-function-%d.of-a-namespace", i)), Out: flows})
 	}
 	in.plan.Functions = append(in.plan.Functions, strategy.FunctionPlan{
-		Name: testvalue.Name("zz-here"), Local: &strategy.Local{Rate: 1, Share: 1}, Out: flows, In: flows,
+		Name: testvalue.Name("zz-here"), Local: &strategy.Local{Rate: testvalue.Bound(1), Share: 1}, Out: flows, In: flows,
 	})
 	full := built(in)
 	for i := range full.Peers {
@@ -165,9 +171,9 @@ func TestLivingPeersGoFirst(t *testing.T) {
 	alive, gone := peerID(1), peerID(2)
 	in := tableInput{
 		self: peerID(0), limits: Limits{Functions: 10, Peers: 10, Routes: 1},
-		peers: []tablePeer{{id: gone, lingering: &inbound{testvalue.Name("cat"): 1, testvalue.Name("dog"): 1}}, {id: alive, token: "t.o.k", usable: true}},
+		peers: []tablePeer{{id: gone, lingering: &inbound{testvalue.Name("cat"): testvalue.Bound(1), testvalue.Name("dog"): testvalue.Bound(1)}}, {id: alive, token: "t.o.k", usable: true}},
 		plan: strategy.Plan{Functions: []strategy.FunctionPlan{
-			{Name: testvalue.Name("cat"), Local: &strategy.Local{}}, {Name: testvalue.Name("dog"), Out: []strategy.Flow{{Peer: alive.String(), Weight: 1, Rate: 1}}},
+			{Name: testvalue.Name("cat"), Local: &strategy.Local{}}, {Name: testvalue.Name("dog"), Out: []strategy.Flow{{Peer: alive.String(), Weight: 1, Rate: testvalue.Bound(1)}}},
 		}},
 	}
 	if f := built(in).Functions; len(f[1].Forward) != 1 || f[0].Admit != nil {
@@ -191,7 +197,7 @@ func TestRoutesAreCounted(t *testing.T) {
 		for i := range names {
 			f := strategy.FunctionPlan{Name: testvalue.Name(string(rune('a' + i)))}
 			for _, p := range in.peers {
-				f.Out = append(f.Out, strategy.Flow{Peer: p.id.String(), Weight: 1, Rate: 1})
+				f.Out = append(f.Out, strategy.Flow{Peer: p.id.String(), Weight: 1, Rate: testvalue.Bound(1)})
 			}
 			in.plan.Functions = append(in.plan.Functions, f)
 		}
@@ -268,7 +274,7 @@ func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
 		o.Peers = append(o.Peers, strategy.Peer{ID: id.String()})
 		slices.SortFunc(o.Peers, func(a, b strategy.Peer) int { return strings.Compare(a.ID, b.ID) })
 	case kind <= 5 || i == len(in.peers): // users ask for more or less, or a function comes
-		f := strategy.Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: 10, UserRate: float64(r.IntN(30))}
+		f := strategy.Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(float64(r.IntN(30)))}
 		at, there := slices.BinarySearchFunc(o.Functions, name, func(f strategy.Function, name string) int { return strings.Compare(f.Name.String(), name) })
 		if !there {
 			o.Functions = slices.Insert(o.Functions, at, f)
@@ -284,7 +290,7 @@ func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
 		if in.peers[i].lingering != nil {
 			in.peers = slices.Delete(in.peers, i, i+1)
 		} else {
-			in.peers[i] = tablePeer{id: id, lingering: &inbound{testvalue.Name(name): 3}}
+			in.peers[i] = tablePeer{id: id, lingering: &inbound{testvalue.Name(name): testvalue.Bound(3)}}
 		}
 	case kind == 9:
 		in.stranded = [][]funcname.Name{nil, {testvalue.Name("a"), testvalue.Name("h")}}[r.IntN(2)]
@@ -292,7 +298,7 @@ func change(r *rand.Rand, o *strategy.Observation, in *tableInput) {
 		id := in.peers[i].id
 		for p := range o.Peers {
 			if o.Peers[p].ID == id.String() {
-				o.Peers[p].Offers = []strategy.Offer{{Name: testvalue.Name(name), Capacity: 10, UserRate: float64(r.IntN(20))}}
+				o.Peers[p].Offers = []strategy.Offer{{Name: testvalue.Name(name), Capacity: testvalue.Rate(10), UserRate: testvalue.Rate(float64(r.IntN(20)))}}
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -159,23 +160,23 @@ func announcedText(a *wire.Announcement) string {
 func offersText(offers []strategy.Offer) string {
 	var texts []string
 	for _, o := range offers {
-		text := o.Name.String() + " " + rateText(o.Capacity)
+		text := o.Name.String() + " " + rateText(o.Capacity.Bound())
 		if o.Absent {
 			text = o.Name.String() + " not here"
 		}
 		if o.Backup {
 			text += " as a backup"
 		}
-		texts = append(texts, text+", users "+rateText(o.UserRate))
+		texts = append(texts, text+", users "+rateText(o.UserRate.Bound()))
 	}
 	return orNone(texts)
 }
 
-func rateText(rate float64) string {
-	if rate == table.Unlimited {
+func rateText(rate limit.Bound) string {
+	if rate.IsUnlimited() {
 		return "without limit"
 	}
-	return fmt.Sprintf("%g/s", rate)
+	return fmt.Sprintf("%g/s", rate.PerSecond())
 }
 
 func orNone(texts []string) string {

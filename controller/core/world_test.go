@@ -333,7 +333,7 @@ func (w *world) gatewayDoes(words []string) error {
 	capacities, err := rates(words)
 	var functions []Function
 	for _, name := range slices.Sorted(maps.Keys(capacities)) {
-		functions = append(functions, Function{Name: testvalue.Name(name), Capacity: capacities[name], Idle: idle[name]})
+		functions = append(functions, Function{Name: testvalue.Name(name), Capacity: testvalue.Bound(capacities[name]), Idle: idle[name]})
 	}
 	w.step(Gateway{Functions: functions, Async: async})
 	return err
@@ -399,14 +399,16 @@ func (p *tracedPeer) say(words []string) (err error) {
 			users, err = rates([]string{value})
 			for name, rate := range users {
 				o := offers[name]
-				o.Name, o.UserRate = testvalue.Name(name), rate
+				o.Name, o.UserRate = testvalue.Name(name), testvalue.Rate(rate)
 				offers[name] = o
 			}
 		default:
 			o := offers[key]
 			o.Name = testvalue.Name(key)
 			value, o.Backup = strings.CutSuffix(value, ",backup")
-			o.Capacity, err = strconv.ParseFloat(value, 64)
+			var capacity float64
+			capacity, err = strconv.ParseFloat(value, 64)
+			o.Capacity = testvalue.Rate(capacity)
 			offers[key] = o
 		}
 		if err != nil {

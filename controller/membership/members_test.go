@@ -27,7 +27,7 @@ var (
 func announce(epoch time.Time, seq uint64) wire.Announcement {
 	a := wire.Announcement{
 		V: wire.Version, Epoch: 1_700_000_000_000, Seq: 1, HTTP: "192.0.2.1:8081", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("ocr.vision"), UserRate: 2.5, Limit: 1, TimeoutMillis: 300_000}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(10)}, {Name: testvalue.Name("ocr.vision"), UserRate: testvalue.Rate(2.5), Limit: testvalue.Rate(1), TimeoutMillis: 300_000}},
 	}
 	a.Epoch, a.Seq, a.SentAtMillis, a.HTTP = epoch.UnixMilli(), seq, start.UnixMilli(), netip.AddrPortFrom(peerIP, 8081).String()
 	return a
@@ -86,13 +86,13 @@ func TestMemberComesAndChanges(t *testing.T) {
 	apply(t, m, start.Add(time.Second), announce(start, 2), directly, "same")
 
 	a := announce(start, 3)
-	a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 11}}
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(11)}}
 	apply(t, m, start.Add(2*time.Second), a, directly, "changed")
 	a.Seq, a.HTTP = 4, "192.0.2.1:9999"
 	apply(t, m, start.Add(3*time.Second), a, directly, "changed")
 
 	got := m.Alive()
-	if len(got) != 1 || got[0].HTTP.Port() != 9999 || got[0].Offers[0].Capacity != 11 ||
+	if len(got) != 1 || got[0].HTTP.Port() != 9999 || got[0].Offers[0].Capacity.PerSecond() != 11 ||
 		!got[0].Since.Equal(start) || !got[0].LastSeen.Equal(start.Add(3*time.Second)) {
 		t.Errorf("got %+v", got)
 	}

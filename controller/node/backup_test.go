@@ -44,7 +44,7 @@ func TestFailingFunctionIsShown(t *testing.T) {
 		within(t, 2*time.Second, "the peer hears of it", func() bool {
 			for _, m := range b.snapshot.Load().Alive {
 				for _, o := range m.Offers {
-					if o.Name.String() == "cat" && o.Backup && o.Capacity == 0 {
+					if o.Name.String() == "cat" && o.Backup && o.Capacity.PerSecond() == 0 {
 						return true
 					}
 				}

@@ -22,7 +22,7 @@ type stranger struct {
 func newStranger(net *fakeNet, n int) *stranger {
 	return &stranger{net.join(peerID(n)), wire.Announcement{
 		V: wire.Version, Epoch: 1, HTTP: "127.0.0.1:1", Strategy: "headroom", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(10)}},
 	}}
 }
 
@@ -150,7 +150,7 @@ func TestFirstAnnouncementHasRates(t *testing.T) {
 		synctest.Wait()
 		n.overlay.net.mu.Lock()
 		defer n.overlay.net.mu.Unlock()
-		if first := n.overlay.sent[0]; len(first.Offers) != 1 || first.Offers[0].UserRate < 45 {
+		if first := n.overlay.sent[0]; len(first.Offers) != 1 || first.Offers[0].UserRate.PerSecond() < 45 {
 			t.Errorf("first announced: %+v", first)
 		}
 	})

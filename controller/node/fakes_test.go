@@ -189,7 +189,7 @@ func (s *fakeSPOA) forwards(function, peer string) float64 {
 	if f := s.row(function); f != nil {
 		for _, w := range f.Forward {
 			if w.Peer.String() == peer {
-				return w.Rate
+				return w.Rate.PerSecond()
 			}
 		}
 	}
@@ -549,7 +549,7 @@ func startNode(t *testing.T, net *fakeNet, n int, change ...func(*Options, *test
 	id := peerID(n)
 	node := &testNode{id: id, spoa: newFakeSPOA(), haproxy: &fakeHAProxy{}, gateway: &fakeGateway{}, overlay: net.join(id)}
 	o := Options{
-		Self: testvalue.Peer(id), Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: 100,
+		Self: testvalue.Peer(id), Version: "test", Federation: "test", Strategy: headroom(t), Period: time.Second, DefaultMaxrate: testvalue.Rate(100),
 		HTTP: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(8000+n)), DefaultNamespace: "openfaas-fn",
 		SPOA: node.spoa, HAProxy: node.haproxy, Overlay: node.overlay, Members: membership.New(membership.Options{Self: testvalue.Peer(id)}),
 		Minter: fakeMinter{}, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),

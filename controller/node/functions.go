@@ -7,14 +7,14 @@ import (
 	"syscall"
 
 	"github.com/dfaas/dfaas/controller/core"
-	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // deployed turns the gateway's list, sorted by name, into functions. One without a
 // maximum rate has the default as a soft one; one whose rate cannot be read is
 // served here and kept out of the federation, rather than guessed at.
-func deployed(list []faasd.Function, defaultMaxrate float64) []core.Function {
+func deployed(list []faasd.Function, defaultMaxrate limit.Rate) []core.Function {
 	out := make([]core.Function, 0, len(list))
 	for _, f := range list {
 		l := f.Labels
@@ -22,12 +22,12 @@ func deployed(list []faasd.Function, defaultMaxrate float64) []core.Function {
 		var warnings []string
 		switch {
 		case l.MaxRateErr != nil:
-			fn.Capacity = strategy.Unlimited
+			fn.Capacity = limit.Unlimited()
 			warnings = append(warnings, fmt.Sprintf("%v; served here without limit, not offered to peers", l.MaxRateErr))
 		case l.HasMaxRate:
-			fn.Capacity = l.MaxRate
+			fn.Capacity = l.MaxRate.Bound()
 		default:
-			fn.Capacity, fn.Soft = defaultMaxrate, true
+			fn.Capacity, fn.Soft = defaultMaxrate.Bound(), true
 		}
 		if l.TimeoutErr != nil {
 			warnings = append(warnings, fmt.Sprintf("%v; HAProxy's own timeout is used", l.TimeoutErr))

@@ -6,8 +6,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/controller/core"
-	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
@@ -18,17 +18,17 @@ func TestDeployed(t *testing.T) {
 		{Name: testvalue.Name("both"), Labels: faasd.ParseLabels(map[string]string{faasd.LabelMaxRate: "12.5", faasd.LabelTimeoutMS: "300"})},
 		{Name: testvalue.Name("gone"), Labels: faasd.ParseLabels(nil), ReadyKnown: true},
 		{Name: testvalue.Name("there"), Labels: faasd.ParseLabels(nil), ReadyKnown: true, Ready: 1},
-	}, 100)
+	}, testvalue.Rate(100))
 	if got[0].Warning == "" {
 		t.Error("invalid labels give no warning")
 	}
 	got[0].Warning = ""
 	want := []core.Function{
-		{Name: testvalue.Name("bad"), Capacity: strategy.Unlimited},
-		{Name: testvalue.Name("bare"), Capacity: 100, Soft: true},
-		{Name: testvalue.Name("both"), Capacity: 12.5, TimeoutMillis: 300},
-		{Name: testvalue.Name("gone"), Capacity: 100, Soft: true, Idle: true},
-		{Name: testvalue.Name("there"), Capacity: 100, Soft: true},
+		{Name: testvalue.Name("bad"), Capacity: limit.Unlimited()},
+		{Name: testvalue.Name("bare"), Capacity: testvalue.Bound(100), Soft: true},
+		{Name: testvalue.Name("both"), Capacity: testvalue.Bound(12.5), TimeoutMillis: 300},
+		{Name: testvalue.Name("gone"), Capacity: testvalue.Bound(100), Soft: true, Idle: true},
+		{Name: testvalue.Name("there"), Capacity: testvalue.Bound(100), Soft: true},
 	}
 	if diff := cmp.Diff(want, got, testvalue.Comparable()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -11,12 +11,12 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 )
 
-// limit is how near something is to as much of it as is kept.
-type limit int
+// nearness is how near something is to as much of it as is kept.
+type nearness int
 
 const (
-	farFromLimit limit = iota
-	nearLimit          // 80 % and more
+	farFromLimit nearness = iota
+	nearLimit             // 80 % and more
 	atLimit
 )
 
@@ -29,7 +29,7 @@ type bounded struct {
 }
 
 // limits are what is bounded in this node's state: members, and the table's routes.
-type limits [2]limit
+type limits [2]nearness
 
 func boundedIn(v *core.View) [len(limits{})]bounded {
 	members, routes := v.Members, v.Routes
@@ -48,7 +48,7 @@ func boundedIn(v *core.View) [len(limits{})]bounded {
 	}}
 }
 
-func (b *bounded) limit() limit {
+func (b *bounded) nearness() nearness {
 	switch {
 	case b.full:
 		return atLimit
@@ -60,13 +60,13 @@ func (b *bounded) limit() limit {
 
 // warning is what the operator is told, "" for nothing.
 func (b *bounded) warning() string {
-	return [...]string{farFromLimit: "", nearLimit: b.near, atLimit: b.at}[b.limit()]
+	return [...]string{farFromLimit: "", nearLimit: b.near, atLimit: b.at}[b.nearness()]
 }
 
 // log logs what is nearer to its limit than before, and keeps what is now.
 func (l *limits) log(log zerolog.Logger, v *core.View) {
 	for i, b := range boundedIn(v) {
-		now := b.limit()
+		now := b.nearness()
 		if now > l[i] {
 			log.Warn().Int(b.unit, b.used).Int("limit", b.most).Msg(b.warning())
 		}

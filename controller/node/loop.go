@@ -12,6 +12,7 @@ import (
 	"github.com/dfaas/dfaas/controller/overlay"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -206,7 +207,7 @@ func heard(m overlay.Message) core.Heard {
 	}
 }
 
-func lookOf(s faasd.Snapshot, defaultMaxrate float64) core.Gateway {
+func lookOf(s faasd.Snapshot, defaultMaxrate limit.Rate) core.Gateway {
 	if s.Err != nil {
 		return core.Gateway{Err: explainGateway(s.Err)}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/core"
 	"github.com/dfaas/dfaas/haproxy"
-	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // What package core promises.
@@ -57,7 +57,7 @@ func TestAloneServesLocally(t *testing.T) {
 		n := startNode(t, newFakeNet(), 1)
 		n.gateway.set(nil, fn("cat", "10"))
 		within(t, maxSettle+time.Second, "a table", func() bool { return n.serves("cat") })
-		if row := n.spoa.row("cat"); row.Local.Rate != 10 || len(row.Forward) > 0 {
+		if row := n.spoa.row("cat"); row.Local.Rate.PerSecond() != 10 || len(row.Forward) > 0 {
 			t.Errorf("row %+v", row)
 		}
 		for _, name := range []string{"spoa", "haproxy", "gateway", "overlay"} {
@@ -80,7 +80,7 @@ func TestPairForwards(t *testing.T) {
 
 		b.spoa.restart() // its counters begin with the load
 		b.spoa.load("cat", 50)
-		took := within(t, time.Second, "b's surplus claimed", func() bool { return b.overlay.last().Offers[0].UserRate > 45 })
+		took := within(t, time.Second, "b's surplus claimed", func() bool { return b.overlay.last().Offers[0].UserRate.PerSecond() > 45 })
 		t.Logf("announced after %v", took)
 		within(t, time.Second, "b without spare for a", func() bool { return a.spoa.forwards("cat", b.id) == 0 })
 
@@ -434,7 +434,7 @@ func TestAbsentDemand(t *testing.T) {
 		a.spoa.load("dog", 25)
 		within(t, 2*time.Second, "demand announced", func() bool {
 			offers := a.overlay.last().Offers
-			return len(offers) == 2 && offers[1].Name.String() == "dog" && offers[1].Absent && offers[1].UserRate > 22
+			return len(offers) == 2 && offers[1].Name.String() == "dog" && offers[1].Absent && offers[1].UserRate.PerSecond() > 22
 		})
 		within(t, time.Second, "room for it", func() bool { return a.spoa.forwards("dog", b.id) >= 25 })
 	})
@@ -470,9 +470,9 @@ func TestRecalcPlansOnMeans(t *testing.T) {
 		n.spoa.load("cat", 40)
 		within(t, 3*time.Second, "announced", func() bool {
 			offers := n.overlay.last().Offers
-			return len(offers) == 1 && offers[0].UserRate > 0
+			return len(offers) == 1 && offers[0].UserRate.PerSecond() > 0
 		})
-		if got := n.overlay.last().Offers[0].UserRate; got < 39 || got > 41 {
+		if got := n.overlay.last().Offers[0].UserRate; got.PerSecond() < 39 || got.PerSecond() > 41 {
 			t.Errorf("user rate %v, want the mean of 40", got)
 		}
 	})
@@ -488,7 +488,7 @@ func TestRecalcBegins(t *testing.T) {
 			n.spoa.load("cat", 40)
 		})
 		within(t, maxReunion+time.Second, "announced", func() bool { return len(n.overlay.last().Offers) == 1 })
-		if got := n.overlay.last().Offers[0].UserRate; got < 35 || got > 45 {
+		if got := n.overlay.last().Offers[0].UserRate; got.PerSecond() < 35 || got.PerSecond() > 45 {
 			t.Errorf("user rate %v before the first period is over, want about 40", got)
 		}
 	})
@@ -529,7 +529,7 @@ func TestUnlimitedStaysHere(t *testing.T) {
 		a, b := pair(t)
 		a.gateway.set(nil, fn("cat", "10"), fn("odd", "lots"))
 		within(t, 2*time.Second, "served without limit", func() bool {
-			return a.serves("odd") && a.spoa.row("odd").Local.Rate == table.Unlimited
+			return a.serves("odd") && a.spoa.row("odd").Local.Rate == limit.Unlimited()
 		})
 		pass(2 * time.Second)
 		synctest.Wait()

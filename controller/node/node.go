@@ -24,6 +24,7 @@ import (
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/notify"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
@@ -56,7 +57,7 @@ type Options struct {
 	Federation       string
 	Strategy         strategy.Strategy
 	Period           time.Duration
-	DefaultMaxrate   float64            // requests/s
+	DefaultMaxrate   limit.Rate
 	MaxPeerTimeout   time.Duration      // of a call, by the peer's word; 0: what peers may announce
 	HTTP             netip.AddrPort     // of this node's HAProxy, announced to peers
 	DefaultNamespace string             // of the gateway

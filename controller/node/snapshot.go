@@ -196,7 +196,7 @@ func (n *Node) Functions() []api.Function {
 	s := n.snapshot.Load()
 	rows := make(map[string]api.Function)
 	for _, f := range s.Functions {
-		row := api.Function{Name: f.Name.String(), Local: s.GatewayUp, Capacity: f.Capacity, Warning: f.Warning}
+		row := api.Function{Name: f.Name.String(), Local: s.GatewayUp, Capacity: f.Capacity.PerSecond(), Warning: f.Warning}
 		if s.GatewayUp {
 			row.State = cmp.Or(string(s.Standings[f.Name.String()]), string(core.Ready))
 		}
@@ -256,16 +256,16 @@ func (s *snapshot) routes(p strategy.FunctionPlan) []api.Route {
 	var out []api.Route
 	if p.Local != nil {
 		out = append(out, api.Route{
-			Function: p.Name.String(), Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate, Measured: last.Here,
+			Function: p.Name.String(), Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate.PerSecond(), Measured: last.Here,
 		})
 	}
 	for _, f := range p.Out {
 		out = append(out, api.Route{
-			Function: p.Name.String(), Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate, Measured: last.Out[f.Peer],
+			Function: p.Name.String(), Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate.PerSecond(), Measured: last.Out[f.Peer],
 		})
 	}
 	for _, f := range p.In {
-		out = append(out, api.Route{Function: p.Name.String(), Kind: "in", Peer: f.Peer, Rate: f.Rate, Measured: last.In[f.Peer]})
+		out = append(out, api.Route{Function: p.Name.String(), Kind: "in", Peer: f.Peer, Rate: f.Rate.PerSecond(), Measured: last.In[f.Peer]})
 	}
 	return out
 }

@@ -91,7 +91,7 @@ func TestInfiniteSpareIsSeenThrough(t *testing.T) {
 		a.spoa.load("cat", 50)
 		b.spoa.load("cat", 0)
 		b.spoa.ask(a.id, 40)
-		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: 1e6})
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(1e6)})
 		within(t, formed, "the liar draws surplus", func() bool { return a.weight("cat", liar.id) > 0.5 })
 		a.haproxy.answer(t, liar.id, "cat")
 		within(t, 5*time.Second, "the honest peer gets the surplus, the liar a trial", func() bool {
@@ -118,7 +118,7 @@ func TestDistrustOfOneFunction(t *testing.T) {
 		b.gateway.set(nil, fn("cat", "50"), fn("dog", "50"))
 		a.spoa.load("cat", 50)
 		a.spoa.load("dog", 50)
-		announce(t, other, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: 50}, strategy.Offer{Name: testvalue.Name("dog"), Capacity: 50})
+		announce(t, other, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(50)}, strategy.Offer{Name: testvalue.Name("dog"), Capacity: testvalue.Rate(50)})
 		within(t, formed, "both get half of each", func() bool { return a.weight("cat", other.id) > 0.4 && a.weight("dog", other.id) > 0.4 })
 		a.haproxy.answer(t, other.id, "cat", "dog")
 		within(t, 5*time.Second, "one is hardly sent any cat", func() bool { return a.weight("cat", other.id) < 0.03 })
@@ -139,14 +139,14 @@ func TestInfiniteDemandIsSeenThrough(t *testing.T) {
 		a.spoa.load("cat", 50)
 		b.spoa.load("cat", 0)
 		b.spoa.ask(a.id, 25)
-		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Absent: true, UserRate: 1e6})
+		announce(t, liar, "127.0.0.1:8003", strategy.Offer{Name: testvalue.Name("cat"), Absent: true, UserRate: testvalue.Rate(1e6)})
 		within(t, formed, "the liar's claim counts", func() bool {
 			rate := a.spoa.forwards("cat", b.id)
 			return rate > 0 && rate < 39
 		})
 		within(t, 6*time.Second, "the room that the liar does not use is given to who needs it", func() bool {
 			offers := b.overlay.last().Offers
-			return len(offers) == 1 && offers[0].Demand > 0 && a.spoa.forwards("cat", b.id) > 39
+			return len(offers) == 1 && offers[0].Demand.PerSecond() > 0 && a.spoa.forwards("cat", b.id) > 39
 		})
 		if p := b.spoa.peer(a.id); p == nil || b.spoa.admits("cat", a.id) < 39 {
 			t.Errorf("b's table has of a: %+v", p)

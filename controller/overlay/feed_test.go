@@ -26,10 +26,10 @@ func (n *node) tell(functions int, rate float64) wire.Announcement {
 		V: wire.Version, Needs: 2, Parts: 1, Epoch: 1, Seq: n.seq, SentAtMillis: int64(n.seq), HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
 	}
 	for i := range functions {
-		a.Offers = append(a.Offers, strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", i)), Capacity: 1})
+		a.Offers = append(a.Offers, strategy.Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", i)), Capacity: testvalue.Rate(1)})
 	}
 	if functions > 0 {
-		a.Offers[functions-1].UserRate = rate
+		a.Offers[functions-1].UserRate = testvalue.Rate(rate)
 	}
 	if _, err := n.Tell(a); err != nil {
 		n.t.Fatal(err)

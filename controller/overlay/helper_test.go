@@ -143,7 +143,7 @@ func (n *node) announce() {
 	n.seq++
 	_, err := n.Publish(n.t.Context(), wire.Announcement{
 		V: 1, Epoch: 1, Seq: n.seq, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000,
-		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 1}},
+		Offers: []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(1)}},
 	})
 	if err != nil {
 		n.t.Fatal(err)

@@ -22,7 +22,7 @@ func (n *node) announceMany(functions int) (left []string) {
 	a := wire.Announcement{Epoch: 1, Seq: n.seq, HTTP: "127.0.0.1:8081", Strategy: "static", PeriodMillis: 1000}
 	for i := range functions {
 		a.Offers = append(a.Offers, strategy.Offer{
-			Name: testvalue.Name(fmt.Sprintf("%04d%s.%s", i, strings.Repeat("x", 59), strings.Repeat("n", 63))), Capacity: 1,
+			Name: testvalue.Name(fmt.Sprintf("%04d%s.%s", i, strings.Repeat("x", 59), strings.Repeat("n", 63))), Capacity: testvalue.Rate(1),
 		})
 	}
 	left, err := n.Publish(n.t.Context(), a)

@@ -135,7 +135,7 @@ func (n *Node) normalize() error {
 			return fmt.Errorf("functions[%d]: %q is no name of a function", f, fn.Name)
 		case seen[fn.Name]:
 			return fmt.Errorf("functions[%d]: %s is there twice", f, fn.Name)
-		case !(fn.Maxrate > 0 && fn.Maxrate <= limit.MaxRate):
+		case fn.Maxrate == 0 || !limit.ValidRate(fn.Maxrate):
 			return fmt.Errorf("functions[%d] (%s): maxrate %v: it must be above 0 and at most %v requests/s", f, fn.Name, fn.Maxrate, float64(limit.MaxRate))
 		case !(fn.ServiceMillis > 0 && fn.ServiceMillis <= limit.MaxTimeoutMillis):
 			return fmt.Errorf("functions[%d] (%s): service_ms %v: it must be above 0 and at most an hour", f, fn.Name, fn.ServiceMillis)
@@ -185,7 +185,7 @@ func (g Generate) Instance() (*Instance, error) {
 		return nil, fmt.Errorf("%d functions: there must be 1 to %d", g.Functions, maxFunctions)
 	case !(g.EdgeProb > 0 && g.EdgeProb <= 1):
 		return nil, fmt.Errorf("edge probability %v: it is above 0 and at most 1", g.EdgeProb)
-	case !(g.Capacity[0] > 0 && g.Capacity[0] <= g.Capacity[1] && g.Capacity[1] <= limit.MaxRate):
+	case !(g.Capacity[0] > 0 && g.Capacity[0] <= g.Capacity[1] && limit.ValidRate(g.Capacity[1])):
 		return nil, fmt.Errorf("capacity %v to %v requests/s: it must be a range above 0", g.Capacity[0], g.Capacity[1])
 	}
 	r := rand.New(rand.NewPCG(g.Seed, streamInstance))

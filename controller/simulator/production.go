@@ -11,6 +11,7 @@ import (
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/route"
@@ -101,7 +102,7 @@ func (p *production) gateway() core.Gateway {
 	var functions []core.Function
 	for f, name := range w.names {
 		if capacity := w.capacity[self][f]; capacity > 0 {
-			functions = append(functions, core.Function{Name: name, Capacity: capacity, Soft: w.soft[self][f]})
+			functions = append(functions, core.Function{Name: name, Capacity: limit.NearestRate(capacity).Bound(), Soft: w.soft[self][f]})
 		}
 	}
 	return core.Gateway{Functions: functions}

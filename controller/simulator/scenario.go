@@ -10,7 +10,6 @@ import (
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 	"github.com/dfaas/dfaas/internal/experiment/topology"
-	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // Note is what a simulation of a scenario takes to be otherwise.
@@ -104,7 +103,7 @@ func (r *fromScenario) function(f scenario.Function) Function {
 	if f.Maxrate != nil {
 		out.Maxrate, out.Soft = *f.Maxrate, false
 	}
-	if out.Maxrate == 0 || out.Maxrate > limit.MaxRate {
+	if out.Maxrate == 0 {
 		r.note(f.Line, "maxrate: function %s cannot have %v here: taken as %v", f.Name, out.Maxrate, leastMaxrate)
 		out.Maxrate = leastMaxrate
 	}

@@ -81,7 +81,7 @@ func fillRule(alive []Peer, elastic bool) rule {
 			fp.In = f.in(v, alive, elastic)
 		}
 		if f.ownSpare > 0 && v.distrustful(alive) {
-			offer.Demand = min(limit.MaxRate, max(noDemand, f.believed))
+			offer.Demand = limit.NearestRate(max(noDemand, f.believed))
 		}
 		return fp, offer
 	}
@@ -107,11 +107,11 @@ func newFill(v *view) fill {
 	f := fill{ownSpare: v.spare(), others: float64(max(1, v.alive))}
 	own := Offer{Absent: v.own.Absent, UserRate: v.own.UserRate}
 	if v.bounded() {
-		own.Capacity = v.own.Capacity
+		own.Capacity = v.own.Capacity.Rate()
 	}
-	f.capacity, f.spare = own.Capacity, f.ownSpare
+	f.capacity, f.spare = own.Capacity.PerSecond(), f.ownSpare
 	for i := range v.peers {
-		f.capacity += v.peers[i].Capacity
+		f.capacity += v.peers[i].Capacity.PerSecond()
 		f.spare += v.peers[i].spare()
 	}
 	if v.lacking() || v.bounded() {
@@ -138,7 +138,8 @@ func newFill(v *view) fill {
 
 // claim is a node's surplus: no more than all others can serve together.
 func (f *fill) claim(o *Offer) float64 {
-	return max(0, min(surplus(o.UserRate, o.Capacity), f.capacity-o.Capacity))
+	capacity := o.Capacity.PerSecond()
+	return max(0, min(surplus(o.UserRate.PerSecond(), capacity), f.capacity-capacity))
 }
 
 // counted is a claim as far as it counts: no more than all other claims together,
@@ -168,14 +169,14 @@ func (f *fill) out(v *view) []Flow { return v.flows(f.outTo) }
 
 func (f *fill) outTo(p *peerOffer) Flow {
 	spare := p.spare()
-	flow := p.flow(0, 0)
-	flow.Spare = max(spare, leastSpare*p.Capacity) * (1 - p.distrust)
+	flow := p.flow(0, limit.Bound{})
+	flow.Spare = limit.NearestRate(max(spare, leastSpare*p.Capacity.PerSecond()) * (1 - p.distrust))
 	if spare == 0 {
 		return flow
 	}
 	demand := f.claimed
-	if p.Demand > 0 {
-		demand = min(demand, p.Demand)
+	if counts := p.Demand.PerSecond(); counts > 0 {
+		demand = min(demand, counts)
 	}
 	own := min(f.ownSurplus, demand)
 	taken := 0.0
@@ -185,7 +186,7 @@ func (f *fill) outTo(p *peerOffer) Flow {
 	counted := f.countedSpare(spare)
 	weight := max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken))
 	// Of a spare that counts in part, only that part is taken by the fill.
-	flow.Weight, flow.Rate = weight, spare*f.part(own, demand, taken*counted/spare)
+	flow.Weight, flow.Rate = weight, limit.NearestRate(spare*f.part(own, demand, taken*counted/spare)).Bound()
 	return flow
 }
 
@@ -206,12 +207,12 @@ func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
 			o := &offers[0]
 			offers = offers[1:]
 			if counts = f.counted(f.claim(&o.Offer)); counts > 0 {
-				measured := min(counts, o.UserRate-o.Capacity)
+				measured := min(counts, o.UserRate.PerSecond()-o.Capacity.PerSecond())
 				flow.Weight = f.countedSpare(f.ownSpare) * measured / max(f.claimed, f.trusted)
 			}
 		}
 		if f.ownSpare > 0 {
-			flow.Rate = min(v.own.Capacity, f.ownSpare*f.admitted(counts, elastic)*(1+admitMargin))
+			flow.Rate = limit.NearestRate(min(v.own.Capacity.PerSecond(), f.ownSpare*f.admitted(counts, elastic)*(1+admitMargin))).Bound()
 		}
 		in = append(in, flow)
 	}
@@ -235,7 +236,7 @@ func (f *fill) admitted(surplus float64, elastic bool) float64 {
 	return max(part, equal)
 }
 
-func (p *peerOffer) spare() float64 { return max(0, p.Capacity-p.UserRate) }
+func (p *peerOffer) spare() float64 { return max(0, p.Capacity.PerSecond()-p.UserRate.PerSecond()) }
 
 func surplus(userRate, capacity float64) float64 {
 	if userRate <= capacity {

@@ -24,19 +24,21 @@ type liar struct {
 }
 
 var liars = []liar{
-	{"infinite spare", func(int) Offer { return Offer{Capacity: limit.MaxRate} }, false, false},
-	{"infinite spare, and floods", func(int) Offer { return Offer{Capacity: limit.MaxRate} }, true, false},
-	{"a hundred to spare", func(int) Offer { return Offer{Capacity: 100} }, false, false},
-	{"infinite demand, none there", func(int) Offer { return Offer{UserRate: limit.MaxRate} }, false, false},
-	{"infinite demand, and floods", func(int) Offer { return Offer{UserRate: limit.MaxRate} }, true, false},
-	{"demand without the function, none there", func(int) Offer { return Offer{Absent: true, UserRate: limit.MaxRate} }, false, false},
-	{"infinite capacity and demand, none there", func(int) Offer { return Offer{Capacity: limit.MaxRate / 2, UserRate: limit.MaxRate} }, false, false},
-	{"counts no demand, and floods", func(int) Offer { return Offer{Capacity: limit.MaxRate, Demand: 0.001} }, true, false},
+	{"infinite spare", func(int) Offer { return Offer{Capacity: testvalue.Rate(limit.MaxRate)} }, false, false},
+	{"infinite spare, and floods", func(int) Offer { return Offer{Capacity: testvalue.Rate(limit.MaxRate)} }, true, false},
+	{"a hundred to spare", func(int) Offer { return Offer{Capacity: testvalue.Rate(100)} }, false, false},
+	{"infinite demand, none there", func(int) Offer { return Offer{UserRate: testvalue.Rate(limit.MaxRate)} }, false, false},
+	{"infinite demand, and floods", func(int) Offer { return Offer{UserRate: testvalue.Rate(limit.MaxRate)} }, true, false},
+	{"demand without the function, none there", func(int) Offer { return Offer{Absent: true, UserRate: testvalue.Rate(limit.MaxRate)} }, false, false},
+	{"infinite capacity and demand, none there", func(int) Offer {
+		return Offer{Capacity: testvalue.Rate(limit.MaxRate / 2), UserRate: testvalue.Rate(limit.MaxRate)}
+	}, false, false},
+	{"counts no demand, and floods", func(int) Offer { return Offer{Capacity: testvalue.Rate(limit.MaxRate), Demand: testvalue.Rate(0.001)} }, true, false},
 	{"now spare, now demand", func(round int) Offer {
 		if round%2 == 0 {
-			return Offer{Capacity: limit.MaxRate}
+			return Offer{Capacity: testvalue.Rate(limit.MaxRate)}
 		}
-		return Offer{UserRate: limit.MaxRate}
+		return Offer{UserRate: testvalue.Rate(limit.MaxRate)}
 	}, false, true},
 }
 
@@ -70,7 +72,7 @@ func newWorld(sites []site, l *liar) *world {
 
 func (w *world) observation(i int) Observation {
 	s := w.sites[i]
-	o := Observation{Self: id(i), Functions: []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}}
+	o := Observation{Self: id(i), Functions: []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: testvalue.Bound(max(0, s.capacity)), UserRate: testvalue.Rate(s.user)}}}
 	for j := range w.offers {
 		if j != i {
 			o.Peers = append(o.Peers, Peer{
@@ -137,7 +139,7 @@ func draw(flows []Flow, requests float64, send func(peer string, rate float64)) 
 	for requests > 1e-9 {
 		weight := 0.0
 		for i, f := range flows {
-			if f.Rate-rates[i] > 1e-9 {
+			if f.Rate.PerSecond()-rates[i] > 1e-9 {
 				weight += f.Weight
 			}
 		}
@@ -146,12 +148,12 @@ func draw(flows []Flow, requests float64, send func(peer string, rate float64)) 
 		}
 		step := 1.0 // of the requests; as far as nobody's rate ends
 		for i, f := range flows {
-			if left := f.Rate - rates[i]; left > 1e-9 {
+			if left := f.Rate.PerSecond() - rates[i]; left > 1e-9 {
 				step = min(step, left/(requests*f.Weight/weight))
 			}
 		}
 		for i, f := range flows {
-			if f.Rate-rates[i] > 1e-9 {
+			if f.Rate.PerSecond()-rates[i] > 1e-9 {
 				rates[i] += step * requests * f.Weight / weight
 			}
 		}
@@ -288,7 +290,7 @@ func TestLiarAtOnce(t *testing.T) {
 	sites := []site{{10, 50}, {20, 0}, {30, 0}}
 	for _, l := range liars {
 		got := newWorld(sites, &l).round(0)[0]
-		if l.offer(0).UserRate > 0 {
+		if l.offer(0).UserRate.PerSecond() > 0 {
 			l.floods = true
 			if want := newWorld(append(sites[:3:3], asHonest(sites, l)), nil).round(0)[0]; got < want*(1-margins) {
 				t.Errorf("%s: %.1f req/s are served, beside an honest node %.1f", l.name, got, want)

@@ -166,7 +166,7 @@ func planOf(parts []part) Plan {
 		if fp.Local != nil || len(fp.Out) > 0 {
 			p.Functions = append(p.Functions, *fp)
 		}
-		if !offer.Absent || offer.UserRate > 0 {
+		if !offer.Absent || offer.UserRate.PerSecond() > 0 {
 			p.Offers = append(p.Offers, *offer)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
@@ -53,10 +54,10 @@ func TestPlannerPlansTheSame(t *testing.T) {
 // TestDistrustOfOneFunction: it is one function that is planned anew, as if the peer
 // were distrusted as a whole; the plans of all others stay as they are.
 func TestDistrustOfOneFunction(t *testing.T) {
-	offers := []Offer{{Name: testvalue.Name("a"), Capacity: 50}, {Name: testvalue.Name("b"), Capacity: 50}, {Name: testvalue.Name("c"), Capacity: 50}}
+	offers := []Offer{{Name: testvalue.Name("a"), Capacity: testvalue.Rate(50)}, {Name: testvalue.Name("b"), Capacity: testvalue.Rate(50)}, {Name: testvalue.Name("c"), Capacity: testvalue.Rate(50)}}
 	o := Observation{
 		Self:      id(0),
-		Functions: []Function{{Name: testvalue.Name("a"), Capacity: 10, UserRate: 40}, {Name: testvalue.Name("b"), Capacity: 10, UserRate: 40}, {Name: testvalue.Name("c"), Capacity: 10}},
+		Functions: []Function{{Name: testvalue.Name("a"), Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(40)}, {Name: testvalue.Name("b"), Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(40)}, {Name: testvalue.Name("c"), Capacity: testvalue.Bound(10)}},
 		Peers:     []Peer{{ID: id(1), Offers: offers}, {ID: id(2), Offers: offers}},
 	}
 	p := NewPlanner(headroom{})
@@ -96,9 +97,9 @@ func changed(r *rand.Rand, o Observation) Observation {
 				o.Peers = slices.Insert(o.Peers, i, peer)
 			}
 		case kind <= 3: // this node's users, or its functions
-			f := Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Backup: r.IntN(5) == 0}
+			f := Function{Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: testvalue.Bound(number()), UserRate: testvalue.Rate(number()), Backup: r.IntN(5) == 0}
 			if r.IntN(8) == 0 {
-				f.Capacity = Unlimited
+				f.Capacity = limit.Unlimited()
 			}
 			o.Functions = put(r, o.Functions, f, func(f Function) string { return f.Name.String() })
 		default:
@@ -116,7 +117,7 @@ func changed(r *rand.Rand, o Observation) Observation {
 				p.Unused = nil
 			default:
 				p.Offers = put(r, slices.Clone(p.Offers), Offer{
-					Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: number(), UserRate: number(), Limit: number(), Backup: r.IntN(5) == 0,
+					Name: testvalue.Name(name), Absent: r.IntN(4) == 0, Capacity: testvalue.Rate(number()), UserRate: testvalue.Rate(number()), Limit: testvalue.Rate(number()), Backup: r.IntN(5) == 0,
 				}, func(o Offer) string { return o.Name.String() })
 			}
 		}
@@ -144,12 +145,12 @@ func BenchmarkPlanner(b *testing.B) {
 	for _, size := range [][2]int{{10, 8}, {10, 49}, {100, 30}, {1000, 100}} {
 		o := Observation{Self: id(0)}
 		for f := range size[0] {
-			o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 10, UserRate: float64(f % 20)})
+			o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(float64(f % 20))})
 		}
 		for p := range size[1] {
 			var offers []Offer
 			for f := range size[0] {
-				offers = append(offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 10, UserRate: float64((f + p) % 20)})
+				offers = append(offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: testvalue.Rate(10), UserRate: testvalue.Rate(float64((f + p) % 20))})
 			}
 			o.Peers = append(o.Peers, Peer{ID: fmt.Sprintf("peer-%04d", p), Offers: offers})
 		}
@@ -167,7 +168,8 @@ func BenchmarkPlanner(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				next := o
 				next.Functions = slices.Clone(o.Functions)
-				next.Functions[i%size[0]].UserRate += 1 + float64(i%7)
+				f := &next.Functions[i%size[0]]
+				f.UserRate = limit.NearestRate(f.UserRate.PerSecond() + 1 + float64(i%7))
 				p.Plan(next)
 				o = next
 			}

@@ -1,5 +1,7 @@
 package strategy
 
+import "github.com/dfaas/dfaas/internal/limit"
+
 // The strategies of this file do not look at rates at all: the base lines that
 // the others are measured against. They send without limit and leave it to the
 // receiver's capacity to refuse.
@@ -45,7 +47,7 @@ func blind(alive []Peer, share func(peers int) float64) rule {
 		}
 		return FunctionPlan{
 			Local: v.local(here),
-			Out:   v.evenly(1, Unlimited),
+			Out:   v.evenly(1, limit.Unlimited()),
 			In:    v.admitToCapacity(alive),
 		}, v.offer(v.evenLimit())
 	}

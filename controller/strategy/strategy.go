@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // Observation is what one node knows when it plans.
@@ -21,13 +22,12 @@ type Observation struct {
 	Peers     []Peer     // alive, sorted by id; never Self
 }
 
-// UserRate is the demand of this node's own users for a function, requests/s, 0 where
-// there is none.
-func (o *Observation) UserRate(name funcname.Name) float64 {
+// UserRate is the demand of this node's own users for a function, 0 where there is none.
+func (o *Observation) UserRate(name funcname.Name) limit.Rate {
 	if f := o.function(name); f != nil {
 		return f.UserRate
 	}
-	return 0
+	return limit.Rate{}
 }
 
 // function is that of this node, nil where it is neither deployed nor asked for.
@@ -52,16 +52,15 @@ type Function struct {
 	// Absent is true when the function is not deployed on this node: Capacity is
 	// then ignored, UserRate is the demand that only peers can serve.
 	Absent bool
-	// Capacity is what this node can serve, requests/s, >= 0, or
-	// Unlimited for a function that is served here without limit and not
-	// offered to peers.
-	Capacity float64
+	// Capacity is what this node can serve, unlimited for a function that is served
+	// here without limit and not offered to peers.
+	Capacity limit.Bound
 	// Soft is true when nobody wrote Capacity down (the node's default): users
 	// over it are forwarded if possible, but never refused.
 	Soft bool
-	// UserRate is the demand of this node's own users, requests/s, smoothed
-	// (EWMA), whatever became of the requests.
-	UserRate      float64
+	// UserRate is the demand of this node's own users, smoothed (EWMA), whatever
+	// became of the requests.
+	UserRate      limit.Rate
 	TimeoutMillis int64
 	// Backup is true when calls of the function are better served elsewhere: none
 	// of its replicas is ready, or it fails. It is for what HAProxy has backup
@@ -93,14 +92,14 @@ type Offer struct {
 	// Absent offers come from nodes that do not have the function: they only
 	// tell the demand of the users there.
 	Absent   bool
-	Capacity float64 // requests/s, >= 0 (never Unlimited: such functions are announced with 0)
-	UserRate float64 // requests/s, >= 0
-	// Limit is what each peer having the function may send the announcer,
-	// requests/s, >= 0. Used by recalc; headroom computes it from the rest.
-	Limit float64
-	// Demand is the sum of surplus that the announcer counts, requests/s; > 0
-	// only while it does not believe all that is claimed. Used by headroom.
-	Demand float64
+	Capacity limit.Rate // of functions without limit: 0
+	UserRate limit.Rate
+	// Limit is what each peer having the function may send the announcer. Used by
+	// recalc; headroom computes it from the rest.
+	Limit limit.Rate
+	// Demand is the sum of surplus that the announcer counts; > 0 only while it
+	// does not believe all that is claimed. Used by headroom.
+	Demand limit.Rate
 	// TimeoutMillis is how long the announcer lets the function take, 0 where
 	// nobody wrote that down. Who forwards to it must wait as long.
 	TimeoutMillis int64
@@ -109,12 +108,12 @@ type Offer struct {
 	Backup bool
 }
 
-// Unlimited is the rate, in requests/s, where there is no limit.
-const Unlimited = -1
+// Overloaded reports whether users there ask for more than the node can serve.
+func (o *Offer) Overloaded() bool { return o.UserRate.Exceeds(o.Capacity.Bound()) }
 
 // Local is how a function is served on this node.
 type Local struct {
-	Rate float64 // the node's capacity, requests/s, >= 0, or Unlimited
+	Rate limit.Bound // the node's capacity
 	// Soft makes Rate a threshold for forwarding only: users over it whom no peer
 	// takes are served here.
 	Soft bool
@@ -123,15 +122,14 @@ type Local struct {
 	TimeoutMillis int64 // 0: none written down
 }
 
-// Flow is an amount of one function between this node and one peer, requests/s.
+// Flow is an amount of one function between this node and one peer.
 type Flow struct {
 	Peer   string
 	Weight float64
-	Rate   float64 // or Unlimited
-	// Spare is what the peer is thought to have left, requests/s: how promising it
-	// is to try beyond Rate, with FunctionPlan.Elastic. 0: never. Only of what is
-	// sent.
-	Spare float64
+	Rate   limit.Bound
+	// Spare is what the peer is thought to have left: how promising it is to try
+	// beyond Rate, with FunctionPlan.Elastic. 0: never. Only of what is sent.
+	Spare limit.Rate
 	// TimeoutMillis is how long the receiver lets the function take, 0 if it does
 	// not say. Only of what is sent.
 	TimeoutMillis int64

@@ -26,9 +26,9 @@ func id(i int) string { return fmt.Sprintf("n%03d", i) }
 
 func (s site) offer(limit float64) Offer {
 	if s.capacity < 0 {
-		return Offer{Name: testvalue.Name(fn), Absent: true, UserRate: s.user}
+		return Offer{Name: testvalue.Name(fn), Absent: true, UserRate: testvalue.Rate(s.user)}
 	}
-	return Offer{Name: testvalue.Name(fn), Capacity: s.capacity, UserRate: s.user, Limit: limit}
+	return Offer{Name: testvalue.Name(fn), Capacity: testvalue.Rate(s.capacity), UserRate: testvalue.Rate(s.user), Limit: testvalue.Rate(limit)}
 }
 
 // observe is what node i knows when all announcements have arrived.
@@ -36,7 +36,7 @@ func observe(sites []site, i int, limits []float64) Observation {
 	o := Observation{Self: id(i)}
 	s := sites[i]
 	if s.capacity >= 0 || s.user > 0 {
-		o.Functions = []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: max(0, s.capacity), UserRate: s.user}}
+		o.Functions = []Function{{Name: testvalue.Name(fn), Absent: s.capacity < 0, Capacity: testvalue.Bound(max(0, s.capacity)), UserRate: testvalue.Rate(s.user)}}
 	}
 	for j, p := range sites {
 		if j == i {
@@ -62,7 +62,7 @@ func settle(s Strategy, sites []site) []Plan {
 		}
 		for i, p := range plans {
 			for _, o := range p.Offers {
-				limits[i] = o.Limit
+				limits[i] = o.Limit.PerSecond()
 			}
 		}
 	}
@@ -72,7 +72,7 @@ func settle(s Strategy, sites []site) []Plan {
 func flow(flows []Flow, peer string) float64 {
 	for _, f := range flows {
 		if f.Peer == peer {
-			return f.Rate
+			return f.Rate.PerSecond()
 		}
 	}
 	return 0
@@ -133,9 +133,9 @@ func TestKnownLoads(t *testing.T) {
 func TestHeadroomServesAStepAtOnce(t *testing.T) {
 	for _, p := range settle(headroom{}, []site{{30, 0}, {30, 0}, {30, 0}}) {
 		f := function(p)
-		room := f.Local.Rate
+		room := f.Local.Rate.PerSecond()
 		for _, o := range f.Out {
-			room += o.Rate
+			room += o.Rate.PerSecond()
 		}
 		if room < 50 {
 			t.Errorf("an idle node has room for %.1f req/s at once, want 50", room)
@@ -196,7 +196,7 @@ func TestHeadroomFill(t *testing.T) {
 			sent := 0.0
 			for _, p := range plans {
 				for _, o := range function(p).Out {
-					sent += o.Rate
+					sent += o.Rate.PerSecond()
 				}
 			}
 			if sent < spare-1e-6 || sent > spare+1e-6 {
@@ -207,7 +207,7 @@ func TestHeadroomFill(t *testing.T) {
 }
 
 // TestPlansAreSane: whatever the peers announce, every strategy answers with
-// finite rates within bounds, rows sorted, nobody named twice.
+// finite weights, time limits within bounds, rows sorted, nobody named twice.
 func TestPlansAreSane(t *testing.T) {
 	wild := []float64{0, -1, 1e-300, 1, 30, 1e6, 1e300, math.Inf(1), math.Inf(-1), math.NaN()}
 	names := []string{"a", "b", "c", "d"}
@@ -216,17 +216,22 @@ func TestPlansAreSane(t *testing.T) {
 			for seed := range uint64(2000) {
 				r := rand.New(rand.NewPCG(seed, 2))
 				pick := func() float64 { return wild[r.IntN(len(wild))] }
+				rate := func() limit.Rate { return limit.NearestRate(pick()) }
 				o := Observation{Self: id(0)}
 				for _, n := range names {
 					if r.IntN(2) == 0 {
-						o.Functions = append(o.Functions, Function{Name: testvalue.Name(n), Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick()})
+						capacity := rate().Bound()
+						if r.IntN(8) == 0 {
+							capacity = limit.Unlimited()
+						}
+						o.Functions = append(o.Functions, Function{Name: testvalue.Name(n), Absent: r.IntN(3) == 0, Capacity: capacity, UserRate: rate()})
 					}
 				}
 				for i := range r.IntN(6) {
 					p := Peer{ID: id(i + 1)}
 					for range r.IntN(5) {
 						p.Offers = append(p.Offers, Offer{
-							Name: testvalue.Name(names[r.IntN(len(names))]), Absent: r.IntN(3) == 0, Capacity: pick(), UserRate: pick(), Limit: pick(), Demand: pick(),
+							Name: testvalue.Name(names[r.IntN(len(names))]), Absent: r.IntN(3) == 0, Capacity: rate(), UserRate: rate(), Limit: rate(), Demand: rate(),
 							TimeoutMillis: int64(r.Uint64()) >> r.IntN(64),
 						})
 					}
@@ -241,7 +246,6 @@ func TestPlansAreSane(t *testing.T) {
 
 func checkPlan(t *testing.T, o Observation, p Plan) {
 	t.Helper()
-	ok := func(x float64) bool { return x == Unlimited || x >= 0 && x <= 2*limit.MaxRate*float64(len(o.Peers)+1) }
 	last := ""
 	for _, f := range p.Functions {
 		if f.Name.String() <= last {
@@ -258,19 +262,13 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 				if fl.TimeoutMillis < 0 || fl.TimeoutMillis > limit.MaxTimeoutMillis {
 					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
 				}
-				if !ok(fl.Rate) || !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
+				if !(fl.Weight >= 0) || math.IsInf(fl.Weight, 1) {
 					t.Fatalf("%s %s: %+v", f.Name, kind, fl)
 				}
-				if kind == "in" && (f.Local == nil || fl.Rate > f.Local.Rate) {
-					t.Fatalf("%s admits %g req/s with %+v", f.Name, fl.Rate, f.Local)
+				if kind == "in" && (f.Local == nil || fl.Rate.Rate().Exceeds(f.Local.Rate)) {
+					t.Fatalf("%s admits %v req/s with %+v", f.Name, fl.Rate, f.Local)
 				}
 			}
-		}
-	}
-	for _, of := range p.Offers {
-		if !(of.Capacity >= 0 && of.UserRate >= 0 && of.Limit >= 0 && of.Capacity <= limit.MaxRate && of.UserRate <= limit.MaxRate && of.Limit <= limit.MaxRate &&
-			of.Demand >= 0 && of.Demand <= limit.MaxRate) {
-			t.Fatalf("offer %+v", of)
 		}
 	}
 }
@@ -282,11 +280,11 @@ func TestTimeLimits(t *testing.T) {
 	own := func(timeout int64, absent bool) Observation {
 		return Observation{
 			Self:      id(0),
-			Functions: []Function{{Name: testvalue.Name(fn), Absent: absent, Capacity: 10, UserRate: 50, TimeoutMillis: timeout}},
+			Functions: []Function{{Name: testvalue.Name(fn), Absent: absent, Capacity: testvalue.Bound(10), UserRate: testvalue.Rate(50), TimeoutMillis: timeout}},
 			Peers: []Peer{
-				{ID: id(1), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: 30, Limit: 10, TimeoutMillis: slow}}},
-				{ID: id(2), Offers: []Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: 1, TimeoutMillis: slow}}},
-				{ID: id(3), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: 30, Limit: 10}}},
+				{ID: id(1), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: testvalue.Rate(30), Limit: testvalue.Rate(10), TimeoutMillis: slow}}},
+				{ID: id(2), Offers: []Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: testvalue.Rate(1), TimeoutMillis: slow}}},
+				{ID: id(3), Offers: []Offer{{Name: testvalue.Name(fn), Capacity: testvalue.Rate(30), Limit: testvalue.Rate(10)}}},
 				{ID: id(4), Offers: []Offer{{Name: testvalue.Name(fn), TimeoutMillis: quick}}},
 			},
 		}
@@ -341,7 +339,7 @@ func TestAbsentFunctions(t *testing.T) {
 					t.Errorf("node 3 admits nothing from node %d", i+1)
 				}
 			}
-			if diff := cmp.Diff([]Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: 5}}, plans[0].Offers, testvalue.Comparable()); diff != "" {
+			if diff := cmp.Diff([]Offer{{Name: testvalue.Name(fn), Absent: true, UserRate: testvalue.Rate(5)}}, plans[0].Offers, testvalue.Comparable()); diff != "" {
 				t.Errorf("the node that asks announces:\n%s", diff)
 			}
 			if len(plans[1].Offers) != 0 {
@@ -360,7 +358,7 @@ func TestFullPeersAreListed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, p := range settle(s, []site{{10, 50}, {20, 50}, {30, 50}}) {
-			if out := function(p).Out; len(out) != 2 || out[0].Rate != 0 || out[1].Rate != 0 {
+			if out := function(p).Out; len(out) != 2 || out[0].Rate.PerSecond() != 0 || out[1].Rate.PerSecond() != 0 {
 				t.Errorf("%s, node %d: %+v, want two peers with rate 0", name, i+1, out)
 			}
 		}
@@ -370,13 +368,13 @@ func TestFullPeersAreListed(t *testing.T) {
 func TestUnlimitedStaysHome(t *testing.T) {
 	o := Observation{
 		Self:      id(0),
-		Functions: []Function{{Name: testvalue.Name(fn), Capacity: Unlimited, UserRate: 500}},
+		Functions: []Function{{Name: testvalue.Name(fn), Capacity: limit.Unlimited(), UserRate: testvalue.Rate(500)}},
 		Peers:     []Peer{{ID: id(1)}},
 	}
 	for _, s := range all() {
 		p := s.Plan(o)
 		f := function(p)
-		if f.Local == nil || f.Local.Rate != Unlimited || len(f.In) != 0 {
+		if f.Local == nil || f.Local.Rate != limit.Unlimited() || len(f.In) != 0 {
 			t.Errorf("%s: %+v", s.Name(), f)
 		}
 		if p.Offers[0] != (Offer{Name: testvalue.Name(fn)}) {
@@ -411,12 +409,12 @@ func BenchmarkPlan(b *testing.B) {
 	const functions, peers = 1000, 100
 	var o Observation
 	for f := range functions {
-		o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 100, UserRate: float64(f % 200)})
+		o.Functions = append(o.Functions, Function{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: testvalue.Bound(100), UserRate: testvalue.Rate(float64(f % 200))})
 	}
 	for p := range peers {
 		peer := Peer{ID: id(p)}
 		for f := range functions {
-			peer.Offers = append(peer.Offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: 100, UserRate: float64((f + p) % 200), Limit: 1})
+			peer.Offers = append(peer.Offers, Offer{Name: testvalue.Name(fmt.Sprintf("f%04d", f)), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(float64((f + p) % 200)), Limit: testvalue.Rate(1)})
 		}
 		o.Peers = append(o.Peers, peer)
 	}

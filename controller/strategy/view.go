@@ -1,7 +1,6 @@
 package strategy
 
 import (
-	"math"
 	"slices"
 
 	"github.com/dfaas/dfaas/internal/funcname"
@@ -9,7 +8,7 @@ import (
 )
 
 // view is one function as every strategy wants to see it: this node's own row
-// and the peers' offers, numbers already made safe.
+// and the peers' offers.
 type view struct {
 	name  funcname.Name
 	own   Function // Absent when this node neither has it nor was asked for it
@@ -42,7 +41,7 @@ func views(o Observation) []view {
 		return v
 	}
 	for i := range o.Functions {
-		get(o.Functions[i].Name).own = o.Functions[i].safe()
+		get(o.Functions[i].Name).own = o.Functions[i]
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]
@@ -70,7 +69,7 @@ func views(o Observation) []view {
 func viewOf(o *Observation, name funcname.Name, peers []peerOffer) view {
 	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: peers}
 	if own := o.function(name); own != nil {
-		v.own = own.safe()
+		v.own = *own
 	}
 	for i := range o.Peers {
 		p := &o.Peers[i]
@@ -88,25 +87,19 @@ func viewOf(o *Observation, name funcname.Name, peers []peerOffer) view {
 // deployed nowhere.
 func (v *view) exists() bool { return !v.own.Absent || v.atPeers() }
 
-// safe is the function with numbers that can be calculated with.
-func (f Function) safe() Function {
-	f.UserRate = clamp(f.UserRate)
-	if f.Capacity != Unlimited {
-		f.Capacity = clamp(f.Capacity)
-	}
-	return f
-}
-
-// offer is one of the peer's, with numbers that can be calculated with.
+// offer is one of the peer's.
 func (p *Peer) offer(i int) peerOffer {
 	of := p.Offers[i]
-	of.Capacity, of.UserRate, of.Limit, of.Demand = clamp(of.Capacity), clamp(of.UserRate), clamp(of.Limit), clamp(of.Demand)
 	if of.Absent {
-		of.Capacity, of.Limit, of.Demand, of.TimeoutMillis = 0, 0, 0, 0
+		of.withdraw()
 	}
 	of.TimeoutMillis = min(max(0, of.TimeoutMillis), limit.MaxTimeoutMillis)
-	distrust := max(clamp(p.Distrust), clamp(p.Unserved[of.Name]))
-	return peerOffer{p.ID, of, min(1, distrust), min(1, clamp(p.Unused[of.Name])), p.Down}
+	return peerOffer{p.ID, of, max(fraction(p.Distrust), fraction(p.Unserved[of.Name])), fraction(p.Unused[of.Name]), p.Down}
+}
+
+// withdraw leaves of an offer the demand of the users there.
+func (o *Offer) withdraw() {
+	*o = Offer{Name: o.Name, Absent: true, UserRate: o.UserRate, Backup: o.Backup}
 }
 
 // setBackups sees to it that backups are used only while nobody else has the
@@ -122,7 +115,7 @@ func (v *view) setBackups() {
 	v.backup = v.own.Backup && !v.own.Absent
 	for i := range v.peers {
 		if o := &v.peers[i].Offer; o.Backup {
-			o.Absent, o.Capacity, o.Limit, o.Demand, o.TimeoutMillis = true, 0, 0, 0, 0
+			o.withdraw()
 		}
 	}
 }
@@ -134,7 +127,7 @@ const leastTrust = 0.5
 // first reports whether the peer comes before those that are backups: one that can
 // serve, is reached, and does.
 func (p *peerOffer) first() bool {
-	return !p.Absent && !p.Backup && p.Capacity > 0 && !p.down && p.distrust < leastTrust
+	return !p.Absent && !p.Backup && p.Capacity.PerSecond() > 0 && !p.down && p.distrust < leastTrust
 }
 
 // atPeers reports whether any peer has the function deployed.
@@ -155,7 +148,7 @@ func (v *view) having() int {
 
 // bounded reports whether this node has the function with a capacity that can be
 // shared: unlimited functions are served here and kept out of the federation.
-func (v *view) bounded() bool { return !v.lacking() && v.own.Capacity != Unlimited }
+func (v *view) bounded() bool { return !v.lacking() && !v.own.Capacity.IsUnlimited() }
 
 // lacking reports whether this node's users are better served by peers, whatever
 // they ask for.
@@ -166,7 +159,7 @@ func (v *view) spare() float64 {
 	if !v.bounded() {
 		return 0
 	}
-	return max(0, v.own.Capacity-v.own.UserRate)
+	return max(0, v.own.Capacity.PerSecond()-v.own.UserRate.PerSecond())
 }
 
 // local is this node's row of the function, nil where it is not deployed.
@@ -181,25 +174,27 @@ func (v *view) local(share float64) *Local {
 }
 
 // offer is what this node announces of the function.
-func (v *view) offer(limit float64) Offer {
+func (v *view) offer(even limit.Rate) Offer {
 	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
 	if !v.own.Absent {
 		o.TimeoutMillis, o.Backup = v.own.TimeoutMillis, v.own.Backup
 	}
 	if v.bounded() {
-		o.Capacity, o.Limit = v.own.Capacity, limit
+		o.Capacity, o.Limit = v.own.Capacity.Rate(), even
 	} else if !v.lacking() {
-		o.UserRate = 0 // an unlimited function needs nobody's room
+		o.UserRate = limit.Rate{} // an unlimited function needs nobody's room
 	}
 	return o
 }
 
 // evenLimit is the spare split evenly over the peers that have the function,
 // or over one where none has it but some may ask.
-func (v *view) evenLimit() float64 { return v.spare() / float64(max(1, v.having())) }
+func (v *view) evenLimit() limit.Rate {
+	return limit.NearestRate(v.spare() / float64(max(1, v.having())))
+}
 
 // evenly is one flow of that weight and rate to each peer having the function.
-func (v *view) evenly(weight, rate float64) []Flow {
+func (v *view) evenly(weight float64, rate limit.Bound) []Flow {
 	return v.flows(func(p *peerOffer) Flow { return p.flow(weight, rate) })
 }
 
@@ -219,13 +214,13 @@ func (v *view) flows(to func(*peerOffer) Flow) []Flow {
 }
 
 // flow is what may be sent to the peer.
-func (p *peerOffer) flow(weight, rate float64) Flow {
+func (p *peerOffer) flow(weight float64, rate limit.Bound) Flow {
 	return Flow{Peer: p.id, Weight: weight, Rate: rate, TimeoutMillis: p.TimeoutMillis}
 }
 
 // admitAll admits every peer alive at that rate; none at rate 0.
-func admitAll(peers []Peer, rate float64) []Flow {
-	if rate <= 0 {
+func admitAll(peers []Peer, rate limit.Bound) []Flow {
+	if rate == (limit.Bound{}) {
 		return nil
 	}
 	in := make([]Flow, 0, len(peers))
@@ -245,9 +240,10 @@ func plan(o Observation, rule rule) Plan {
 	return planOf(parts)
 }
 
-func clamp(x float64) float64 {
-	if math.IsNaN(x) || x < 0 {
+// fraction is the fraction that is nearest.
+func fraction(x float64) float64 {
+	if !(x > 0) {
 		return 0
 	}
-	return min(x, limit.MaxRate)
+	return min(x, 1)
 }

@@ -97,19 +97,10 @@ func normalizeOffers(offers []strategy.Offer) error {
 	return nil
 }
 
-// checkOffer is the one place where what peers say of a function is checked.
+// checkOffer checks what is not in its type.
 func checkOffer(o *strategy.Offer) error {
 	if o.Name == (funcname.Name{}) {
 		return errors.New("function name: is missing")
-	}
-	return checkNumbers(o)
-}
-
-func checkNumbers(o *strategy.Offer) error {
-	for _, rate := range []float64{o.Capacity, o.UserRate, o.Limit, o.Demand} {
-		if err := limit.CheckRate(rate); err != nil {
-			return fmt.Errorf("function %q: rate %w", o.Name, err)
-		}
 	}
 	if err := limit.CheckTimeout(o.TimeoutMillis); err != nil {
 		return fmt.Errorf("function %q: time limit %w", o.Name, err)
@@ -132,7 +123,7 @@ func mostDemanded(offers []strategy.Offer, most int) (kept []strategy.Offer, lef
 
 func byDemand(offers []strategy.Offer) {
 	slices.SortFunc(offers, func(a, b strategy.Offer) int {
-		return cmp.Or(cmp.Compare(b.UserRate, a.UserRate), cmp.Compare(b.Capacity, a.Capacity), a.Name.Compare(b.Name))
+		return cmp.Or(b.UserRate.Compare(a.UserRate), b.Capacity.Compare(a.Capacity), a.Name.Compare(b.Name))
 	})
 }
 

@@ -80,9 +80,6 @@ const (
 // needs is the least version that understands what Split writes.
 const needs = 2
 
-// milli is a request/s in the unit of rates on the wire.
-const milli = 1000
-
 // Split writes an announcement in the form of this version, in as many messages
 // as it takes, refusing what Decode would refuse. left names the functions for
 // which there is no room: over MaxOffers, those with the least demand, then the
@@ -155,16 +152,14 @@ func appendOffer(b []byte, o *strategy.Offer, before string) []byte {
 	m = appendInt(m, offerShared, uint64(shared))
 	m = appendText(m, offerRest, name[shared:])
 	m = appendInt(m, offerAbsent, protowire.EncodeBool(o.Absent))
-	m = appendInt(m, offerCapacity, thousandths(o.Capacity))
-	m = appendInt(m, offerUserRate, thousandths(o.UserRate))
-	m = appendInt(m, offerLimit, thousandths(o.Limit))
-	m = appendInt(m, offerDemand, thousandths(o.Demand))
+	m = appendInt(m, offerCapacity, o.Capacity.Thousandths())
+	m = appendInt(m, offerUserRate, o.UserRate.Thousandths())
+	m = appendInt(m, offerLimit, o.Limit.Thousandths())
+	m = appendInt(m, offerDemand, o.Demand.Thousandths())
 	m = appendInt(m, offerTimeout, uint64(o.TimeoutMillis))
 	m = appendInt(m, offerBackup, protowire.EncodeBool(o.Backup))
 	return protowire.AppendBytes(protowire.AppendTag(b, fieldOffer, protowire.BytesType), m)
 }
-
-func thousandths(rate float64) uint64 { return uint64(math.Round(rate * milli)) }
 
 func appendInt(b []byte, field protowire.Number, v uint64) []byte {
 	if v == 0 {
@@ -343,7 +338,7 @@ func (d *decoder) offer(data []byte) error {
 	if d.count++; d.count > MaxOffers {
 		return fmt.Errorf("function number %d: at most %d are accepted", d.count, MaxOffers)
 	}
-	o, name, unknown, err := d.readOffer(data)
+	name, numbers, unknown, err := d.readOffer(data)
 	if err != nil {
 		return err
 	}
@@ -352,11 +347,7 @@ func (d *decoder) offer(data []byte) error {
 	}
 	d.before = name
 	d.a.Unknown += unknown
-	if o.Name, err = funcname.Parse(name); err != nil {
-		err = fmt.Errorf("function name %w", err)
-	} else {
-		err = checkOffer(&o)
-	}
+	o, err := offerOf(name, &numbers)
 	if err != nil {
 		if d.newer {
 			d.a.Unknown++
@@ -369,11 +360,19 @@ func (d *decoder) offer(data []byte) error {
 	return nil
 }
 
+func offerOf(text string, numbers *numbers) (strategy.Offer, error) {
+	name, err := funcname.Parse(text)
+	if err != nil {
+		return strategy.Offer{}, fmt.Errorf("function name %w", err)
+	}
+	return numbers.offer(name)
+}
+
 // maxRawName bounds the names of any version, in bytes.
 const maxRawName = 2 * funcname.MaxLen
 
-// readOffer returns the offer but for its name, and the name as it is written.
-func (d *decoder) readOffer(data []byte) (o strategy.Offer, name string, unknown int, err error) {
+// readOffer returns the name of a function and the numbers of an offer as they are written.
+func (d *decoder) readOffer(data []byte) (name string, n numbers, unknown int, err error) {
 	var shared uint64
 	var rest []byte
 	unknown, err = fields(data, func(field protowire.Number, number uint64, text []byte) (bool, error) {
@@ -389,19 +388,19 @@ func (d *decoder) readOffer(data []byte) (o strategy.Offer, name string, unknown
 		case offerRest:
 			rest = text
 		case offerAbsent:
-			o.Absent = number != 0
+			n[bitFlags] |= flagAbsent * min(number, 1)
 		case offerCapacity:
-			o.Capacity = float64(number) / milli
+			n[bitCapacity] = number
 		case offerUserRate:
-			o.UserRate = float64(number) / milli
+			n[bitUserRate] = number
 		case offerLimit:
-			o.Limit = float64(number) / milli
+			n[bitLimit] = number
 		case offerDemand:
-			o.Demand = float64(number) / milli
+			n[bitDemand] = number
 		case offerTimeout:
-			o.TimeoutMillis = int64(min(number, math.MaxInt64))
+			n[bitTimeout] = number
 		case offerBackup:
-			o.Backup = number != 0
+			n[bitFlags] |= flagBackup * min(number, 1)
 		default:
 			return false, nil
 		}
@@ -409,9 +408,9 @@ func (d *decoder) readOffer(data []byte) (o strategy.Offer, name string, unknown
 	})
 	switch {
 	case err != nil:
-		return o, "", 0, err
+		return "", n, 0, err
 	case shared > uint64(len(d.before)) || shared+uint64(len(rest)) > maxRawName:
-		return o, "", 0, errors.New("a function's name is longer than any, or shares more than there is")
+		return "", n, 0, errors.New("a function's name is longer than any, or shares more than there is")
 	}
-	return o, d.before[:shared] + string(rest), unknown, nil
+	return d.before[:shared] + string(rest), n, unknown, nil
 }

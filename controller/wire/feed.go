@@ -13,6 +13,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // A feed is a stream on which a node tells one other what it announces: first the
@@ -49,23 +50,6 @@ const (
 	changeLater
 	changePeriod
 	changeFunctions
-)
-
-// Bits of the numbers of one function. The first is of a sum of flags.
-const (
-	bitFlags = iota
-	bitCapacity
-	bitUserRate
-	bitLimit
-	bitDemand
-	bitTimeout
-	knownBits
-	maxBits = 32 // of any version
-)
-
-const (
-	flagAbsent = 1 << iota
-	flagBackup
 )
 
 // Frame is a piece of a feed.
@@ -125,8 +109,8 @@ func Fit(a Announcement) (fitting Announcement, left []string, err error) {
 	}
 	for i := range offers {
 		o := &offers[i]
-		for _, rate := range []*float64{&o.Capacity, &o.UserRate, &o.Limit, &o.Demand} {
-			*rate = float64(thousandths(*rate)) / milli
+		for _, rate := range []*limit.Rate{&o.Capacity, &o.UserRate, &o.Limit, &o.Demand} {
+			*rate = rate.Rounded()
 		}
 	}
 	a.Offers = offers
@@ -184,20 +168,6 @@ func appendChange(b []byte, before, next *Announcement) ([]byte, bool) {
 	return b, len(b) <= MaxAnnouncement
 }
 
-func numbersOf(o *strategy.Offer) [knownBits]uint64 {
-	flags := uint64(0)
-	if o.Absent {
-		flags |= flagAbsent
-	}
-	if o.Backup {
-		flags |= flagBackup
-	}
-	return [knownBits]uint64{
-		bitFlags: flags, bitCapacity: thousandths(o.Capacity), bitUserRate: thousandths(o.UserRate), bitLimit: thousandths(o.Limit),
-		bitDemand: thousandths(o.Demand), bitTimeout: uint64(o.TimeoutMillis),
-	}
-}
-
 func appendNumbers(b []byte, was, is *strategy.Offer) []byte {
 	before, now := numbersOf(was), numbersOf(is)
 	bits := uint64(0)
@@ -213,25 +183,6 @@ func appendNumbers(b []byte, was, is *strategy.Offer) []byte {
 		}
 	}
 	return b
-}
-
-// set takes in one number.
-func set(o *strategy.Offer, bit int, number uint64) {
-	rate := float64(number) / milli
-	switch bit {
-	case bitFlags:
-		o.Absent, o.Backup = number&flagAbsent != 0, number&flagBackup != 0
-	case bitCapacity:
-		o.Capacity = rate
-	case bitUserRate:
-		o.UserRate = rate
-	case bitLimit:
-		o.Limit = rate
-	case bitDemand:
-		o.Demand = rate
-	case bitTimeout:
-		o.TimeoutMillis = int64(min(number, math.MaxInt64))
-	}
 }
 
 // Follower takes in one feed. The zero value has been told nothing. It holds at most one
@@ -412,7 +363,7 @@ func (f *Follower) changed(functions []byte) (offers []strategy.Offer, odd map[i
 		if place += min(number(), MaxOffers); err != nil || place >= uint64(len(offers)) {
 			return nil, nil, 0, errors.Join(err, fmt.Errorf("a change of function number %d, of %d", place, len(offers)))
 		}
-		bits, o := number(), &offers[place]
+		bits, told := number(), numbersOf(&offers[place])
 		if bits>>maxBits != 0 {
 			return nil, nil, 0, fmt.Errorf("a change of %#x", bits)
 		}
@@ -420,7 +371,7 @@ func (f *Follower) changed(functions []byte) (offers []strategy.Offer, odd map[i
 			switch {
 			case bits&(1<<bit) == 0:
 			case bit < knownBits:
-				set(o, bit, number())
+				told[bit] = number()
 			default:
 				number()
 				unknown++
@@ -432,12 +383,14 @@ func (f *Follower) changed(functions []byte) (offers []strategy.Offer, odd map[i
 		if odd[int(place)] {
 			continue
 		}
-		if err := checkNumbers(o); err != nil {
+		o, wrong := told.offer(offers[place].Name)
+		if wrong != nil {
 			if f.told.V <= Version {
-				return nil, nil, 0, err
+				return nil, nil, 0, wrong
 			}
 			odd = withPlace(odd, int(place))
 		}
+		offers[place] = o
 	}
 	return offers, odd, unknown, nil
 }

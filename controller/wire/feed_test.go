@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
@@ -74,9 +75,9 @@ func anyOffers(random *rand.Rand, functions int, name string) []strategy.Offer {
 }
 
 func change(random *rand.Rand, o *strategy.Offer) {
-	rate := func(r *float64) {
+	rate := func(r *limit.Rate) {
 		if random.IntN(2) == 0 {
-			*r = []float64{0, 0.0004, 1e6, 1e6 * random.Float64(), 10 * random.Float64()}[random.IntN(5)]
+			*r = testvalue.Rate([]float64{0, 0.0004, 1e6, 1e6 * random.Float64(), 10 * random.Float64()}[random.IntN(5)])
 		}
 	}
 	rate(&o.Capacity)
@@ -154,7 +155,7 @@ func TestWhatFeedsCost(t *testing.T) {
 	}
 	next()
 	for _, i := range []int{3, 50, 99} {
-		a.Offers[i].UserRate = 12.345
+		a.Offers[i].UserRate = testvalue.Rate(12.345)
 	}
 	if feed.tell(a); feed.bytes > 5+2+3*4 {
 		t.Errorf("three rates take %d bytes", feed.bytes)
@@ -173,7 +174,7 @@ func TestWholeInParts(t *testing.T) {
 		t.Errorf("%d bytes are one part", feed.bytes)
 	}
 	a.Seq, a.Offers = a.Seq+1, slices.Clone(a.Offers)
-	a.Offers[MaxOffers-1].UserRate = 7
+	a.Offers[MaxOffers-1].UserRate = testvalue.Rate(7)
 	if diff := cmp.Diff(a, feed.tell(a), testvalue.Comparable()); diff != "" || feed.bytes > 20 {
 		t.Error(feed.bytes, diff)
 	}
@@ -280,7 +281,7 @@ func TestChangeWithoutBase(t *testing.T) {
 // others are not taken for each other.
 func TestNewerFeeds(t *testing.T) {
 	a := valid()
-	a.Offers = []strategy.Offer{{Name: testvalue.Name("a"), UserRate: 1}, {Name: testvalue.Name("b.b"), UserRate: 2}, {Name: testvalue.Name("c"), UserRate: 3}, {Name: testvalue.Name("d"), UserRate: 4}}
+	a.Offers = []strategy.Offer{{Name: testvalue.Name("a"), UserRate: testvalue.Rate(1)}, {Name: testvalue.Name("b.b"), UserRate: testvalue.Rate(2)}, {Name: testvalue.Name("c"), UserRate: testvalue.Rate(3)}, {Name: testvalue.Name("d"), UserRate: testvalue.Rate(4)}}
 	whole := append(a.appendHead(nil, 0, 1), appendOffers(a.Offers, 1<<20)[0]...)
 	whole = bytes.Replace(whole, []byte("b.b"), []byte("b b"), 1)
 	_, _, n := protowire.ConsumeField(whole)
@@ -294,7 +295,7 @@ func TestNewerFeeds(t *testing.T) {
 		}
 		text := ""
 		for _, o := range got.Offers {
-			text += fmt.Sprintf("%s=%g ", o.Name, o.UserRate)
+			text += fmt.Sprintf("%s=%v ", o.Name, o.UserRate)
 		}
 		if text != want {
 			t.Errorf("understood %q, want %q", text, want)
@@ -330,7 +331,7 @@ func FuzzFollow(f *testing.F) {
 		f.Fatal(err)
 	}
 	next := a
-	next.Seq, next.Offers = 5, []strategy.Offer{a.Offers[0], {Name: a.Offers[1].Name, UserRate: 3, Absent: true}}
+	next.Seq, next.Offers = 5, []strategy.Offer{a.Offers[0], {Name: a.Offers[1].Name, UserRate: testvalue.Rate(3), Absent: true}}
 	if data, err = AppendFeed(data, &a, &next); err != nil {
 		f.Fatal(err)
 	}
@@ -377,7 +378,7 @@ func BenchmarkFeed(b *testing.B) {
 		next.Seq, next.Offers = before.Seq+1, slices.Clone(before.Offers)
 		for i := range next.Offers {
 			if i%5 == 0 {
-				next.Offers[i].UserRate = 12.345
+				next.Offers[i].UserRate = testvalue.Rate(12.345)
 			}
 		}
 		frame, err := AppendFeed(nil, &before, &next)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/strategy"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/strictjson"
 )
@@ -41,6 +42,20 @@ type firstOffer struct {
 	Limit         float64 `json:"l"`
 	Demand        float64 `json:"d,omitempty"`
 	TimeoutMillis int64   `json:"t,omitempty"`
+}
+
+func (f *firstOffer) offer(name funcname.Name) (strategy.Offer, error) {
+	o := strategy.Offer{Name: name, Absent: f.Absent, TimeoutMillis: f.TimeoutMillis}
+	var err error
+	for _, rate := range []struct {
+		into      *limit.Rate
+		perSecond float64
+	}{{&o.Capacity, f.Capacity}, {&o.UserRate, f.UserRate}, {&o.Limit, f.Limit}, {&o.Demand, f.Demand}} {
+		if *rate.into, err = limit.NewRate(rate.perSecond); err != nil {
+			return strategy.Offer{}, fmt.Errorf("function %q: rate %w", name, err)
+		}
+	}
+	return o, nil
 }
 
 // isFirst tells a message of version 1 by its first byte, which none of a later
@@ -80,10 +95,11 @@ func decodeFirst(data []byte) (Announcement, error) {
 		if err != nil || !name.InFirst() {
 			return Announcement{}, fmt.Errorf("function name %.140q: version 1 has lower-case DNS labels only", o.Name)
 		}
-		a.Offers = append(a.Offers, strategy.Offer{
-			Name: name, Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
-			TimeoutMillis: o.TimeoutMillis,
-		})
+		offer, err := o.offer(name)
+		if err != nil {
+			return Announcement{}, err
+		}
+		a.Offers = append(a.Offers, offer)
 	}
 	return a, nil
 }
@@ -139,8 +155,8 @@ func fittingFirst(offers []strategy.Offer, budget int) ([]firstOffer, error) {
 	kept := make([]firstOffer, 0, min(len(offers), maxFirstOffers))
 	for _, o := range offers[:min(len(offers), maxFirstOffers)] {
 		f := firstOffer{
-			Name: o.Name.String(), Absent: o.Absent, Capacity: o.Capacity, UserRate: o.UserRate, Limit: o.Limit, Demand: o.Demand,
-			TimeoutMillis: o.TimeoutMillis,
+			Name: o.Name.String(), Absent: o.Absent, Capacity: o.Capacity.PerSecond(), UserRate: o.UserRate.PerSecond(),
+			Limit: o.Limit.PerSecond(), Demand: o.Demand.PerSecond(), TimeoutMillis: o.TimeoutMillis,
 		}
 		data, err := json.Marshal(f)
 		if err != nil {

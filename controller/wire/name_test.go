@@ -20,7 +20,7 @@ func TestNodeNames(t *testing.T) {
 		a.Name = name
 		messages, _, err := Split(a)
 		checkReason(t, err, reason)
-		written, _ := compact(a)
+		written := compact(a)
 		got, err := Decode(written)
 		checkReason(t, err, reason)
 		if reason != "" {
@@ -60,7 +60,7 @@ func TestAsyncIsAnnounced(t *testing.T) {
 	if _, err := readByD972c02(old); err != nil {
 		t.Errorf("the first release refuses it: %v", err)
 	}
-	written, _ := compact(valid())
+	written := compact(valid())
 	if _, err := Decode(appendText(written, fieldAsync, "yes")); err == nil {
 		t.Error("a text is taken for it")
 	}

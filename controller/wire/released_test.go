@@ -119,8 +119,8 @@ func TestReleasedMessages(t *testing.T) {
 	a := valid()
 	a.TLS, a.SentAtMillis = true, 1_700_000_001_000
 	a.Offers = []strategy.Offer{
-		{Name: testvalue.Name("MyFunc"), Capacity: 10, UserRate: 2.5, Limit: 1.125, TimeoutMillis: 300_000}, {Name: testvalue.Name("MyFunction"), Absent: true, UserRate: 12.345},
-		{Name: testvalue.Name("my_func.vision"), Capacity: 1_000_000, UserRate: 0.001, Demand: 17},
+		{Name: testvalue.Name("MyFunc"), Capacity: testvalue.Rate(10), UserRate: testvalue.Rate(2.5), Limit: testvalue.Rate(1.125), TimeoutMillis: 300_000}, {Name: testvalue.Name("MyFunction"), Absent: true, UserRate: testvalue.Rate(12.345)},
+		{Name: testvalue.Name("my_func.vision"), Capacity: testvalue.Rate(1_000_000), UserRate: testvalue.Rate(0.001), Demand: testvalue.Rate(17)},
 	}
 	messages, _, err := Split(a)
 	if err != nil {
@@ -162,8 +162,8 @@ func TestWrittenForReleased(t *testing.T) {
 				nameable++
 			}
 			a.Offers = append(a.Offers, strategy.Offer{
-				Name: testvalue.Name(name), Absent: random.IntN(2) == 0, Capacity: 1e6 * random.Float64(), UserRate: random.Float64(), Limit: 1e6,
-				Demand: float64(random.IntN(2)), TimeoutMillis: random.Int64N(3_600_001),
+				Name: testvalue.Name(name), Absent: random.IntN(2) == 0, Capacity: testvalue.Rate(1e6 * random.Float64()), UserRate: testvalue.Rate(random.Float64()), Limit: testvalue.Rate(1e6),
+				Demand: testvalue.Rate(float64(random.IntN(2))), TimeoutMillis: random.Int64N(3_600_001),
 			})
 		}
 		data, left, err := Encode(a)
@@ -185,7 +185,7 @@ func TestReleasedFeeds(t *testing.T) {
 	first := fit(t, func() Announcement {
 		a := valid()
 		a.SentAtMillis, a.Name, a.Async = 1_700_000_001_000, "edge-1", true
-		a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: 10}, {Name: testvalue.Name("MyFunc"), Capacity: 1_000_000, Demand: 17}, {Name: testvalue.Name("ocr.vision"), Absent: true}}
+		a.Offers = []strategy.Offer{{Name: testvalue.Name("cat"), Capacity: testvalue.Rate(10)}, {Name: testvalue.Name("MyFunc"), Capacity: testvalue.Rate(1_000_000), Demand: testvalue.Rate(17)}, {Name: testvalue.Name("ocr.vision"), Absent: true}}
 		return a
 	}())
 	said := []Announcement{first}
@@ -196,10 +196,12 @@ func TestReleasedFeeds(t *testing.T) {
 		said = append(said, a)
 	}
 	add(func(*Announcement) {})
-	add(func(a *Announcement) { a.Offers[1].UserRate, a.Offers[2].TimeoutMillis = 12.345, 300_000 })
+	add(func(a *Announcement) {
+		a.Offers[1].UserRate, a.Offers[2].TimeoutMillis = testvalue.Rate(12.345), 300_000
+	})
 	add(func(a *Announcement) {
 		a.Seq, a.SentAtMillis, a.PeriodMillis, a.Offers[2].Absent, a.Offers[2].Backup = a.Seq+300, 1_700_000_000_000, 6000, false, true
-		a.Offers[0].Capacity, a.Offers[0].Limit, a.Offers[0].Demand = 0, 0.001, 1e6
+		a.Offers[0].Capacity, a.Offers[0].Limit, a.Offers[0].Demand = testvalue.Rate(0), testvalue.Rate(0.001), testvalue.Rate(1e6)
 	})
 	add(func(a *Announcement) { a.Offers = a.Offers[:2] })
 	add(func(a *Announcement) { a.Leaving, a.Offers = true, nil })

@@ -56,10 +56,10 @@ func newTable(functions, peers int) (*table.Table, error) {
 	slices.SortFunc(ids, peerid.ID.Compare)
 	t := &table.Table{NodeID: node, TTLMillis: tableTTL.Milliseconds()}
 	for i := range functions {
-		f := table.Function{Name: testvalue.Name(functionName(i)), Local: &table.Local{Rate: limit.MaxRate, Share: 1}}
+		f := table.Function{Name: testvalue.Name(functionName(i)), Local: &table.Local{Rate: testvalue.Bound(limit.MaxRate), Share: 1}}
 		for _, id := range ids {
-			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: 10})
-			f.Admit = append(f.Admit, table.Admission{Peer: id, Rate: 10})
+			f.Forward = append(f.Forward, table.Forward{Peer: id, Weight: 1, Rate: testvalue.Bound(10)})
+			f.Admit = append(f.Admit, table.Admission{Peer: id, Rate: testvalue.Bound(10)})
 		}
 		t.Functions = append(t.Functions, f)
 	}
@@ -82,7 +82,7 @@ func variant(t *table.Table, version uint64, away bool) *table.Table {
 	if away {
 		_, peer := member(1)
 		v.Functions = append([]table.Function{{
-			Name: testvalue.Name(benchFunction), Forward: []table.Forward{{Peer: peer, Weight: 1, Rate: table.Unlimited}},
+			Name: testvalue.Name(benchFunction), Forward: []table.Forward{{Peer: peer, Weight: 1, Rate: limit.Unlimited()}},
 		}}, t.Functions[1:]...)
 	}
 	return &v

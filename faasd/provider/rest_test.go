@@ -456,7 +456,7 @@ func TestClientWatchesProvider(t *testing.T) {
 			got = nil
 			s := <-snapshots
 			for _, f := range s.Functions {
-				got = append(got, fmt.Sprintf("%s %g %d", f.Name, f.Labels.MaxRate, f.Ready))
+				got = append(got, fmt.Sprintf("%s %v %d", f.Name, f.Labels.MaxRate, f.Ready))
 				if !f.ReadyKnown {
 					t.Errorf("it is not known whether %s is ready", f.Name)
 				}

@@ -47,18 +47,18 @@ func New(functions, peers int) *table.Table {
 		t.Peers = append(t.Peers, table.Peer{ID: ID(p + 1), Token: fmt.Sprintf("token-for-%d", p+1)})
 	}
 	for f := range functions {
-		fn := table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Local: &table.Local{Rate: 10, Share: 1}}
+		fn := table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f)), Local: &table.Local{Rate: testvalue.Bound(10), Share: 1}}
 		for p := range t.Peers {
-			fn.Forward = append(fn.Forward, table.Forward{Peer: t.Peers[p].ID, Weight: 1, Rate: 10})
-			fn.Admit = append(fn.Admit, table.Admission{Peer: t.Peers[p].ID, Rate: 10})
+			fn.Forward = append(fn.Forward, table.Forward{Peer: t.Peers[p].ID, Weight: 1, Rate: testvalue.Bound(10)})
+			fn.Admit = append(fn.Admit, table.Admission{Peer: t.Peers[p].ID, Rate: testvalue.Bound(10)})
 		}
 		t.Functions = append(t.Functions, fn)
 	}
 	return t
 }
 
-// Admit sets at which rate a function of the table is admitted from a peer; below -1:
-// not named any more. The table's rows are changed in place.
+// Admit sets at which rate a function of the table is admitted from a peer, requests/s, -1
+// for without limit; below that: not named any more. The table's rows are changed in place.
 func Admit(t *table.Table, function string, peer peerid.ID, rate float64) {
 	for i := range t.Functions {
 		f := &t.Functions[i]
@@ -66,8 +66,8 @@ func Admit(t *table.Table, function string, peer peerid.ID, rate float64) {
 			continue
 		}
 		f.Admit = slices.DeleteFunc(f.Admit, func(a table.Admission) bool { return a.Peer == peer })
-		if rate >= table.Unlimited {
-			f.Admit = append(f.Admit, table.Admission{Peer: peer, Rate: rate})
+		if rate >= -1 {
+			f.Admit = append(f.Admit, table.Admission{Peer: peer, Rate: testvalue.Bound(rate)})
 		}
 	}
 }
@@ -77,7 +77,7 @@ func Admitted(t *table.Table, function string, peer peerid.ID) float64 {
 	for i := range t.Functions {
 		for _, a := range t.Functions[i].Admit {
 			if t.Functions[i].Name.String() == function && a.Peer == peer {
-				return a.Rate
+				return a.Rate.PerSecond()
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -29,9 +30,15 @@ func Peer(text string) peerid.ID {
 	return peerid.FromKey(key)
 }
 
+// Rate returns the rate of so many requests/s.
+func Rate(perSecond float64) limit.Rate { return must(limit.NewRate(perSecond)) }
+
+// Bound returns the bound that is written as so many requests/s, -1 for none.
+func Bound(perSecond float64) limit.Bound { return must(limit.NewBound(perSecond)) }
+
 // Comparable has cmp compare the types of which only their packages see the inside.
 func Comparable() cmp.Option {
-	return cmpopts.EquateComparable(funcname.Name{}, peerid.ID{})
+	return cmpopts.EquateComparable(funcname.Name{}, peerid.ID{}, limit.Rate{}, limit.Bound{})
 }
 
 func must[T any](value T, err error) T {

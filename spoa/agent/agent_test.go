@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -29,18 +30,18 @@ import (
 func scenario() *table.Table {
 	t := testtable.New(0, 1)
 	peer := &t.Peers[0]
-	to := []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited}}
+	to := []table.Forward{{Peer: peer.ID, Weight: 1, Rate: limit.Unlimited()}}
 	t.Functions = []table.Function{
-		{Name: testvalue.Name("here"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
-		{Name: testvalue.Name("timed"), Local: &table.Local{Rate: table.Unlimited, Share: 1, TimeoutMillis: 300_000}},
+		{Name: testvalue.Name("here"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1}},
+		{Name: testvalue.Name("timed"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1, TimeoutMillis: 300_000}},
 		{Name: testvalue.Name("there"), Forward: to},
-		{Name: testvalue.Name("slow-there"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: table.Unlimited, TimeoutMillis: 300_000}}},
-		{Name: testvalue.Name("surplus"), Local: &table.Local{Rate: 0, Share: 1, TimeoutMillis: 250}, Forward: to},
-		{Name: testvalue.Name("both"), Local: &table.Local{Rate: table.Unlimited, Share: 1}, Forward: to},
-		{Name: testvalue.Name("limited"), Local: &table.Local{Rate: 0, Share: 1}},
-		{Name: testvalue.Name("full"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: 0}}},
+		{Name: testvalue.Name("slow-there"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: limit.Unlimited(), TimeoutMillis: 300_000}}},
+		{Name: testvalue.Name("surplus"), Local: &table.Local{Rate: testvalue.Bound(0), Share: 1, TimeoutMillis: 250}, Forward: to},
+		{Name: testvalue.Name("both"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1}, Forward: to},
+		{Name: testvalue.Name("limited"), Local: &table.Local{Rate: testvalue.Bound(0), Share: 1}},
+		{Name: testvalue.Name("full"), Forward: []table.Forward{{Peer: peer.ID, Weight: 1, Rate: testvalue.Bound(0)}}},
 	}
-	testtable.Admit(t, "timed", peer.ID, table.Unlimited)
+	testtable.Admit(t, "timed", peer.ID, -1)
 	return t
 }
 

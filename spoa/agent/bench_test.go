@@ -12,7 +12,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -49,9 +51,9 @@ func start(t testing.TB, tab *table.Table) (*Agent, *route.Router, string) {
 func BenchmarkAgentSocket(b *testing.B) {
 	tab := testtable.New(1000, 100)
 	for i := range tab.Functions {
-		tab.Functions[i].Local.Rate = 0
+		tab.Functions[i].Local.Rate = testvalue.Bound(0)
 		for j := range tab.Functions[i].Forward {
-			tab.Functions[i].Forward[j].Rate = table.Unlimited
+			tab.Functions[i].Forward[j].Rate = limit.Unlimited()
 		}
 	}
 	_, _, socket := start(b, tab)

@@ -140,7 +140,7 @@ func (a *agents) put(t *table.Table) *table.Table {
 	next.Functions = slices.Clone(t.Functions)
 	f := &next.Functions[int(next.Version)%len(next.Functions)]
 	f.Forward = slices.Clone(f.Forward)
-	f.Forward[0].Rate++
+	f.Forward[0].Rate = testvalue.Bound(f.Forward[0].Rate.PerSecond() + 1)
 	if err := a.control.PutTable(a.t.Context(), &next); err != nil {
 		a.t.Fatal(err)
 	}
@@ -291,8 +291,8 @@ func TestRefusedDifference(t *testing.T) {
 	bad := *tab
 	bad.Version++
 	bad.Functions = slices.Clone(bad.Functions)
-	bad.Functions[3].Local = &table.Local{Rate: -7}
-	if err := a.control.PutTable(t.Context(), &bad); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "local: rate: -7") {
+	bad.Functions[3].Local = &table.Local{Share: -7}
+	if err := a.control.PutTable(t.Context(), &bad); !errors.Is(err, control.ErrRefused) || !strings.Contains(err.Error(), "local: share: -7") {
 		t.Errorf("error %v", err)
 	}
 	a.expect("PATCH Bad Request", "PUT Bad Request")

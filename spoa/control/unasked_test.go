@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/grant"
 	"github.com/dfaas/dfaas/spoa/route"
@@ -23,7 +24,7 @@ func TestUnasked(t *testing.T) {
 	c := control.New(socket)
 	defer c.Close()
 	tab := testtable.New(2, 0)
-	tab.Functions[0].Local.Rate, tab.Functions[0].Local.TimeoutMillis = 1000, 1500
+	tab.Functions[0].Local.Rate, tab.Functions[0].Local.TimeoutMillis = testvalue.Bound(1000), 1500
 	if err := c.PutTable(t.Context(), tab); err != nil {
 		t.Fatal(err)
 	}

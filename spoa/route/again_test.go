@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -14,7 +15,7 @@ import (
 func within(peers int, local float64) *table.Table {
 	t := elastic(peers, local)
 	for i := range t.Functions[0].Forward {
-		t.Functions[0].Forward[i].Rate = 100
+		t.Functions[0].Forward[i].Rate = testvalue.Bound(100)
 	}
 	return t
 }
@@ -69,7 +70,7 @@ func TestGatewayDown(t *testing.T) {
 			t.Errorf("%s: %+v, want a peer", name, d)
 		}
 		for i := range tab.Functions[0].Forward {
-			tab.Functions[0].Forward[i].Rate = 0
+			tab.Functions[0].Forward[i].Rate = testvalue.Bound(0)
 		}
 		// Without rate, without word of room and without credit a peer is tried.
 		tab.Version++

@@ -28,8 +28,8 @@ func (p *peer) keepAsync(old *peer) {
 	} else {
 		p.async = new(asyncState)
 	}
-	p.asyncSent = newBucket(asyncSent, &p.async.sent)
-	p.asyncAdmitted = newBucket(asyncAdmitted, &p.async.admitted)
+	p.asyncSent = bucketAt(asyncSent, &p.async.sent)
+	p.asyncAdmitted = bucketAt(asyncAdmitted, &p.async.admitted)
 }
 
 // takers are the peers that take a function's asynchronous calls.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -27,7 +28,7 @@ func asyncTable(queue string) *table.Table {
 	tab.Queue = queue
 	for i := range tab.Functions {
 		f := &tab.Functions[i]
-		f.Local.Rate = 0
+		f.Local.Rate = testvalue.Bound(0)
 		for j := range f.Forward {
 			f.Forward[j] = table.Forward{Peer: f.Forward[j].Peer}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -14,12 +15,12 @@ func large(local, forward float64) *table.Table {
 	tab := testtable.New(1000, 100)
 	tab.TTLMillis = table.MaxTTL.Milliseconds()
 	for i := range tab.Functions {
-		tab.Functions[i].Local.Rate = local
+		tab.Functions[i].Local.Rate = testvalue.Bound(local)
 		for j := range tab.Functions[i].Forward {
-			tab.Functions[i].Forward[j].Rate = forward
+			tab.Functions[i].Forward[j].Rate = testvalue.Bound(forward)
 		}
 		for j := range tab.Functions[i].Admit {
-			tab.Functions[i].Admit[j].Rate = forward
+			tab.Functions[i].Admit[j].Rate = testvalue.Bound(forward)
 		}
 	}
 	return tab
@@ -34,11 +35,11 @@ func decisions(t testing.TB) map[string]func() Decision {
 			return s.Route(now, Request{Path: "/function/f500/some/path"})
 		}
 	}
-	half := large(0, table.Unlimited)
+	half := large(0, -1)
 	for i := range half.Functions {
 		for j := range half.Functions[i].Forward {
 			if j%2 == 0 {
-				half.Functions[i].Forward[j].Rate = 0.01
+				half.Functions[i].Forward[j].Rate = testvalue.Bound(0.01)
 			}
 		}
 	}
@@ -46,9 +47,9 @@ func decisions(t testing.TB) map[string]func() Decision {
 	for i := range marked.Functions {
 		marked.Functions[i].Elastic = true
 	}
-	unlimited := compile(t, large(table.Unlimited, table.Unlimited), nil, t0)
+	unlimited := compile(t, large(-1, -1), nil, t0)
 	peer := callFrom(t, 50, "f500", t0)
-	closed := large(table.Unlimited, table.Unlimited)
+	closed := large(-1, -1)
 	for i := range closed.Functions {
 		closed.Functions[i].Admit = nil
 	}

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 // depthTime is how much of a bucket's rate it holds: half a second's worth of
@@ -25,13 +25,17 @@ type bucket struct {
 	burst     int64         // how far usedUntil may lie ahead with one more request admitted
 }
 
-// newBucket returns a bucket of that rate (requests/s or table.Unlimited) which
-// continues from state.
-func newBucket(rate float64, state *atomic.Int64) bucket {
-	switch {
-	case rate == table.Unlimited:
+// newBucket returns a bucket of a table's rate which continues from state.
+func newBucket(bound limit.Bound, state *atomic.Int64) bucket {
+	if bound.IsUnlimited() {
 		return bucket{}
-	case rate == 0:
+	}
+	return bucketAt(bound.PerSecond(), state)
+}
+
+// bucketAt returns a bucket of so many requests/s which continues from state.
+func bucketAt(rate float64, state *atomic.Int64) bucket {
+	if rate == 0 {
 		return bucket{interval: math.MaxInt64}
 	}
 	const longest = float64(1000 * time.Hour) // keeps sums of times far from overflow

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/limit"
-	"github.com/dfaas/dfaas/spoa/table"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // tokens is a token bucket as everybody would write it.
@@ -23,7 +23,7 @@ func newTokens(rate float64) *tokens {
 
 // has refills and reports whether there is a token; rounding decides for "yes".
 func (b *tokens) has(now int64) bool {
-	if b.rate == table.Unlimited {
+	if b.rate == -1 {
 		return true
 	}
 	b.left = min(b.depth, b.left+b.rate*float64(now-b.at)/1e9)
@@ -59,7 +59,7 @@ func TestBucketAgainstOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		rate := []float64{0.01, 0.3, 1, 1.7, 2, 3, 10, 99.5, 1000, 12345, limit.MaxRate}[r.IntN(11)]
-		b, oracle := newBucket(rate, new(atomic.Int64)), newTokens(rate)
+		b, oracle := newBucket(testvalue.Bound(rate), new(atomic.Int64)), newTokens(rate)
 		var admitted []int64
 		wanted := 0
 		for _, now := range randomArrivals(r, rate, 2000) {
@@ -93,9 +93,9 @@ func checkWindows(t *testing.T, admitted []int64, rate, depth float64) {
 }
 
 func TestBucketExtremes(t *testing.T) {
-	never := newBucket(0, new(atomic.Int64))
-	always := newBucket(table.Unlimited, new(atomic.Int64))
-	slow := newBucket(1e-12, new(atomic.Int64))
+	never := newBucket(testvalue.Bound(0), new(atomic.Int64))
+	always := newBucket(limit.Unlimited(), new(atomic.Int64))
+	slow := newBucket(testvalue.Bound(1e-12), new(atomic.Int64))
 	if !slow.take(0) {
 		t.Error("a bucket of a tiny rate does not hold its one request")
 	}
@@ -130,7 +130,7 @@ func TestBucketRateChanges(t *testing.T) {
 		for range 100 {
 			rate := []float64{0, 0.001, 1, 5, 20}[r.IntN(5)]
 			highest = max(highest, rate)
-			b := newBucket(rate, state)
+			b := newBucket(testvalue.Bound(rate), state)
 			b.settle(before, now, b.depth())
 			before = &b
 			for range r.IntN(30) {
@@ -143,7 +143,7 @@ func TestBucketRateChanges(t *testing.T) {
 		checkWindows(t, admitted, highest, max(1, 0.5*highest))
 	}
 	state := new(atomic.Int64)
-	slow, fast := newBucket(0.001, state), newBucket(100, state)
+	slow, fast := newBucket(testvalue.Bound(0.001), state), newBucket(testvalue.Bound(100), state)
 	slow.take(0)
 	fast.settle(&slow, 0, fast.depth())
 	if fast.take(0) || !fast.take(int64(100*time.Millisecond)) {
@@ -152,7 +152,7 @@ func TestBucketRateChanges(t *testing.T) {
 }
 
 func TestBucketDebtIsBounded(t *testing.T) {
-	b := newBucket(10, new(atomic.Int64)) // depth 5
+	b := newBucket(testvalue.Bound(10), new(atomic.Int64)) // depth 5
 	for range 1000 {
 		b.debit(0)
 	}

@@ -35,7 +35,7 @@ func Compile(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time) *Snap
 // for others to get their turn.
 func compileTable(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time, pause func()) *Snapshot {
 	if prev == nil {
-		prev = &Snapshot{table: table.Valid{Table: new(table.Table)}, epoch: now, sent: new(sent), users: new(users), guess: newBucket(guessRate, new(atomic.Int64)), found: newFound()}
+		prev = &Snapshot{table: table.Valid{Table: new(table.Table)}, epoch: now, sent: new(sent), users: new(users), guess: bucketAt(guessRate, new(atomic.Int64)), found: newFound()}
 	}
 	s := &Snapshot{
 		table:      t,
@@ -251,7 +251,7 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 	for i := range tf.Forward {
 		tfw := &tf.Forward[i]
 		p := c.s.peer(tfw.Peer.String())
-		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare, timeout: int32(tfw.TimeoutMillis)}
+		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare.PerSecond(), timeout: int32(tfw.TimeoutMillis)}
 		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
 			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
 		}
@@ -264,7 +264,7 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
 		if tf.Elastic {
 			fw.bucket.slow(plannedPart)
-			fw.rate = max(0, tfw.Rate) / float64(time.Second)
+			fw.rate = max(0, tfw.Rate.PerSecond()) / float64(time.Second)
 		}
 		fw.settle(before, c.at, fw.depth())
 		open := !fw.never() && p.token != ""

@@ -102,7 +102,7 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 		case kind == 0 && len(next.Functions) > 1:
 			next.Functions = slices.Delete(next.Functions, i, i+1)
 		case kind == 1:
-			if f := (table.Function{Name: testvalue.Name("f6"), Local: &table.Local{Rate: 5, Share: 1}}); !slices.ContainsFunc(next.Functions, func(g table.Function) bool { return g.Name == f.Name }) {
+			if f := (table.Function{Name: testvalue.Name("f6"), Local: &table.Local{Rate: testvalue.Bound(5), Share: 1}}); !slices.ContainsFunc(next.Functions, func(g table.Function) bool { return g.Name == f.Name }) {
 				next.Functions = append(next.Functions, f)
 			}
 		case kind == 2:
@@ -126,20 +126,20 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 		case kind <= 6:
 			f.Local = nil
 			if r.IntN(3) > 0 {
-				f.Local = &table.Local{Rate: float64(r.IntN(20)), Share: []float64{0, 0.5, 1}[r.IntN(3)]}
+				f.Local = &table.Local{Rate: testvalue.Bound(float64(r.IntN(20))), Share: []float64{0, 0.5, 1}[r.IntN(3)]}
 			}
 		case kind <= 8:
 			f.Admit = nil
 			for _, p := range next.Peers {
 				if r.IntN(3) > 0 {
-					f.Admit = append(f.Admit, table.Admission{Peer: p.ID, Rate: float64(r.IntN(9))})
+					f.Admit = append(f.Admit, table.Admission{Peer: p.ID, Rate: testvalue.Bound(float64(r.IntN(9)))})
 				}
 			}
 		default:
 			f.Forward = nil
 			for _, p := range next.Peers {
 				if r.IntN(3) > 0 {
-					f.Forward = append(f.Forward, table.Forward{Peer: p.ID, Weight: float64(r.IntN(4)), Rate: float64(r.IntN(9)), Spare: float64(r.IntN(3))})
+					f.Forward = append(f.Forward, table.Forward{Peer: p.ID, Weight: float64(r.IntN(4)), Rate: testvalue.Bound(float64(r.IntN(9))), Spare: testvalue.Rate(float64(r.IntN(3)))})
 				}
 			}
 		}
@@ -159,7 +159,7 @@ func BenchmarkCompileOne(b *testing.B) {
 		next.Functions = slices.Clone(tab.Functions)
 		f := &next.Functions[i%len(next.Functions)]
 		f.Forward = slices.Clone(f.Forward)
-		f.Forward[0].Rate = float64(i % 10)
+		f.Forward[0].Rate = testvalue.Bound(float64(i % 10))
 		var err error
 		if valid, err = next.ValidateAfter(valid); err != nil {
 			b.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -14,12 +15,12 @@ func elastic(peers int, local float64) *table.Table {
 	t := testtable.New(1, peers)
 	t.TTLMillis = table.MaxTTL.Milliseconds()
 	f := &t.Functions[0]
-	f.Elastic, f.Local.Rate = true, local
+	f.Elastic, f.Local.Rate = true, testvalue.Bound(local)
 	for i := range f.Forward {
-		f.Forward[i].Rate, f.Forward[i].Spare = 0, 10
+		f.Forward[i].Rate, f.Forward[i].Spare = testvalue.Bound(0), testvalue.Rate(10)
 	}
 	for i := range f.Admit {
-		f.Admit[i].Rate = 0
+		f.Admit[i].Rate = testvalue.Bound(0)
 	}
 	return t
 }
@@ -128,7 +129,7 @@ func TestSenderGoesByAnswers(t *testing.T) {
 // rate, too; and asked again after that.
 func TestSenderLeavesAlone(t *testing.T) {
 	tab := elastic(1, 0)
-	tab.Functions[0].Forward[0].Rate = 1000
+	tab.Functions[0].Forward[0].Rate = testvalue.Bound(1000)
 	s := compile(t, tab, nil, t0)
 	now := t0
 	var pauses []time.Duration
@@ -245,7 +246,7 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 func TestLongWay(t *testing.T) {
 	for _, way := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 2 * time.Second} {
 		tab := elastic(1, 0)
-		tab.Functions[0].Forward[0].Rate = 100
+		tab.Functions[0].Forward[0].Rate = testvalue.Bound(100)
 		s := compile(t, tab, nil, t0)
 		f := s.function("f0")
 		fw := &f.forwards[0]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/table"
 )
 
@@ -100,7 +101,7 @@ func TestIdentitiesOfOneSource(t *testing.T) {
 func TestUsersShareFairly(t *testing.T) {
 	tab := testtable.New(1, 1)
 	tab.TTLMillis = table.MaxTTL.Milliseconds()
-	tab.Functions[0].Local.Rate, tab.Functions[0].Forward = 100, nil
+	tab.Functions[0].Local.Rate, tab.Functions[0].Forward = testvalue.Bound(100), nil
 	for _, known := range []bool{true, false} {
 		s, r := compile(t, tab, nil, t0), rand.New(rand.NewPCG(3, 4))
 		served, perSecond := [4]float64{}, [4]int{1000, 20, 20, 20}

@@ -50,33 +50,33 @@ func callFrom(t testing.TB, n int, name string, now time.Time) Request {
 func TestUserStatuses(t *testing.T) {
 	local := func(l table.Local) *table.Local { l.Share = 1; return &l }
 	to := func(rate float64) []table.Forward {
-		return []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: rate}, {Peer: testtable.ID(2), Weight: 1, Rate: rate}}
+		return []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: testvalue.Bound(rate)}, {Peer: testtable.ID(2), Weight: 1, Rate: testvalue.Bound(rate)}}
 	}
-	noToken := []table.Forward{{Peer: testtable.ID(3), Weight: 1, Rate: 10}}
-	weightless := []table.Forward{{Peer: testtable.ID(1), Weight: 0, Rate: 10}}
+	noToken := []table.Forward{{Peer: testtable.ID(3), Weight: 1, Rate: testvalue.Bound(10)}}
+	weightless := []table.Forward{{Peer: testtable.ID(1), Weight: 0, Rate: testvalue.Bound(10)}}
 	deny := func(status int32) Decision { return Decision{Action: Deny, Status: status} }
 	for name, test := range map[string]struct {
 		f     table.Function
 		calls int // of which the last counts
 		want  Decision
 	}{
-		"within the rate":                 {table.Function{Local: local(table.Local{Rate: 2, TimeoutMillis: 9})}, 1, Decision{TimeoutMillis: 9}},
-		"unlimited":                       {table.Function{Local: local(table.Local{Rate: table.Unlimited})}, 1000, Decision{}},
-		"over the rate, alone":            {table.Function{Local: local(table.Local{Rate: 2})}, 2, deny(429)},
+		"within the rate":                 {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2), TimeoutMillis: 9})}, 1, Decision{TimeoutMillis: 9}},
+		"unlimited":                       {table.Function{Local: local(table.Local{Rate: limit.Unlimited()})}, 1000, Decision{}},
+		"over the rate, alone":            {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2)})}, 2, deny(429)},
 		"rate 0, alone":                   {table.Function{Local: local(table.Local{})}, 1, deny(429)},
-		"soft, alone":                     {table.Function{Local: local(table.Local{Rate: 2, Soft: true})}, 50, Decision{}},
-		"over the rate, peers full":       {table.Function{Local: local(table.Local{Rate: 2}), Forward: to(0)}, 2, deny(503)},
-		"over the rate, no token":         {table.Function{Local: local(table.Local{Rate: 2}), Forward: noToken}, 2, deny(503)},
-		"over the rate, peers exhausted":  {table.Function{Local: local(table.Local{Rate: 2}), Forward: to(2)}, 4, deny(429)},
-		"over the rate, weight 0":         {table.Function{Local: local(table.Local{Rate: 2}), Forward: weightless}, 2, deny(429)},
-		"soft, peers full":                {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(0)}, 9, Decision{}},
-		"soft, peers exhausted":           {table.Function{Local: local(table.Local{Rate: 2, Soft: true}), Forward: to(2)}, 9, Decision{}},
+		"soft, alone":                     {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2), Soft: true})}, 50, Decision{}},
+		"over the rate, peers full":       {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2)}), Forward: to(0)}, 2, deny(503)},
+		"over the rate, no token":         {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2)}), Forward: noToken}, 2, deny(503)},
+		"over the rate, peers exhausted":  {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2)}), Forward: to(2)}, 4, deny(429)},
+		"over the rate, weight 0":         {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2)}), Forward: weightless}, 2, deny(429)},
+		"soft, peers full":                {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2), Soft: true}), Forward: to(0)}, 9, Decision{}},
+		"soft, peers exhausted":           {table.Function{Local: local(table.Local{Rate: testvalue.Bound(2), Soft: true}), Forward: to(2)}, 9, Decision{}},
 		"not here, nobody":                {table.Function{}, 1, Decision{Status: 404}},
 		"not here, peers full":            {table.Function{Forward: to(0)}, 1, deny(503)},
 		"not here, no token":              {table.Function{Forward: noToken}, 1, deny(503)},
 		"not here, peers exhausted":       {table.Function{Forward: to(2)}, 3, deny(429)},
-		"share 0, nobody else":            {table.Function{Local: &table.Local{Rate: 2}}, 1, Decision{}},
-		"share 0, nobody else, exhausted": {table.Function{Local: &table.Local{Rate: 2}}, 2, deny(429)},
+		"share 0, nobody else":            {table.Function{Local: &table.Local{Rate: testvalue.Bound(2)}}, 1, Decision{}},
+		"share 0, nobody else, exhausted": {table.Function{Local: &table.Local{Rate: testvalue.Bound(2)}}, 2, deny(429)},
 	} {
 		tab := testtable.New(0, 3)
 		tab.Peers[2].Token = ""
@@ -96,12 +96,12 @@ func TestUserStatuses(t *testing.T) {
 func TestForwarding(t *testing.T) {
 	tab := testtable.New(6, 1)
 	tab.Functions[0].Local = nil
-	tab.Functions[1].Local = &table.Local{Rate: 0, Share: 1, TimeoutMillis: 7}
+	tab.Functions[1].Local = &table.Local{Rate: testvalue.Bound(0), Share: 1, TimeoutMillis: 7}
 	tab.Functions[2].Local = nil
 	tab.Functions[2].Forward[0].TimeoutMillis = limit.MaxTimeoutMillis
-	tab.Functions[3].Local = &table.Local{Rate: 0, Share: 1, TimeoutMillis: 7}
+	tab.Functions[3].Local = &table.Local{Rate: testvalue.Bound(0), Share: 1, TimeoutMillis: 7}
 	tab.Functions[3].Forward[0].TimeoutMillis = 300_000
-	tab.Functions[4].Local = &table.Local{Rate: 0, Share: 1}
+	tab.Functions[4].Local = &table.Local{Rate: testvalue.Bound(0), Share: 1}
 	tab.Functions[4].Forward[0].TimeoutMillis = 300_000
 	tab.Functions[5].Forward[0].TimeoutMillis = 300_000
 	s := compile(t, tab, nil, t0)
@@ -128,7 +128,7 @@ func TestEachPeersOwnTimeLimit(t *testing.T) {
 	limits := map[string]int32{testtable.ID(1).String(): limit.MaxTimeoutMillis, testtable.ID(2).String(): 1, testtable.ID(3).String(): 0}
 	for i := range tab.Functions[0].Forward {
 		fw := &tab.Functions[0].Forward[i]
-		fw.Rate, fw.TimeoutMillis = table.Unlimited, int64(limits[fw.Peer.String()])
+		fw.Rate, fw.TimeoutMillis = limit.Unlimited(), int64(limits[fw.Peer.String()])
 	}
 	s := compile(t, tab, nil, t0)
 	seen := map[string]bool{}
@@ -146,9 +146,9 @@ func TestEachPeersOwnTimeLimit(t *testing.T) {
 
 func TestShareTriesPeersFirst(t *testing.T) {
 	tab := testtable.New(1, 2)
-	tab.Functions[0].Local = &table.Local{Rate: table.Unlimited, Share: 0.6}
+	tab.Functions[0].Local = &table.Local{Rate: limit.Unlimited(), Share: 0.6}
 	for i := range tab.Functions[0].Forward {
-		tab.Functions[0].Forward[i].Rate = table.Unlimited
+		tab.Functions[0].Forward[i].Rate = limit.Unlimited()
 	}
 	s := compile(t, tab, nil, t0)
 	got := map[string]int{}
@@ -165,7 +165,7 @@ func TestShareTriesPeersFirst(t *testing.T) {
 func TestNames(t *testing.T) {
 	tab := testtable.New(0, 0)
 	tab.DefaultNamespace = "main"
-	limited := &table.Local{Rate: 0, Share: 1}
+	limited := &table.Local{Rate: testvalue.Bound(0), Share: 1}
 	tab.Functions = []table.Function{{Name: testvalue.Name("foo"), Local: limited}, {Name: testvalue.Name("foo.other"), Local: limited}}
 	s := compile(t, tab, nil, t0)
 	for name, want := range map[string]int32{
@@ -201,9 +201,9 @@ func TestUnknown(t *testing.T) {
 	tab.DefaultNamespace = "main"
 	for i := range tab.Functions {
 		tab.Functions[i].Local = nil
-		tab.Functions[i].Forward = []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: table.Unlimited}}
+		tab.Functions[i].Forward = []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: limit.Unlimited()}}
 	}
-	tab.Functions[1].Local = &table.Local{Rate: table.Unlimited, Share: 1}
+	tab.Functions[1].Local = &table.Local{Rate: limit.Unlimited(), Share: 1}
 	s := compile(t, tab, nil, t0)
 	without := func(peer peerid.ID) *table.Table {
 		next := testtable.New(0, 3)
@@ -304,12 +304,12 @@ func TestFoundIsBounded(t *testing.T) {
 func TestAliasIsNotTheFunction(t *testing.T) {
 	tab := testtable.New(0, 0)
 	tab.DefaultNamespace = "main"
-	tab.Functions = []table.Function{{Name: testvalue.Name("foo"), Local: &table.Local{Rate: 2, Share: 1}}}
+	tab.Functions = []table.Function{{Name: testvalue.Name("foo"), Local: &table.Local{Rate: testvalue.Bound(2), Share: 1}}}
 	s := compile(t, tab, nil, t0)
 	s.Route(t0, call("foo"))
 	next := *tab
 	next.DefaultNamespace = "other"
-	next.Functions = []table.Function{{Name: testvalue.Name("foo.main"), Local: &table.Local{Rate: 2, Share: 1}}}
+	next.Functions = []table.Function{{Name: testvalue.Name("foo.main"), Local: &table.Local{Rate: testvalue.Bound(2), Share: 1}}}
 	s = compile(t, &next, s, t0)
 	if got := s.Route(t0, call("foo.main")); got.Action != Local {
 		t.Errorf("foo.main: %v, want it served: it has not been called yet", got)
@@ -368,12 +368,12 @@ func TestNewIdentity(t *testing.T) {
 // over all limits.
 func TestPeersAreNeverForwarded(t *testing.T) {
 	tab := testtable.New(2, 3)
-	tab.Functions[0].Local = &table.Local{Rate: 1, Soft: true}
+	tab.Functions[0].Local = &table.Local{Rate: testvalue.Bound(1), Soft: true}
 	tab.Functions[1].Local = nil
 	tab.UnknownLocal = true
 	for i := range tab.Functions {
 		for j := range tab.Functions[i].Forward {
-			tab.Functions[i].Forward[j].Rate = table.Unlimited
+			tab.Functions[i].Forward[j].Rate = limit.Unlimited()
 		}
 	}
 	s := compile(t, tab, nil, t0)
@@ -395,7 +395,7 @@ func TestNoFreshTable(t *testing.T) {
 	}
 	tab := testtable.New(1, 1)
 	tab.TTLMillis = 30_000
-	tab.Functions[0].Local.Rate = 0
+	tab.Functions[0].Local.Rate = testvalue.Bound(0)
 	tab.Functions[0].Forward = nil
 	router.Swap(testtable.Valid(t, tab), t0)
 	last := t0.Add(30*time.Second - 1)
@@ -434,9 +434,9 @@ func TestSharesFollowWeights(t *testing.T) {
 		open := 0.0
 		for i := range f.Forward {
 			fw := &f.Forward[i]
-			fw.Weight, fw.Rate = r.ExpFloat64(), table.Unlimited
+			fw.Weight, fw.Rate = r.ExpFloat64(), limit.Unlimited()
 			if i > 0 && r.IntN(3) == 0 {
-				fw.Rate = 0.001 // one request, then none
+				fw.Rate = testvalue.Bound(0.001) // one request, then none
 				continue
 			}
 			open += fw.Weight
@@ -448,7 +448,7 @@ func TestSharesFollowWeights(t *testing.T) {
 		}
 		for _, fw := range f.Forward {
 			want := fw.Weight / open * draws
-			if fw.Rate != table.Unlimited {
+			if fw.Rate != limit.Unlimited() {
 				want = min(1, got[fw.Peer.String()])
 			}
 			if math.Abs(got[fw.Peer.String()]-want) > 0.01*draws {
@@ -541,13 +541,13 @@ func newModel(tab *table.Table) *model {
 	m := &model{tab, map[string]*tokens{}, map[string]*tokens{}, map[[2]string]*tokens{}, map[[2]string]*tokens{}}
 	for _, f := range tab.Functions {
 		if f.Local != nil {
-			m.user[f.Name.String()], m.capacity[f.Name.String()] = newTokens(f.Local.Rate), newTokens(f.Local.Rate)
+			m.user[f.Name.String()], m.capacity[f.Name.String()] = newTokens(f.Local.Rate.PerSecond()), newTokens(f.Local.Rate.PerSecond())
 		}
 		for _, fw := range f.Forward {
-			m.out[[2]string{f.Name.String(), fw.Peer.String()}] = newTokens(fw.Rate)
+			m.out[[2]string{f.Name.String(), fw.Peer.String()}] = newTokens(fw.Rate.PerSecond())
 		}
 		for _, a := range f.Admit {
-			m.in[[2]string{f.Name.String(), a.Peer.String()}] = newTokens(a.Rate)
+			m.in[[2]string{f.Name.String(), a.Peer.String()}] = newTokens(a.Rate.PerSecond())
 		}
 	}
 	return m
@@ -558,7 +558,7 @@ func newModel(tab *table.Table) *model {
 func (m *model) checkUser(f *table.Function, now int64, d Decision) error {
 	available, hopeful := map[string]bool{}, false
 	for _, fw := range f.Forward {
-		sendable := fw.Rate != 0 && m.token(fw.Peer) != ""
+		sendable := fw.Rate.PerSecond() != 0 && m.token(fw.Peer) != ""
 		hopeful = hopeful || sendable
 		if sendable && fw.Weight > 0 && m.out[[2]string{f.Name.String(), fw.Peer.String()}].has(now) {
 			available[fw.Peer.String()] = true
@@ -631,7 +631,7 @@ func (m *model) token(peer peerid.ID) string {
 // randomTable has rates whose intervals are whole ms, so that model and bucket
 // agree exactly at times of whole ms.
 func randomTable(r *rand.Rand) *table.Table {
-	rate := func() float64 { return []float64{0, 1, 2, 4, 5, 10, 20, table.Unlimited}[r.IntN(8)] }
+	rate := func() limit.Bound { return testvalue.Bound([]float64{0, 1, 2, 4, 5, 10, 20, -1}[r.IntN(8)]) }
 	tab := testtable.New(0, r.IntN(4))
 	tab.TTLMillis = 600_000
 	for i := range tab.Peers {
@@ -781,7 +781,7 @@ func TestCountersSurvive(t *testing.T) {
 // The clock is read when a table comes; after that, only what passes counts.
 func TestClockOffset(t *testing.T) {
 	for _, offset := range []time.Duration{0, time.Hour, -time.Hour} {
-		tab := large(table.Unlimited, table.Unlimited)
+		tab := large(-1, -1)
 		tab.ClockOffsetMillis = offset.Milliseconds()
 		s := compile(t, tab, nil, t0)
 		if d := s.Route(t0, callFrom(t, 50, "f500", t0.Add(offset))); d.Action != Local {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/grant"
@@ -41,7 +42,7 @@ func (p *proxy) report() grant.Report {
 func oneFunction(rate float64) *table.Table {
 	tab := testtable.New(0, 0)
 	tab.TTLMillis = table.MaxTTL.Milliseconds()
-	tab.Functions = []table.Function{{Name: testvalue.Name("f"), Local: &table.Local{Rate: rate, Share: 1}}}
+	tab.Functions = []table.Function{{Name: testvalue.Name("f"), Local: &table.Local{Rate: testvalue.Bound(rate), Share: 1}}}
 	return tab
 }
 
@@ -188,17 +189,17 @@ func granted(r *Router, functions ...string) []string {
 
 func TestWhatIsGranted(t *testing.T) {
 	tab := testtable.New(0, 1)
-	to := []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: 1000}}
+	to := []table.Forward{{Peer: testtable.ID(1), Weight: 1, Rate: testvalue.Bound(1000)}}
 	tab.Functions = []table.Function{
-		{Name: testvalue.Name("backup"), Local: &table.Local{Rate: 1000, Share: 0}, Forward: to},
-		{Name: testvalue.Name("called"), Local: &table.Local{Rate: 1000, Share: 1, TimeoutMillis: 1500}, Forward: to},
+		{Name: testvalue.Name("backup"), Local: &table.Local{Rate: testvalue.Bound(1000), Share: 0}, Forward: to},
+		{Name: testvalue.Name("called"), Local: &table.Local{Rate: testvalue.Bound(1000), Share: 1, TimeoutMillis: 1500}, Forward: to},
 		{Name: testvalue.Name("elsewhere"), Forward: to},
-		{Name: testvalue.Name("idle"), Local: &table.Local{Rate: 1000, Share: 1}},
-		{Name: testvalue.Name("none"), Local: &table.Local{Rate: 0, Share: 1}},
-		{Name: testvalue.Name("slow"), Local: &table.Local{Rate: 20, Share: 1}},
-		{Name: testvalue.Name("soft"), Local: &table.Local{Rate: 100, Share: 1, Soft: true}},
-		{Name: testvalue.Name("static"), Local: &table.Local{Rate: 1000, Share: 0.6}, Forward: to},
-		{Name: testvalue.Name("unlimited"), Local: &table.Local{Rate: table.Unlimited, Share: 1}},
+		{Name: testvalue.Name("idle"), Local: &table.Local{Rate: testvalue.Bound(1000), Share: 1}},
+		{Name: testvalue.Name("none"), Local: &table.Local{Rate: testvalue.Bound(0), Share: 1}},
+		{Name: testvalue.Name("slow"), Local: &table.Local{Rate: testvalue.Bound(20), Share: 1}},
+		{Name: testvalue.Name("soft"), Local: &table.Local{Rate: testvalue.Bound(100), Share: 1, Soft: true}},
+		{Name: testvalue.Name("static"), Local: &table.Local{Rate: testvalue.Bound(1000), Share: 0.6}, Forward: to},
+		{Name: testvalue.Name("unlimited"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1}},
 	}
 	r := routerOf(t, tab)
 	got := granted(r, "backup", "called", "elsewhere", "none", "slow", "soft", "static", "unlimited")
@@ -264,7 +265,7 @@ func TestFunctionsCalledMost(t *testing.T) {
 	tab := oneFunction(1000)
 	tab.Functions = nil
 	for i := range grant.MaxFunctions + 10 {
-		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("f%03d", i)), Local: &table.Local{Rate: 1000, Share: 1}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("f%03d", i)), Local: &table.Local{Rate: testvalue.Bound(1000), Share: 1}})
 	}
 	r := routerOf(t, tab)
 	for i := range tab.Functions {
@@ -281,7 +282,7 @@ func TestFunctionsCalledMost(t *testing.T) {
 // TestRunsOfHAProxy: what an HAProxy counts is taken from where this program began to
 // listen; another one begins at 0.
 func TestRunsOfHAProxy(t *testing.T) {
-	r := routerOf(t, oneFunction(table.Unlimited))
+	r := routerOf(t, oneFunction(-1))
 	for _, step := range []struct {
 		run     string
 		counted uint32

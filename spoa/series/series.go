@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -115,9 +116,9 @@ func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ..
 }
 
 // rate is a rate of the table as Prometheus has it.
-func rate(r float64) float64 {
-	if r == table.Unlimited {
+func rate(b limit.Bound) float64 {
+	if b.IsUnlimited() {
 		return math.Inf(1)
 	}
-	return r
+	return b.PerSecond()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -50,8 +51,8 @@ func TestSeries(t *testing.T) {
 	p1, p2 := testtable.ID(1), testtable.ID(2)
 	tab := testtable.New(1, 2)
 	tab.Functions = append(tab.Functions,
-		table.Function{Name: testvalue.Name("away"), Forward: []table.Forward{{Peer: p1, Rate: 3}, {Peer: p2, Rate: table.Unlimited}}},
-		table.Function{Name: testvalue.Name("free"), Local: &table.Local{Rate: table.Unlimited, Share: 1}})
+		table.Function{Name: testvalue.Name("away"), Forward: []table.Forward{{Peer: p1, Rate: testvalue.Bound(3)}, {Peer: p2, Rate: limit.Unlimited()}}},
+		table.Function{Name: testvalue.Name("free"), Local: &table.Local{Rate: limit.Unlimited(), Share: 1}})
 	s := &state{Series: series.New("x_"), table: tab, counted: []meter.Function{
 		{Name: "f0", User: meter.User{Local: 1, Forwarded: 2, Limited: 3, Full: 4}, Returned: &meter.User{Forwarded: 1}, Out: map[string]uint64{p1.String(): 2},
 			In: map[string]meter.Peer{p1.String(): {Local: 5, Limited: 6}, p2.String(): {Local: 7}}},
@@ -106,10 +107,10 @@ func TestBounded(t *testing.T) {
 		counted = append(counted, f)
 	}
 	for i := range 1000 { // an announcer makes them up; nobody calls them
-		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("a%04d", i)), Forward: []table.Forward{{Peer: tab.Peers[0].ID, Rate: 1}}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("a%04d", i)), Forward: []table.Forward{{Peer: tab.Peers[0].ID, Rate: testvalue.Bound(1)}}})
 	}
 	for _, name := range []string{"f3998", "f3999", "idle"} {
-		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(name), Local: &table.Local{Rate: 1, Share: 1}})
+		tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(name), Local: &table.Local{Rate: testvalue.Bound(1), Share: 1}})
 	}
 	s := &state{counted: counted, table: tab}
 	got := collect(t, s)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/internal/strictjson"
 	"github.com/dfaas/dfaas/spoa/peerid"
@@ -66,14 +67,14 @@ type decoder struct {
 	ids       ids
 	forwards  int
 	unknown   string // the first field that is not known
-	fault     error  // the first name or id that is none; in a newer table they may be others
+	fault     error  // the first name, id or rate that is none; in a newer table they may be others
 	pause     func() // may be nil
 }
 
 // inboundRate is an entry of a peer's inbound rates.
 type inboundRate struct {
 	name, peer int32 // places
-	rate       float64
+	rate       limit.Bound
 }
 
 // inboundName is a function that peers' inbound rates name.
@@ -160,7 +161,11 @@ func (d *decoder) peer(p *decodedPeer) error {
 			d.byName[name] = i
 		}
 		d.names[i].count++
-		d.inbound = append(d.inbound, inboundRate{i, place, in.rate})
+		rate, err := limit.NewBound(in.rate)
+		if err != nil && d.fault == nil {
+			d.fault = fmt.Errorf("peer %.80q: inbound: %.140s: %w", p.ID, in.name, err)
+		}
+		d.inbound = append(d.inbound, inboundRate{i, place, rate})
 	}
 	id, err := d.ids.parse(p.ID)
 	if err != nil && d.fault == nil {
@@ -258,11 +263,6 @@ func (d *decoder) validateInbound() error {
 			return fmt.Errorf("peer %s: inbound: %s: %w", d.peers[n.peer].ID, name, err)
 		}
 	}
-	for _, in := range d.inbound {
-		if err := checkLimit(in.rate); err != nil {
-			return fmt.Errorf("peer %s: inbound: %s: %w", d.peers[in.peer].ID, d.names[in.name].name, err)
-		}
-	}
 	return nil
 }
 
@@ -281,16 +281,19 @@ func (m ids) parse(text string) (peerid.ID, error) {
 	return id, err
 }
 
-// row returns a row without what is admitted, or what is wrong with its name and ids.
+// row returns a row without what is admitted, or what is wrong with its name, ids and rates.
 func (m ids) row(f *documentFunction) (Function, error) {
 	name, err := funcname.Parse(f.Name)
 	if err != nil {
 		return Function{}, fmt.Errorf("name: %w", err)
 	}
 	row := Function{Name: name, Elastic: f.Elastic}
-	if f.Local != nil {
-		local := Local(*f.Local)
-		row.Local = &local
+	if l := f.Local; l != nil {
+		rate, err := limit.NewBound(l.Rate)
+		if err != nil {
+			return Function{}, fmt.Errorf("%s: local: rate: %w", name, err)
+		}
+		row.Local = &Local{Rate: rate, Soft: l.Soft, Share: l.Share, TimeoutMillis: l.TimeoutMillis}
 	}
 	if len(f.Forward) > 0 {
 		row.Forward = make([]Forward, len(f.Forward))
@@ -300,7 +303,15 @@ func (m ids) row(f *documentFunction) (Function, error) {
 		if err != nil {
 			return Function{}, fmt.Errorf("%s: forward: peer: %w", name, err)
 		}
-		row.Forward[i] = Forward{Peer: id, Weight: fw.Weight, Rate: fw.Rate, Spare: fw.Spare, TimeoutMillis: fw.TimeoutMillis}
+		rate, err := limit.NewBound(fw.Rate)
+		if err != nil {
+			return Function{}, fmt.Errorf("%s: forward: %s: rate: %w", name, id, err)
+		}
+		spare, err := limit.NewRate(fw.Spare)
+		if err != nil {
+			return Function{}, fmt.Errorf("%s: forward: %s: spare: %w", name, id, err)
+		}
+		row.Forward[i] = Forward{Peer: id, Weight: fw.Weight, Rate: rate, Spare: spare, TimeoutMillis: fw.TimeoutMillis}
 	}
 	if len(f.Async) > 0 {
 		row.Async = make([]peerid.ID, len(f.Async))

@@ -74,8 +74,7 @@ type documentPeer struct {
 	ID     string `json:"id"`
 	Token  string `json:"token,omitempty"`
 	Source string `json:"source,omitempty"`
-	// Inbound is the rate of requests/s admitted from the peer by function name, >= 0
-	// or Unlimited.
+	// Inbound is the limit.Bound of what is admitted from the peer, by function name.
 	Inbound map[string]float64 `json:"inbound,omitempty"`
 }
 
@@ -98,7 +97,7 @@ func (t *Table) document() wholeDocument {
 			if p.Inbound == nil {
 				p.Inbound = make(map[string]float64)
 			}
-			p.Inbound[f.Name.String()] = a.Rate
+			p.Inbound[f.Name.String()] = a.Rate.PerSecond()
 		}
 	}
 	return d
@@ -107,14 +106,16 @@ func (t *Table) document() wholeDocument {
 func (f *Function) document() documentFunction {
 	d := documentFunction{Name: f.Name.String(), Elastic: f.Elastic}
 	if f.Local != nil {
-		local := documentLocal(*f.Local)
-		d.Local = &local
+		l := f.Local
+		d.Local = &documentLocal{Rate: l.Rate.PerSecond(), Soft: l.Soft, Share: l.Share, TimeoutMillis: l.TimeoutMillis}
 	}
 	if len(f.Forward) > 0 {
 		d.Forward = make([]documentForward, len(f.Forward))
 	}
 	for i, fw := range f.Forward {
-		d.Forward[i] = documentForward{Peer: fw.Peer.String(), Weight: fw.Weight, Rate: fw.Rate, Spare: fw.Spare, TimeoutMillis: fw.TimeoutMillis}
+		d.Forward[i] = documentForward{
+			Peer: fw.Peer.String(), Weight: fw.Weight, Rate: fw.Rate.PerSecond(), Spare: fw.Spare.PerSecond(), TimeoutMillis: fw.TimeoutMillis,
+		}
 	}
 	for _, id := range f.Async {
 		d.Async = append(d.Async, id.String())

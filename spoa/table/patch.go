@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -55,7 +56,7 @@ func EncodePatch(p *Patch) ([]byte, error) {
 	for i := range p.Functions {
 		f := patchFunction{documentFunction: p.Functions[i].document(), Admit: make([]patchAdmission, len(p.Functions[i].Admit))}
 		for j, a := range p.Functions[i].Admit {
-			f.Admit[j] = patchAdmission{a.Peer.String(), a.Rate}
+			f.Admit[j] = patchAdmission{a.Peer.String(), a.Rate.PerSecond()}
 		}
 		d.Functions[i] = f
 	}
@@ -92,7 +93,11 @@ func ReadPatch(r io.Reader, pause func()) (p *Patch, unknown string, err error) 
 			if err != nil {
 				return fmt.Errorf("function %s: admit: peer: %w", row.Name, err)
 			}
-			row.Admit[i] = Admission{id, a.Rate}
+			rate, err := limit.NewBound(a.Rate)
+			if err != nil {
+				return fmt.Errorf("function %s: admit: %s: rate: %w", row.Name, id, err)
+			}
+			row.Admit[i] = Admission{id, rate}
 		}
 		p.Functions = append(p.Functions, row)
 		return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/peerid"
@@ -63,11 +64,11 @@ func next(r *rand.Rand, t *table.Table) *table.Table {
 			f.Forward, f.Admit, f.Async = nil, nil, nil
 			for _, p := range n.Peers {
 				if r.IntN(2) == 0 {
-					f.Forward = append(f.Forward, table.Forward{Peer: p.ID, Weight: float64(r.IntN(3)), Rate: float64(r.IntN(5)), Spare: 1})
-					f.Admit = append(f.Admit, table.Admission{Peer: p.ID, Rate: float64(r.IntN(5))})
+					f.Forward = append(f.Forward, table.Forward{Peer: p.ID, Weight: float64(r.IntN(3)), Rate: testvalue.Bound(float64(r.IntN(5))), Spare: testvalue.Rate(1)})
+					f.Admit = append(f.Admit, table.Admission{Peer: p.ID, Rate: testvalue.Bound(float64(r.IntN(5)))})
 				}
 			}
-			f.Local = &table.Local{Rate: float64(r.IntN(5)), Share: 1}
+			f.Local = &table.Local{Rate: testvalue.Bound(float64(r.IntN(5))), Share: 1}
 		}
 	}
 	return inOrder(n)
@@ -134,7 +135,7 @@ func TestDiffOfMuch(t *testing.T) {
 		c := inOrder(base)
 		for i := range n {
 			c.Functions[i].Forward = slices.Clone(c.Functions[i].Forward)
-			c.Functions[i].Forward[0].Rate = 5
+			c.Functions[i].Forward[0].Rate = testvalue.Bound(5)
 		}
 		return c
 	}
@@ -314,10 +315,34 @@ func BenchmarkPatch(b *testing.B) {
 		next.Functions = slices.Clone(next.Functions)
 		f := &next.Functions[i%len(next.Functions)]
 		f.Forward = slices.Clone(f.Forward)
-		f.Forward[0].Rate = float64(i%10 + 20)
+		f.Forward[0].Rate = testvalue.Bound(float64(i%10 + 20))
 		var err error
 		if base, err = patched(b, base, table.Diff(base.Table, &next)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestPatchRates: what is no rate is refused before there is a patch with it.
+func TestPatchRates(t *testing.T) {
+	tab := testtable.New(1, 1)
+	data, err := table.EncodePatch(&table.Patch{Head: *tab, Functions: tab.Functions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, news := range map[string]map[string]string{
+		`"local":{"rate":10`:   {`"local":{"rate":-2`: "f0: local: rate: -2 is not within 0 and 1e+06 requests/s, nor -1 for unlimited", `"local":{"rate":-1`: ""},
+		`"weight":1,"rate":10`: {`"weight":1,"rate":1e7`: "rate: 1e+07 is not within", `"weight":1,"rate":10,"spare":-1`: "spare: -1 is not within"},
+		`"rate":10}]}]`:        {`"rate":-0.5}]}]`: "admit: " + testtable.ID(1).String() + ": rate: -0.5 is not within", `"rate":-1}]}]`: ""},
+	} {
+		for with, want := range news {
+			doc := strings.Replace(string(data), old, with, 1)
+			if doc == string(data) {
+				t.Fatalf("the patch has no %s: %s", old, data)
+			}
+			if _, _, err := table.ReadPatch(strings.NewReader(doc), nil); (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %v, want one with %q", with, err, want)
+			}
 		}
 	}
 }
@@ -330,6 +355,12 @@ func fill(v reflect.Value) {
 		return
 	case reflect.TypeFor[peerid.ID]():
 		v.Set(reflect.ValueOf(testvalue.Peer("x")))
+		return
+	case reflect.TypeFor[limit.Rate]():
+		v.Set(reflect.ValueOf(testvalue.Rate(0.5)))
+		return
+	case reflect.TypeFor[limit.Bound]():
+		v.Set(reflect.ValueOf(testvalue.Bound(0.5)))
 		return
 	}
 	switch v.Kind() {

@@ -97,7 +97,7 @@ func TestTableForReleased(t *testing.T) {
 	tab.Queue, tab.Functions[2].Async = table.QueueNone, []peerid.ID{testtable.ID(1)}
 	for i := range tab.Peers {
 		for f, rate := range []float64{1, 1, 2} {
-			tab.Functions[f].Admit[i].Rate = rate
+			tab.Functions[f].Admit[i].Rate = testvalue.Bound(rate)
 		}
 	}
 	checkVersion(t, tab, 0)

@@ -11,12 +11,9 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
-
-// Unlimited is the rate, in requests per second, of a function or a peer that
-// no limit applies to.
-const Unlimited = -1
 
 // Bounds of a table. A table outside them is refused whole.
 const (
@@ -136,7 +133,7 @@ func sameSlice[T any](a, b []T) bool {
 // Admission is at which rate calls of a function are admitted from a peer.
 type Admission struct {
 	Peer peerid.ID // one of Table.Peers
-	Rate float64   // requests/s, >= 0, or Unlimited
+	Rate limit.Bound
 }
 
 // Values of Table.Queue.
@@ -153,11 +150,10 @@ const MaxAsync = 16
 
 // Local says how a function is served on this node.
 type Local struct {
-	// Rate is the node's capacity for the function, requests/s, >= 0, or
-	// Unlimited. User requests within it are served here. Peers' requests draw
-	// on the same capacity, after the users': what users take is not left for
-	// peers, what peers take never refuses a user.
-	Rate float64
+	// Rate is the node's capacity for the function. User requests within it are
+	// served here. Peers' requests draw on the same capacity, after the users': what
+	// users take is not left for peers, what peers take never refuses a user.
+	Rate limit.Bound
 	// Soft makes Rate a threshold for forwarding only: user requests over it
 	// that no peer takes are served here rather than refused. Set for rates
 	// that nobody wrote (the node's default).
@@ -176,12 +172,11 @@ type Forward struct {
 	// Weight is this peer's part in the draw among the peers with rate left,
 	// relative to the others', >= 0. Weight 0 is never drawn.
 	Weight float64
-	// Rate is the most that this node sends the peer, requests/s, >= 0, or
-	// Unlimited.
-	Rate float64
-	// Spare is what the peer is thought to have left, requests/s, >= 0: where to try
-	// beyond Rate, with Function.Elastic. 0: never.
-	Spare float64
+	// Rate is the most that this node sends the peer.
+	Rate limit.Bound
+	// Spare is what the peer is thought to have left: where to try beyond Rate, with
+	// Function.Elastic. 0: never.
+	Spare limit.Rate
 	// TimeoutMillis is how long the peer lets the function take, in
 	// milliseconds, for calls of a function for which Local has no TimeoutMillis;
 	// 0 leaves HAProxy's own. At most 3,600,000.

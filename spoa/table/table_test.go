@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/testtable"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/peerid"
@@ -30,7 +31,7 @@ func TestDecode(t *testing.T) {
 	want := testtable.New(3, 2)
 	want.DefaultNamespace, want.UnknownLocal = "openfaas-fn", true
 	want.Functions[0].Name = testvalue.Name("f0.other")
-	want.Functions[1].Local = &table.Local{Rate: table.Unlimited, Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
+	want.Functions[1].Local = &table.Local{Rate: limit.Unlimited(), Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
 	want.Functions[2].Forward[1].TimeoutMillis = 3_600_000
 	got, unknown, err := table.Decode(encode(t, want))
 	if err != nil || unknown != "" {
@@ -63,14 +64,20 @@ func TestDecodeRefuses(t *testing.T) {
 		"ttl_ms":                 replace(`"ttl_ms":60000`, `"ttl_ms":0`),
 		`functions: number 1: field "local.rate"`: replace(`"rate":10`, `"rate":"10"`),
 		"version: must": "null",
-		`table: node_id: "12D3KooW": not an Ed25519`: replace(testtable.ID(0).String(), "12D3KooW"),
-		`peer number 1: id: "12D3KooW": not an`:      replace(`"id":"`+testtable.ID(1).String(), `"id":"12D3KooW`),
-		`function number 1: name: "f/../0" is not`:   replace(`"name":"f0"`, `"name":"f/../0"`),
-		`function number 1: f0: forward: peer: "x`:   replace(`"peer":"`+testtable.ID(1).String(), `"peer":"x`),
-		`function number 1: f0: async: "x": not an`:  replace(`"forward":`, `"async":["x"],"forward":`),
-		`inbound: "f-" is not NAME`:                  replace(`"f0":10}`, `"f-":10}`),
-		`inbound: f1: 1e+07 is not within`:           replace(`"f0":10}`, `"f1":1e7}`),
-		`inbound: f1.ns: functions of the default`:   replace(`"f0":10}}]`, `"f1.ns":1}}],"default_namespace":"ns"`),
+		`table: node_id: "12D3KooW": not an Ed25519`:                                 replace(testtable.ID(0).String(), "12D3KooW"),
+		`peer number 1: id: "12D3KooW": not an`:                                      replace(`"id":"`+testtable.ID(1).String(), `"id":"12D3KooW`),
+		`function number 1: name: "f/../0" is not`:                                   replace(`"name":"f0"`, `"name":"f/../0"`),
+		`function number 1: f0: forward: peer: "x`:                                   replace(`"peer":"`+testtable.ID(1).String(), `"peer":"x`),
+		`function number 1: f0: async: "x": not an`:                                  replace(`"forward":`, `"async":["x"],"forward":`),
+		`inbound: "f-" is not NAME`:                                                  replace(`"f0":10}`, `"f-":10}`),
+		`inbound: f1: 1e+07 is not within`:                                           replace(`"f0":10}`, `"f1":1e7}`),
+		`inbound: f0: -3 is not within 0 and 1e+06 requests/s, nor -1 for unlimited`: replace(`"f0":10}`, `"f0":-3}`),
+		`function number 1: f0: local: rate: -2 is not within`:                       replace(`"local":{"rate":10`, `"local":{"rate":-2`),
+		`local: rate: 1.000001e+06 is not within`:                                    replace(`"local":{"rate":10`, `"local":{"rate":1000001`),
+		`f0: forward: ` + testtable.ID(1).String() + `: rate: -0.5 is not within`:    replace(`"weight":1,"rate":10`, `"weight":1,"rate":-0.5`),
+		`f0: forward: ` + testtable.ID(1).String() + `: spare: -1 is not within`:     replace(`"weight":1,"rate":10`, `"weight":1,"rate":10,"spare":-1`),
+		"needs: version 8":                         strings.Replace(replace(`"version"`, `"speaks":9,"needs":8,"version"`), `"rate":10`, `"rate":1e9`, 1),
+		`inbound: f1.ns: functions of the default`: replace(`"f0":10}}]`, `"f1.ns":1}}],"default_namespace":"ns"`),
 	} {
 		if _, _, err := table.Decode([]byte(doc)); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("error %v, want one with %s", err, why)
@@ -104,13 +111,9 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		id(2).String() + ": source: 65":                              func(t *tab) { t.Peers[1].Source = strings.Repeat("x", 65) },
 		"function f0: admit: peer":                                   func(t *tab) { t.Functions[0].Admit[1].Peer = id(3) },
 		"function f0: admit: " + id(1).String() + ": peer: listed":   func(t *tab) { t.Functions[0].Admit[1].Peer = id(1) },
-		"function f0: admit: " + id(1).String() + ": rate: +Inf":     func(t *tab) { t.Functions[0].Admit[0].Rate = math.Inf(1) },
 		"function number 2: name: is missing":                        func(t *tab) { t.Functions[1].Name = funcname.Name{} },
 		"function f0: name: listed":                                  func(t *tab) { t.Functions[1].Name = testvalue.Name("f0") },
 		"function f1.main: name: functions of":                       func(t *tab) { t.DefaultNamespace, t.Functions[1].Name = "main", testvalue.Name("f1.main") },
-		"function f1: local: rate: NaN":                              func(t *tab) { t.Functions[1].Local.Rate = math.NaN() },
-		"function f1: local: rate: -2":                               func(t *tab) { t.Functions[1].Local.Rate = -2 },
-		"function f1: local: rate: 1.000001e+06":                     func(t *tab) { t.Functions[1].Local.Rate = 1_000_001 },
 		"function f1: local: share: 1.5":                             func(t *tab) { t.Functions[1].Local.Share = 1.5 },
 		"function f1: local: share: NaN":                             func(t *tab) { t.Functions[1].Local.Share = math.NaN() },
 		"function f1: local: timeout_ms: -1":                         func(t *tab) { t.Functions[1].Local.TimeoutMillis = -1 },
@@ -122,7 +125,6 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		"function f0: forward: " + id(2).String() + ": weight: +Inf": func(t *tab) { t.Functions[0].Forward[1].Weight = math.Inf(1) },
 		"forward: " + id(2).String() + ": timeout_ms: -1":            func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = -1 },
 		"forward: " + id(2).String() + ": timeout_ms: 3600001":       func(t *tab) { t.Functions[0].Forward[1].TimeoutMillis = 3_600_001 },
-		"function f0: forward: " + id(2).String() + ": rate: -0.5":   func(t *tab) { t.Functions[0].Forward[1].Rate = -0.5 },
 	} {
 		tab := testtable.New(2, 2)
 		if err := validate(tab); err != nil {
@@ -156,7 +158,7 @@ func TestTooManyEntries(t *testing.T) {
 			tab.Functions = append(tab.Functions, table.Function{Name: testvalue.Name(fmt.Sprintf("f%d", f))})
 		}
 		for i := range tab.Peers {
-			tab.Functions[f].Admit = append(tab.Functions[f].Admit, table.Admission{Peer: tab.Peers[i].ID, Rate: 1})
+			tab.Functions[f].Admit = append(tab.Functions[f].Admit, table.Admission{Peer: tab.Peers[i].ID, Rate: testvalue.Bound(1)})
 		}
 	}
 	if err := validate(tab); err == nil || !strings.Contains(err.Error(), "function f512: admit: over 262144") {
@@ -172,7 +174,7 @@ func TestTooManyEntries(t *testing.T) {
 func TestNewerTable(t *testing.T) {
 	tab := testtable.New(2, 1)
 	tab.Functions[0].Name, tab.Functions[1].Name = testvalue.Name("MyFunc"), testvalue.Name("my_func")
-	tab.Functions[0].Admit[0].Rate, tab.Functions[1].Admit[0].Rate = 1, 2
+	tab.Functions[0].Admit[0].Rate, tab.Functions[1].Admit[0].Rate = testvalue.Bound(1), testvalue.Bound(2)
 	doc := strings.Replace(string(encode(t, tab)), `"version":1`, `"speaks":9,"needs":2,"version":1,"color":{"Red":[1,{}]}`, 1)
 	doc = strings.Replace(doc, `"local":{`, `"local":{"later":null,`, 1)
 	got, unknown, err := table.Decode([]byte(doc))

@@ -210,12 +210,6 @@ func (f *Function) validate(peers map[peerid.ID]bool) error {
 		if !(fw.Weight >= 0 && fw.Weight <= MaxWeight) {
 			return fmt.Errorf("forward: %s: weight: %v is not within 0 and %v", fw.Peer, fw.Weight, float64(MaxWeight))
 		}
-		if err := checkLimit(fw.Rate); err != nil {
-			return fmt.Errorf("forward: %s: rate: %w", fw.Peer, err)
-		}
-		if err := limit.CheckRate(fw.Spare); err != nil {
-			return fmt.Errorf("forward: %s: spare: %w", fw.Peer, err)
-		}
 		if err := limit.CheckTimeout(fw.TimeoutMillis); err != nil {
 			return fmt.Errorf("forward: %s: timeout_ms: %w", fw.Peer, err)
 		}
@@ -262,17 +256,11 @@ func (f *Function) validateAdmit(peers map[peerid.ID]bool) error {
 		if listed != nil {
 			listed[a.Peer] = true
 		}
-		if err := checkLimit(a.Rate); err != nil {
-			return fmt.Errorf("%s: rate: %w", a.Peer, err)
-		}
 	}
 	return nil
 }
 
 func (l *Local) validate() error {
-	if err := checkLimit(l.Rate); err != nil {
-		return fmt.Errorf("rate: %w", err)
-	}
 	if !(l.Share >= 0 && l.Share <= 1) {
 		return fmt.Errorf("share: %v is not within 0 and 1", l.Share)
 	}
@@ -293,15 +281,4 @@ func checkNamespace(name funcname.Name, defaultNamespace string) error {
 // notOfToken tells characters that occur in no JWT: not base64url, not a dot.
 func notOfToken(c rune) bool {
 	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
-}
-
-// checkLimit is for rates that may be Unlimited, too.
-func checkLimit(r float64) error {
-	if r == Unlimited {
-		return nil
-	}
-	if err := limit.CheckRate(r); err != nil {
-		return fmt.Errorf("%w, nor %d for unlimited", err, Unlimited)
-	}
-	return nil
 }

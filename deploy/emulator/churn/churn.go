@@ -28,6 +28,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
 	"github.com/dfaas/dfaas/internal/funcname"
+	"github.com/dfaas/dfaas/internal/limit"
 )
 
 const (
@@ -176,6 +177,10 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 	if err != nil {
 		return err
 	}
+	capacity, err := limit.NewRate(v.Capacity)
+	if err != nil {
+		return err
+	}
 	id, err := identity.Generate()
 	if err != nil {
 		return err
@@ -199,7 +204,7 @@ func (h *House) receive(ctx context.Context, v Visit) error {
 	}()
 	a := wire.Announcement{
 		V: wire.Version, Epoch: time.Now().UnixMilli(), HTTP: address, TLS: h.tls, Strategy: "headroom",
-		PeriodMillis: time.Second.Milliseconds(), Offers: []strategy.Offer{{Name: function, Capacity: v.Capacity}},
+		PeriodMillis: time.Second.Milliseconds(), Offers: []strategy.Offer{{Name: function, Capacity: capacity}},
 	}
 	announce := func() error {
 		a.Seq++

@@ -61,7 +61,7 @@ func TestServe(t *testing.T) {
 		select {
 		case m := <-member.Messages():
 			a := m.Announcement
-			if len(a.Offers) != 1 || a.Offers[0].Name.String() != "echo" || a.Offers[0].Capacity != 7 || !a.TLS {
+			if len(a.Offers) != 1 || a.Offers[0].Name.String() != "echo" || a.Offers[0].Capacity.PerSecond() != 7 || !a.TLS {
 				t.Fatalf("%+v", a)
 			}
 			shows(t, m.From.String(), a.HTTP)
