@@ -84,7 +84,7 @@ func (c *Core) addTakers(takers, others map[funcname.Name][]peerid.ID, members [
 func (b *builder) async(peers []peerid.ID) []peerid.ID {
 	var list []peerid.ID
 	for _, id := range peers {
-		if b.peers[id.String()].usable && b.room() {
+		if at := b.place(id.String(), 0); at >= 0 && b.peers[at].usable && b.room() {
 			list = append(list, id)
 		}
 	}

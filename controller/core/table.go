@@ -207,7 +207,9 @@ func tablePeers(peers []tablePeer) []table.Peer {
 	for i, p := range peers {
 		out[i] = table.Peer{ID: p.id, Token: p.token, Source: p.source}
 	}
-	slices.SortFunc(out, func(a, b table.Peer) int { return a.ID.Compare(b.ID) })
+	if byID := func(a, b table.Peer) int { return a.ID.Compare(b.ID) }; !slices.IsSortedFunc(out, byID) {
+		slices.SortFunc(out, byID)
+	}
 	return out
 }
 
@@ -246,27 +248,30 @@ func rowName(name funcname.Name, defaultNamespace string) bool {
 
 // builder keeps account of what has gone into a table.
 type builder struct {
-	longest int64                // time limit of a call by a peer's word, ms
-	peers   map[string]tablePeer // of the table, by the text of the id
-	gone    []tablePeer          // of these, those with something lingering
-	budget  int                  // routes left
-	omitted int                  // routes that there was no room for
-	left    bool                 // there was no room for something
+	longest int64          // time limit of a call by a peer's word, ms
+	peers   []tablePeer    // of the table
+	places  map[string]int // of these, by the text of the id
+	gone    []tablePeer    // of these, those with something lingering
+	budget  int            // routes left
+	omitted int            // routes that there was no room for
+	left    bool           // there was no room for something
 }
 
 func newBuilder(in *tableInput) *builder {
 	b := &builder{
-		longest: in.maxPeerTimeout.Milliseconds(), peers: make(map[string]tablePeer, len(in.peers)), budget: in.limits.Routes,
+		longest: in.maxPeerTimeout.Milliseconds(), places: make(map[string]int, len(in.peers)), budget: in.limits.Routes,
 		left: len(in.peers) > in.limits.Peers || len(in.plan.Functions) > in.limits.Functions,
 	}
 	if b.longest <= 0 {
 		b.longest = limit.MaxTimeoutMillis
 	}
-	for _, p := range in.peers[:min(len(in.peers), in.limits.Peers)] {
+	b.peers = slices.Clone(in.peers[:min(len(in.peers), in.limits.Peers)])
+	for i := range b.peers {
+		p := &b.peers[i]
 		p.usable = p.usable && p.token != ""
-		b.peers[p.id.String()] = p
+		b.places[p.id.String()] = i
 		if p.lingering != nil {
-			b.gone = append(b.gone, p)
+			b.gone = append(b.gone, *p)
 		}
 	}
 	return b
@@ -318,24 +323,40 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 	if len(p.Out) > 0 {
 		f.Forward = make([]table.Forward, 0, len(p.Out))
 	}
+	next := 0
 	for i := range p.Out {
-		if peer, known := b.peers[p.Out[i].Peer]; known && b.room() {
-			f.Forward = append(f.Forward, b.forward(&p.Out[i], &peer))
+		if at := b.place(p.Out[i].Peer, next); at >= 0 && b.room() {
+			f.Forward = append(f.Forward, b.forward(&p.Out[i], &b.peers[at]))
+			next = at + 1
 		}
 	}
 	if len(p.In) > 0 {
 		f.Admit = make([]table.Admission, 0, len(p.In)+len(b.gone))
 	}
+	next = 0
 	for i := range p.In {
 		flow, rate := &p.In[i], p.In[i].Rate.Rounded()
 		if rate == (limit.Bound{}) && !p.Elastic {
 			continue
 		}
-		if peer, known := b.peers[flow.Peer]; known && b.room() {
-			f.Admit = append(f.Admit, table.Admission{Peer: peer.id, Rate: rate})
+		if at := b.place(flow.Peer, next); at >= 0 && b.room() {
+			f.Admit = append(f.Admit, table.Admission{Peer: b.peers[at].id, Rate: rate})
+			next = at + 1
 		}
 	}
 	return f
+}
+
+// place returns where the peer of that id is among those of the table, -1 for nowhere.
+// It is probably at that place: plans mostly list peers in their order.
+func (b *builder) place(id string, probably int) int {
+	if probably < len(b.peers) && b.peers[probably].id.String() == id {
+		return probably
+	}
+	if at, known := b.places[id]; known {
+		return at
+	}
+	return -1
 }
 
 // forward is a route to a peer; rate 0, which says "full", while HAProxy could

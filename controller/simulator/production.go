@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/controller/core"
@@ -48,7 +49,9 @@ type production struct {
 	self   int
 	core   *core.Core
 	router *route.Router
-	valid  table.Valid // the SPOA's table
+	valid  table.Valid  // the SPOA's table
+	peers  []table.Peer // of that, which nodes is of
+	nodes  []int32      // by place in the table: which node a peer is
 	// heard is the latest answer of a peer, of which HAProxy tells the SPOA with its
 	// next question; peer is -1 where there is none to tell.
 	heard answer
@@ -169,7 +172,7 @@ func (p *production) user(now time.Duration, fn int) decision {
 		s.Heard(epoch.Add(now), p.heard.mark, int32(p.heard.room), !p.heard.served)
 		p.heard.peer = -1
 	}
-	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{}))
+	return p.decisionOf(s.AdmitNear(p.world.ranks[fn], epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{}))
 }
 
 func (p *production) decisionOf(d route.Decision) decision {
@@ -177,7 +180,7 @@ func (p *production) decisionOf(d route.Decision) decision {
 	case route.Local:
 		return decision{verdict: serve}
 	case route.Peer:
-		return decision{verdict: forward, peer: p.world.index[d.Target], mark: d.Mark, status: int16(d.Status)}
+		return decision{verdict: forward, peer: int(p.nodes[d.Place]), mark: d.Mark, status: int16(d.Status)}
 	}
 	return decision{status: int16(d.Status)}
 }
@@ -192,7 +195,7 @@ func (p *production) again(now time.Duration, fn, question int, mark int32) (dec
 		p.heard = answer{mark: mark}
 		return decision{}, false
 	}
-	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question, Mark: mark})), true
+	return p.decisionOf(s.AdmitNear(p.world.ranks[fn], epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question, Mark: mark})), true
 }
 
 func (p *production) elsewhere(now time.Duration, fn, question int) decision {
@@ -208,16 +211,42 @@ func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
 	if s == nil {
 		return true, untold
 	}
-	caller, known := s.Peer(p.world.ids[from].String())
+	caller, known := p.caller(s, from)
 	if !known {
 		return false, untold
 	}
-	d := s.Admit(epoch.Add(now), caller, p.world.names[fn].String(), route.Call{})
+	d := s.AdmitNear(p.world.ranks[fn], epoch.Add(now), caller, p.world.names[fn].String(), route.Call{})
 	room := untold
 	if d.TellRoom {
 		room = int(d.Room)
 	}
 	return d.Action == route.Local, room
+}
+
+// caller is a node as the snapshot knows it.
+func (p *production) caller(s *route.Snapshot, from int) (route.Caller, bool) {
+	if len(p.nodes) > fewPeers {
+		return s.Peer(p.world.ids[from].String())
+	}
+	if place := slices.Index(p.nodes, int32(from)); place >= 0 {
+		return s.PeerAt(place), true
+	}
+	return route.Caller{}, false
+}
+
+// fewPeers are looked through one after the other sooner than looked up.
+const fewPeers = 64
+
+// noteNodes notes which nodes the peers of the SPOA's table are.
+func (p *production) noteNodes() {
+	now := p.valid.Peers
+	if len(now) == len(p.peers) && (len(now) == 0 || &now[0] == &p.peers[0]) {
+		return // tables share what is the same
+	}
+	p.peers, p.nodes = now, make([]int32, len(now))
+	for i := range now {
+		p.nodes[i] = int32(p.world.index[now[i].ID])
+	}
 }
 
 func (p *production) answered(_ time.Duration, a answer) {

@@ -36,6 +36,7 @@ func (p *production) swap(t *table.Table, at time.Time) error {
 	if err == nil {
 		p.valid = valid
 		p.router.Swap(valid, at)
+		p.noteNodes()
 	}
 	return err
 }

@@ -340,19 +340,3 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d rows before an error, %v", len(got), err)
 	}
 }
-
-// BenchmarkWorld says how many events a second of processor time simulates, and
-// what a node takes.
-func BenchmarkWorld(b *testing.B) {
-	c := Defaults()
-	c.Instance, c.Demand.Pattern, c.Duration = federation(b, 10), Moving, 30*time.Second
-	events := uint64(0)
-	for b.Loop() {
-		r, err := Run(b.Context(), c, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		events += r.Events
-	}
-	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
-}

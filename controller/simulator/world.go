@@ -103,6 +103,7 @@ type stream struct {
 type world struct {
 	config   Config
 	names    []funcname.Name   // of functions
+	ranks    []int             // of functions, by name: their places in a table that has all
 	ids      []peerid.ID       // of nodes
 	index    map[peerid.ID]int // of nodes
 	capacity [][]float64       // requests/s by node and function; 0: not there
@@ -150,6 +151,15 @@ func newWorld(c Config) (*world, error) {
 			return nil, err
 		}
 		w.names, functions[text] = append(w.names, name), f
+	}
+	for _, name := range w.names {
+		rank := 0
+		for _, other := range w.names {
+			if other.Compare(name) < 0 {
+				rank++
+			}
+		}
+		w.ranks = append(w.ranks, rank)
 	}
 	for i, n := range c.Instance.Nodes {
 		w.ids = append(w.ids, peerID(i))
@@ -263,7 +273,7 @@ func (w *world) run(ctx context.Context, progress func(float64)) error {
 	for n := range w.nodes {
 		w.schedule(n)
 	}
-	for len(w.queue.heap) > 0 {
+	for !w.queue.empty() {
 		e := w.queue.pop()
 		if e.at >= end && w.under == 0 {
 			break

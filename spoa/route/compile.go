@@ -62,7 +62,12 @@ func compileTable(t table.Valid, prev *Snapshot, m *meter.Meter, now time.Time, 
 	missing := false // a function that was there has become one that nobody has
 	for i := range t.Functions {
 		tf := &t.Functions[i]
-		old := prev.row(tf.Name.String())
+		var old *function
+		if sameNames {
+			old = prev.functions[i]
+		} else {
+			old = prev.row(tf.Name.String())
+		}
 		if samePeers && old != nil && old.row.Same(tf) {
 			old.dryUntil.Store(0) // as for all that come with a table
 			s.functions[i] = old
@@ -86,6 +91,10 @@ func (s *Snapshot) addPeers(t *table.Valid, prev *Snapshot) (same bool) {
 	same = prev.verifier == s.verifier && slices.EqualFunc(t.Peers, prev.peers, func(now table.Peer, before peer) bool {
 		return now.ID == before.id && now.Source == before.source && (now.Token == "") == (before.token == "")
 	})
+	if same && slices.EqualFunc(t.Peers, prev.peers, func(now table.Peer, before peer) bool { return now.Token == before.token }) {
+		s.peers, s.peerPlace = prev.peers, prev.peerPlace
+		return true
+	}
 	s.peers = make([]peer, len(t.Peers))
 	if same {
 		s.peerPlace = prev.peerPlace
@@ -163,27 +172,35 @@ func (s *Snapshot) addMissed(prev *Snapshot, at int64, most int) {
 type compiler struct {
 	s      *Snapshot
 	at     int64   // when the table came, ns since epoch
-	places []int32 // by the place of a peer before: its place now, or -1
+	places []int32 // by the place of a peer before: its place now, or -1; nil: the same
 
 	// By place: what the row had before. It is nil between two rows.
 	forward []*forward
 	admit   []*admission
 }
 
-// placesOf returns the places that peers of one snapshot have in the next.
+// placesOf returns the places that peers of one snapshot have in the next, nil if those
+// are the same.
 func placesOf(prev, next *Snapshot, same bool) []int32 {
+	if same {
+		return nil
+	}
 	places := make([]int32, len(prev.peers))
 	for i := range prev.peers {
-		places[i] = int32(i)
-		if same {
-			continue
-		}
 		places[i] = -1
 		if p := next.peer(prev.peers[i].id.String()); p != nil {
 			places[i] = p.place
 		}
 	}
 	return places
+}
+
+// placeOf returns the place of a peer that had this one before, or -1.
+func (c *compiler) placeOf(before int32) int32 {
+	if c.places == nil {
+		return before
+	}
+	return c.places[before]
 }
 
 // compile makes a row ready, which continues where old is; old is nil for a function
@@ -241,16 +258,18 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 	}
 	if old != nil {
 		for i := range old.forwards {
-			if place := c.places[old.forwards[i].peer]; place >= 0 {
+			if place := c.placeOf(old.forwards[i].peer); place >= 0 {
 				c.forward[place] = &old.forwards[i]
 			}
 		}
 		defer clear(c.forward)
 	}
 	forwards = make([]forward, 0, len(tf.Forward))
+	next := int32(0)
 	for i := range tf.Forward {
 		tfw := &tf.Forward[i]
-		p := c.s.peer(tfw.Peer.String())
+		p := c.s.peerNear(next, tfw.Peer)
+		next = p.place + 1
 		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare.PerSecond(), timeout: int32(tfw.TimeoutMillis)}
 		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
 			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
@@ -296,16 +315,18 @@ func (c *compiler) admissions(f, old *function) []admission {
 	}
 	if old != nil {
 		for i := range old.admits {
-			if place := c.places[old.admits[i].peer]; place >= 0 {
+			if place := c.placeOf(old.admits[i].peer); place >= 0 {
 				c.admit[place] = &old.admits[i]
 			}
 		}
 		defer clear(c.admit)
 	}
 	admits := make([]admission, 0, len(tf.Admit))
+	next := int32(0)
 	for i := range tf.Admit {
 		ta := &tf.Admit[i]
-		a := admission{peer: c.s.peer(ta.Peer.String()).place}
+		a := admission{peer: c.s.peerNear(next, ta.Peer).place}
+		next = a.peer + 1
 		var before *bucket
 		if k := c.admit[a.peer]; k != nil {
 			a.state, a.count, before = k.state, k.count, &k.bucket

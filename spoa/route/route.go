@@ -96,6 +96,7 @@ type Decision struct {
 	TimeoutMillis int32
 	Target        peerid.ID // with Peer
 	Token         string    // with Peer: what to show it
+	Place         int32     // with Peer: of the target among the table's peers
 	// Mark, unless 0, is what to call Heard with when the peer has answered.
 	Mark int32
 	// TellRoom is that a peer should hear of Room: how many calls more of the function
@@ -180,6 +181,9 @@ func (s *Snapshot) Peer(id string) (Caller, bool) {
 	return Caller{peer: p}, p != nil
 }
 
+// PeerAt is Peer, at a place among the table's peers.
+func (s *Snapshot) PeerAt(place int) Caller { return Caller{peer: &s.peers[place]} }
+
 // Admit decides what becomes of a call of a function by a caller of this snapshot,
 // which must not be past its time to live. That a call comes back from a peer says
 // that the peer has refused it: Heard is not to be told.
@@ -188,8 +192,18 @@ func (s *Snapshot) Admit(now time.Time, from Caller, function string, c Call) (d
 	return d
 }
 
+// AdmitNear is Admit for who knows at which place of the table the function probably is.
+func (s *Snapshot) AdmitNear(place int, now time.Time, from Caller, function string, c Call) (d Decision) {
+	s.admitTo(s.functionNear(place, function), s.sinceEpoch(now), from, function, &c, &d)
+	return d
+}
+
 func (s *Snapshot) admit(at int64, from Caller, function string, c *Call, d *Decision) {
-	f := s.function(function)
+	s.admitTo(s.function(function), at, from, function, c, d)
+}
+
+// admitTo is admit for a function that was looked up; nil: the table does not have it.
+func (s *Snapshot) admitTo(f *function, at int64, from Caller, function string, c *Call, d *Decision) {
 	if from.peer != nil {
 		s.fromPeer(at, f, from.peer, c.GatewayDown, d)
 		return
@@ -337,7 +351,7 @@ func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial boo
 	fw.count.Forwarded.Add(1)
 	f.outcomes(c).Forwarded.Add(1)
 	p := &s.peers[fw.peer]
-	d.Action, d.Target, d.Token, d.TimeoutMillis = Peer, p.id, p.token, fw.timeout
+	d.Action, d.Target, d.Place, d.Token, d.TimeoutMillis = Peer, p.id, fw.peer, p.token, fw.timeout
 	switch {
 	case !f.local:
 		d.Status = http.StatusServiceUnavailable

@@ -142,6 +142,14 @@ func (s *Snapshot) sinceEpoch(now time.Time) int64 { return now.Sub(s.epoch).Nan
 // table came, whatever becomes of this machine's clock.
 func (s *Snapshot) inFederation(now time.Time) time.Time { return s.clock.Add(now.Sub(s.received)) }
 
+// functionNear is function of that name, which is probably at that place of the table.
+func (s *Snapshot) functionNear(place int, name string) *function {
+	if place < len(s.functions) && s.functions[place].row.Name.String() == name {
+		return s.functions[place]
+	}
+	return s.function(name)
+}
+
 // function returns the function that a path has under that name, or nil.
 func (s *Snapshot) function(name string) *function {
 	if place, known := s.places[name]; known {
@@ -157,6 +165,15 @@ func (s *Snapshot) peer(id string) *peer {
 		return &s.peers[place]
 	}
 	return nil
+}
+
+// peerNear is peer of that id, which is probably at that place: rows mostly list peers in
+// the order in which the table has them.
+func (s *Snapshot) peerNear(place int32, id peerid.ID) *peer {
+	if int(place) < len(s.peers) && s.peers[place].id == id {
+		return &s.peers[place]
+	}
+	return s.peer(id.String())
 }
 
 // row returns the function that the table has under that name, not one that has
