@@ -28,6 +28,7 @@ func valid() Announcement {
 }
 
 func TestDecodeAcceptsWhatIsWritten(t *testing.T) {
+	testvalue.SkipPrevious(t, "it reads JSON only")
 	data, left, err := Encode(valid())
 	if err != nil || left != nil {
 		t.Fatalf("Encode: left %v, %v", left, err)
@@ -77,6 +78,7 @@ func offer(o strategy.Offer) func(*Announcement) {
 }
 
 func TestBounds(t *testing.T) {
+	testvalue.SkipPrevious(t, "it reads JSON only")
 	label63 := strings.Repeat("a", 63)
 	tests := []field{
 		{"epoch 0", func(a *Announcement) { a.Epoch = 0 }, "epoch"},
@@ -140,6 +142,7 @@ func TestBounds(t *testing.T) {
 
 // TestNames reads what is no name of a function, in either form.
 func TestNames(t *testing.T) {
+	testvalue.SkipPrevious(t, "it reads JSON only")
 	a := valid()
 	a.Offers = nil
 	for why, name := range map[string]string{
@@ -166,6 +169,7 @@ func TestNames(t *testing.T) {
 
 // TestRates reads what is no rate, in either form.
 func TestRates(t *testing.T) {
+	testvalue.SkipPrevious(t, "it reads JSON only")
 	a := valid()
 	a.Offers = nil
 	head := a.appendHead(nil, 0, 1)
@@ -249,6 +253,7 @@ func TestDecodeRefusesOtherDocuments(t *testing.T) {
 }
 
 func TestNewerVersions(t *testing.T) {
+	testvalue.SkipPrevious(t, "it reads JSON only")
 	for data, want := range map[string]bool{
 		`{"v":2,"offers":{}}`:          true, // unknown fields are what a new version is for
 		`{"v":1,"offers":{}}`:          false,
@@ -282,6 +287,7 @@ func newer(a Announcement, more ...[]byte) []byte {
 }
 
 func TestWhatNewerMembersSayIsIgnored(t *testing.T) {
+	testvalue.SkipPrevious(t, "it refuses what it does not know")
 	named := func(name string, capacity uint64) []byte {
 		return appendInt(appendText(appendInt(nil, offerShared, 0), offerRest, name), offerCapacity, capacity)
 	}
@@ -322,6 +328,7 @@ func TestWhatNewerMembersSayIsIgnored(t *testing.T) {
 
 // TestMostFunctions: 4,096 functions fit, whatever they are called.
 func TestMostFunctions(t *testing.T) {
+	testvalue.SkipPrevious(t, "it knows lower-case names only")
 	random := rand.New(rand.NewPCG(3, 4))
 	for what, name := range map[string]func(int) string{
 		"numbered":          func(i int) string { return fmt.Sprintf("f%05d", i) },
@@ -444,6 +451,7 @@ func checkMostDemanded(t *testing.T, all, kept []strategy.Offer) {
 }
 
 func FuzzDecode(f *testing.F) {
+	testvalue.SkipPrevious(f, "it knows lower-case names only")
 	good, _, err := Encode(valid())
 	if err != nil {
 		f.Fatal(err)

@@ -1,15 +1,17 @@
 // Package testvalue makes checked values of what tests write, and panics where they are
-// none.
+// none. It says which tests the previous version cannot pass.
 package testvalue
 
 import (
 	"crypto/ed25519"
+	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/protocol"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -35,6 +37,15 @@ func Rate(perSecond float64) limit.Rate { return must(limit.NewRate(perSecond)) 
 
 // Bound returns the bound that is written as so many requests/s, -1 for none.
 func Bound(perSecond float64) limit.Bound { return must(limit.NewBound(perSecond)) }
+
+// SkipPrevious skips a test that cannot apply where a program is built that speaks one
+// version less (protocol.Previous), and why.
+func SkipPrevious(tb testing.TB, why string) {
+	tb.Helper()
+	if protocol.Previous {
+		tb.Skip("the previous version: " + why)
+	}
+}
 
 // Comparable has cmp compare the types of which only their packages see the inside.
 func Comparable() cmp.Option {

@@ -91,6 +91,7 @@ func TestReleasedTables(t *testing.T) {
 // TestTableForReleased: what is written for a SPOA that names no version is what
 // the first release reads, whatever the table of today has.
 func TestTableForReleased(t *testing.T) {
+	testvalue.SkipPrevious(t, "it knows lower-case names only")
 	tab := testtable.New(3, 2)
 	tab.Speaks, tab.Needs = table.Newest(), table.Oldest
 	tab.Functions[0].Name, tab.Functions[1].Name = testvalue.Name("MyFunc"), testvalue.Name("my_func.x")
