@@ -168,7 +168,7 @@ func (n *neighbours) speak(ctx context.Context, c *mdnsConn, interfaces []net.In
 // floods leaves room for others.
 type mdnsSources map[netip.Addr]*rate.Limiter
 
-func (s mdnsSources) allow(source netip.Addr) bool {
+func (s mdnsSources) allow(now time.Time, source netip.Addr) bool {
 	limiter := s[source]
 	if limiter == nil {
 		if len(s) >= maxAuthors {
@@ -177,7 +177,7 @@ func (s mdnsSources) allow(source netip.Addr) bool {
 		limiter = rate.NewLimiter(mdnsRate/2, mdnsBurst/2)
 		s[source] = limiter
 	}
-	return limiter.Allow()
+	return limiter.AllowN(now, 1)
 }
 
 // listen reads until the connection is closed.
@@ -194,7 +194,7 @@ func (n *neighbours) listen(c *mdnsConn, questions chan<- mdnsQuestion) {
 			continue
 		case !ok:
 			continue
-		case !sources.allow(source) || !n.rate.Allow():
+		case !sources.allow(time.Now(), source) || !n.rate.Allow():
 			n.refused()
 			continue
 		}

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -110,6 +111,35 @@ func TestMannersAgainstAFlood(t *testing.T) {
 	m.heard(begin, true, false)
 	if _, answer := m.due(begin.Add(mdnsGap)); answer {
 		t.Error("what is known is said again")
+	}
+}
+
+// TestOneSourceTakesHalf: who floods leaves others half of what is read, and however many
+// sources there are, no more than so many are remembered.
+func TestOneSourceTakesHalf(t *testing.T) {
+	source := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
+	sources, now := make(mdnsSources), time.Unix(1000, 0)
+	read := func(i int) (packets int) {
+		for range 4 * mdnsBurst {
+			if sources.allow(now, source(i)) {
+				packets++
+			}
+		}
+		return packets
+	}
+	for i := range 2 {
+		if got := read(i); got != mdnsBurst/2 {
+			t.Errorf("%d packets of source %d are read at once, want %d", got, i, mdnsBurst/2)
+		}
+	}
+	now = now.Add(time.Second)
+	if got := read(0); got != mdnsRate/2 {
+		t.Errorf("%d packets are read a second later, want %d", got, mdnsRate/2)
+	}
+	for i := range 2*maxAuthors + 1 {
+		if sources.allow(now, source(i)); len(sources) > maxAuthors {
+			t.Fatalf("%d sources are remembered, want %d at most", len(sources), maxAuthors)
+		}
 	}
 }
 
