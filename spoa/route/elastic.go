@@ -118,24 +118,12 @@ func (t *trials) want(at, owed int64) bool {
 // reach picks a peer beyond all rates, or none: the one that has the most room by
 // its answers, or else one to try. What cannot be served here at all is tried
 // without credit.
-func (f *function) reach(at int64, free bool) (best *forward, isTrial bool) {
-	if at < f.roomUntil.Load() {
-		most := 1.0
-		for i := range f.forwards {
-			fw := &f.forwards[i]
-			if fw.spare == 0 || fw.state.shut(at) {
-				continue
-			}
-			if left := fw.left(at); left >= most {
-				best, most = fw, left
-			}
-		}
-		if best != nil {
-			return best, false
-		}
+func (f *function) reach(at int64, free bool) (best *forward, why why) {
+	if best = f.roomiest(at); best != nil {
+		return best, asPlanned
 	}
 	if !f.want(at, f.owed) && !free {
-		return nil, false
+		return nil, onTrial
 	}
 	most := 0.0
 	for i := range f.forwards {
@@ -150,7 +138,25 @@ func (f *function) reach(at int64, free bool) (best *forward, isTrial bool) {
 	if best != nil {
 		f.lose(trial)
 	}
-	return best, true
+	return best, onTrial
+}
+
+// roomiest is the peer that has the most room by its answers, one call at least, or nil.
+func (f *function) roomiest(at int64) (best *forward) {
+	if at >= f.roomUntil.Load() {
+		return nil
+	}
+	most := 1.0
+	for i := range f.forwards {
+		fw := &f.forwards[i]
+		if fw.spare == 0 || fw.state.shut(at) {
+			continue
+		}
+		if left := fw.left(at); left >= most {
+			best, most = fw, left
+		}
+	}
+	return best
 }
 
 // sender is a peer that sends calls of a function, or all peers of one source.
@@ -170,13 +176,18 @@ func (f *function) room(at int64, p *sender) int32 {
 	}
 	left := at - f.reserve - f.capacity.opensAt() // ns of rate
 	if left < 0 {
-		return 0
+		return f.roomToMake(at, p)
 	}
 	room := (left/f.capacity.interval + 1) / f.senders.active()
-	if left -= f.leaves(at, p) - f.reserve; left < 0 {
-		return 0
+	if left -= f.leaves(at, p) - f.reserve; left >= 0 {
+		room = min(maxRoom, room, left/f.capacity.interval+1)
+	} else {
+		room = 0
 	}
-	return int32(min(maxRoom, room, left/f.capacity.interval+1))
+	if room == 0 {
+		return f.roomToMake(at, p)
+	}
+	return int32(room)
 }
 
 // honored is how far into debt, in ns, the capacity bucket goes for peers within
@@ -206,16 +217,17 @@ func (s *Snapshot) Heard(now time.Time, mark, room int32, refused bool) {
 	s.heard(s.sinceEpoch(now), mark, room, refused)
 }
 
-func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
+// heard is Heard, and returns what the call was sent for, if that is known.
+func (s *Snapshot) heard(at int64, mark, room int32, refused bool) (why why) {
 	call, known := s.sent.take(mark)
 	if !known {
-		return
+		return asPlanned
 	}
 	f, fw := call.function, call.forward
 	switch {
-	case refused && !call.isTrial:
+	case refused && call.why != onTrial:
 		f.lose(trial)
-	case !refused && call.isTrial:
+	case !refused && call.why == onTrial:
 		f.earn(trial)
 	}
 	switch {
@@ -233,7 +245,7 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 		f.dryUntil.Store(0)
 	}
 	if call.number < fw.heard.Load() {
-		return // a later call was answered before
+		return call.why // a later call was answered before
 	}
 	fw.heard.Store(call.number)
 	fw.room.Store(int64(min(max(0, room), maxRoom)))
@@ -242,4 +254,5 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) {
 	if room > 0 {
 		f.roomUntil.Store(at + int64(echoTime))
 	}
+	return call.why
 }

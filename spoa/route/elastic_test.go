@@ -222,7 +222,7 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 		s.Heard(t0, mark, -5, true)
 	}
 	fw := s.function("f0").forwards[0].state
-	mark := s.sent.note(0, s.function("f0").functionState, fw, false)
+	mark := s.sent.note(0, s.function("f0").functionState, fw, asPlanned)
 	s.Heard(t0, mark, 1<<30, false)
 	if got := fw.room.Load(); got != maxRoom {
 		t.Errorf("a room of %d is believed", got)
@@ -231,9 +231,9 @@ func TestHeardIgnoresNonsense(t *testing.T) {
 	if fw.shut(s.sinceEpoch(t0)) {
 		t.Error("one answer counts twice")
 	}
-	late := s.sent.note(0, s.function("f0").functionState, fw, false)
+	late := s.sent.note(0, s.function("f0").functionState, fw, asPlanned)
 	for range sentSlots {
-		s.sent.note(0, s.function("f0").functionState, fw, false)
+		s.sent.note(0, s.function("f0").functionState, fw, asPlanned)
 	}
 	s.Heard(t0, late, 0, true)
 	if fw.shut(s.sinceEpoch(t0)) {
@@ -252,9 +252,9 @@ func TestLongWay(t *testing.T) {
 		fw := &f.forwards[0]
 		// Calls leave at the rate of the plan; the first answer arrives when so many
 		// are under way.
-		first := s.sent.note(0, f.functionState, fw.state, false)
+		first := s.sent.note(0, f.functionState, fw.state, asPlanned)
 		for at := time.Duration(0); at < way; at += time.Second / 100 {
-			s.sent.note(int64(at), f.functionState, fw.state, false)
+			s.sent.note(int64(at), f.functionState, fw.state, asPlanned)
 		}
 		s.heard(int64(way), first, 3, false)
 		if left := fw.left(int64(way)); left < 2*3-1.5 || left > 2*3+1.5 {

@@ -208,8 +208,9 @@ func (s *Snapshot) admitTo(f *function, at int64, from Caller, function string, 
 		s.fromPeer(at, f, from.peer, c.GatewayDown, d)
 		return
 	}
-	if c.Mark != 0 {
-		s.heard(at, c.Mark, 0, true)
+	if c.Mark != 0 && s.heard(at, c.Mark, 0, true) == toMakeRoom && f != nil && f.local && !c.GatewayDown {
+		f.serve(at, c, d)
+		return
 	}
 	s.fromUser(at, from.source, function, f, c, d)
 }
@@ -252,9 +253,15 @@ func (s *Snapshot) fromPeer(at int64, f *function, p *peer, gatewayDown bool, d 
 
 // admit takes what a peer's call needs, or reports false.
 func (f *function) admit(at int64, a *admission, from *sender) bool {
-	if f.elastic {
-		f.senders.ask(at, &from.all)
+	if !f.elastic {
+		return f.fits(at, a, from)
 	}
+	f.senders.ask(at, &from.all)
+	return f.fits(at, a, from) || f.relieve(at, from)
+}
+
+// fits is admit, of what there is room for already.
+func (f *function) fits(at int64, a *admission, from *sender) bool {
 	// The capacity is looked at before anything is taken, so that a full node
 	// does not use up what the peer has left.
 	debt := f.honored()
@@ -286,6 +293,12 @@ func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c
 	gone := c.GatewayDown || c.notTaken()
 	hereFirst := f.local && !gone && (c.returned() || f.share >= 1 || f.sequences.share.next() < f.share)
 	if hereFirst && s.takeForUser(at, source, f) {
+		if !c.returned() {
+			if fw := f.leave(at); fw != nil {
+				s.send(at, f, fw, c, toMakeRoom, d)
+				return
+			}
+		}
 		f.serve(at, c, d)
 		return
 	}
@@ -293,12 +306,12 @@ func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c
 		f.earn(perCall)
 	}
 	if fw := f.draw(at); fw != nil {
-		s.send(at, f, fw, c, false, d)
+		s.send(at, f, fw, c, asPlanned, d)
 		return
 	}
 	if f.elastic {
-		if fw, isTrial := f.reach(at, gone); fw != nil {
-			s.send(at, f, fw, c, isTrial, d)
+		if fw, why := f.reach(at, gone); fw != nil {
+			s.send(at, f, fw, c, why, d)
 			return
 		}
 	}
@@ -347,7 +360,7 @@ func (f *function) serve(at int64, c *Call, d *Decision) {
 	d.TimeoutMillis = f.timeout
 }
 
-func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial bool, d *Decision) {
+func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, why why, d *Decision) {
 	fw.count.Forwarded.Add(1)
 	f.outcomes(c).Forwarded.Add(1)
 	p := &s.peers[fw.peer]
@@ -359,7 +372,7 @@ func (s *Snapshot) send(at int64, f *function, fw *forward, c *Call, isTrial boo
 		d.Status = f.refusal
 	}
 	if f.elastic {
-		d.Mark = s.sent.note(at, f.functionState, fw.state, isTrial)
+		d.Mark = s.sent.note(at, f.functionState, fw.state, why)
 	}
 }
 

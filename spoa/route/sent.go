@@ -26,11 +26,20 @@ type sentCall struct {
 	at       int64 // when, ns since the epoch of the snapshots
 	function *functionState
 	forward  *forwardState
-	isTrial  bool
+	why      why
 }
 
+// why is what a call was sent for.
+type why uint8
+
+const (
+	asPlanned  why = iota // there was to be room, by rate or answers
+	onTrial               // to see whether there is
+	toMakeRoom            // there was to be room, and a peer was given that which is here
+)
+
 // note returns the mark of a call that is sent now, > 0.
-func (s *sent) note(at int64, f *functionState, fw *forwardState, isTrial bool) int32 {
+func (s *sent) note(at int64, f *functionState, fw *forwardState, why why) int32 {
 	number := fw.sent.Add(1)
 	for {
 		mark := s.next.Add(1) % claimed
@@ -39,7 +48,7 @@ func (s *sent) note(at int64, f *functionState, fw *forwardState, isTrial bool) 
 		if mark == 0 || old == claimed || !slot.mark.CompareAndSwap(old, claimed) {
 			continue // somebody else is at it
 		}
-		slot.call = sentCall{number: number, at: at, function: f, forward: fw, isTrial: isTrial}
+		slot.call = sentCall{number: number, at: at, function: f, forward: fw, why: why}
 		slot.mark.Store(mark)
 		return int32(mark)
 	}

@@ -23,7 +23,7 @@ func TestSentIsExclusive(t *testing.T) {
 	for i := range senders {
 		sending.Go(func() {
 			for n := range int64(each) {
-				mark := s.note(n, &functions[i], &forwards[i], n%2 == 0)
+				mark := s.note(n, &functions[i], &forwards[i], why(n%2))
 				calls <- noted{mark, i, n + 1}
 				calls <- noted{mark, i, n + 1}
 			}
@@ -45,7 +45,7 @@ func TestSentIsExclusive(t *testing.T) {
 					continue
 				}
 				at := c.number - 1
-				if want := (sentCall{c.number, at, &functions[c.sender], &forwards[c.sender], at%2 == 0}); got != want {
+				if want := (sentCall{c.number, at, &functions[c.sender], &forwards[c.sender], why(at % 2)}); got != want {
 					t.Errorf("call %d of sender %d is known as %+v", c.number, c.sender, got)
 				}
 				mu.Lock()

@@ -84,6 +84,7 @@ type functionState struct {
 	dryUntil atomic.Int64
 	sequences
 	trials
+	relief          relief
 	senders, beyond sharing // peers' calls: all, and those beyond their rates
 	others          sender  // all peers that the table names no rate for
 	byUsers         sharing // users' calls served here
