@@ -221,9 +221,8 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.user.settle(user, c.at, f.user.depth())
 		f.capacity = newBucket(l.Rate, &f.usedByAll)
 		f.capacity.settle(capacity, c.at, f.capacity.mostDebt())
-		f.reserve = f.capacity.depth() / reservedPart
 		// No more than the bucket holds, or some of the rate would be lost.
-		f.fair = max(0, f.capacity.burst-f.reserve) / fairPart
+		f.fair = int64(peersLeave * float64(f.capacity.burst))
 		f.userFair = f.user.burst / fairPart
 		f.admits = c.admissions(f, old)
 	}

@@ -13,18 +13,15 @@ import (
 // has no answers, it tries: now and then, so that what is refused in vain stays a
 // small part of all calls, whatever the peers do.
 const (
-	// reservedPart divides the depth of a capacity bucket: that part is left for
-	// peers within their rates.
-	reservedPart = 8
 	// plannedPart is how much of its rate a sender uses without asking what the peer's
 	// answers say: what is refused in vain is mostly sent by a plan that is too old.
-	plannedPart = 0.8
+	plannedPart = 0.85
 	// echoTime is how long an answer's room is believed.
 	echoTime = 500 * time.Millisecond
-	// overcommit is by how much a sender exceeds the room that it is told of, as a
-	// fraction: the peer's bucket fills while the answer is under way, and what is too
-	// much is decided on once more.
-	overcommit = 2
+	// overcommit is how many times the room that it is told of a sender uses: the peer's
+	// bucket fills while the answer is under way, and what is too much is decided on
+	// once more.
+	overcommit = 1.25
 	// shutTime is how long a peer that has refused is left alone at first, maxShut
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
@@ -174,12 +171,12 @@ func (f *function) room(at int64, p *sender) int32 {
 	if f.capacity.never() {
 		return 0
 	}
-	left := at - f.reserve - f.capacity.opensAt() // ns of rate
+	left := at - f.capacity.opensAt() // ns of rate
 	if left < 0 {
 		return f.roomToMake(at, p)
 	}
 	room := (left/f.capacity.interval + 1) / f.senders.active()
-	if left -= f.leaves(at, p) - f.reserve; left >= 0 {
+	if left -= f.leaves(at, p); left >= 0 {
 		room = min(maxRoom, room, left/f.capacity.interval+1)
 	} else {
 		room = 0
@@ -204,9 +201,9 @@ func (f *function) honored() int64 {
 // with what is beyond its rate.
 func (f *function) leaves(at int64, p *sender) int64 {
 	if f.fair == 0 {
-		return f.reserve
+		return 0
 	}
-	return f.reserve + int64(float64(f.fair)*f.beyond.excess(at, &p.beyond))
+	return int64(float64(f.fair) * f.beyond.excess(at, &p.beyond))
 }
 
 // Heard takes in the answer of a peer: the mark of the call, and how much room there

@@ -15,9 +15,10 @@ import (
 const (
 	// fairTime is how long is lately.
 	fairTime = 500 * time.Millisecond
-	// fairPart divides what a bucket holds: that part is left, at most, by who has had
-	// more than the others.
-	fairPart = 2
+	// fairPart divides what a bucket holds: that part is left, at most, by an address
+	// that has had more than the others; peersLeave is the part that a peer leaves.
+	fairPart   = 2
+	peersLeave = 3.0 / 4
 	// fairSlope is how soon that is: by who has had twice an equal part.
 	fairSlope = 2
 	// usersSlots is for how many addresses of users, times functions, it is known what

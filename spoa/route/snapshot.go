@@ -66,11 +66,11 @@ type function struct {
 	owed     int64       // trials that may be owed, as credit
 	refusal  int32       // status for users whom nobody serves
 	admits   []admission // by place of the peer
-	// reserve is how much of the capacity bucket, in ns, peers leave untouched with
-	// what is beyond their rates; fair how much more, at most, who has had more than
-	// the others; userFair the same of the users' bucket.
-	reserve, fair, userFair int64
-	bySource                map[string]*sender // those that several peers share
+	// fair is how much of the capacity bucket, in ns, a peer that has had more than the
+	// others leaves untouched at most, with what is beyond its rate; userFair is the
+	// same of the users' bucket.
+	fair, userFair int64
+	bySource       map[string]*sender // those that several peers share
 
 	*functionState
 }
