@@ -28,7 +28,7 @@ const (
 	// A trial costs one until the peer is heard to have served it; each call that is not
 	// served here at once earns perCall, and no more than maxTrials are kept. A refusal of
 	// what was no trial costs one for good, down to minTrials.
-	trial, perCall       = 1000, 25
+	trial, perCall       = 1000, 35
 	maxTrials, minTrials = 10 * trial, -20 * trial
 	// Users who come all at once find peers of which nothing was heard lately, and no
 	// credit, since nothing was to be earned. So who has not had to try for calmTime may
