@@ -66,7 +66,7 @@ func TestForeignGateway(t *testing.T) {
 
 	// With the wrong password the node cannot know its functions, and says why.
 	c.reconfigure(t, c.one, func(conf *config.Config) { conf.GatewayPasswordFile = wrong })
-	c.awaitComponent(t, c.one.AdminSocket, "gateway", "check the gateway's user and password file")
+	c.awaitComponent(t, c.one.AdminSocket.String(), "gateway", "check the gateway's user and password file")
 	awaitServed(t, c.one, "/function/lent", c.one)
 	c.reconfigure(t, c.one, func(conf *config.Config) { conf.GatewayPasswordFile = password })
 	awaitServed(t, c.two, "/function/lent", c.one)

@@ -67,7 +67,7 @@ func (c *cluster) hostileSPOP(t *testing.T) {
 		t.Errorf("the SPOA is process %d now, it was %d", after, before)
 	}
 	// It noticed.
-	metrics := scrape(t, "unix", c.one.ControlSocket)
+	metrics := scrape(t, "unix", c.one.ControlSocket.String())
 	if refused, panics := metrics["dfaas_spoa_frames_refused_total"], metrics["dfaas_spoa_panics_total"]; refused == 0 || panics != 0 {
 		t.Errorf("%v frames refused, %v panics", refused, panics)
 	}
@@ -288,7 +288,7 @@ func (c *cluster) put(t *testing.T, body string) (status int, answer string) {
 	t.Helper()
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", c.one.ControlSocket) },
+		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", c.one.ControlSocket.String()) },
 	}}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://spoa/v1/table", strings.NewReader(body))
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // TestRefusedSetUps starts programs in ways in which they cannot work. Each ends
@@ -245,13 +246,13 @@ func TestLackingParts(t *testing.T) {
 	)})
 	t.Run("NoHAProxy", func(t *testing.T) {
 		act(t, c.one, scenario.Kill, scenario.HAProxy)
-		c.awaitComponent(t, c.one.AdminSocket, "haproxy", "start it")
+		c.awaitComponent(t, c.one.AdminSocket.String(), "haproxy", "start it")
 		act(t, c.one, scenario.Restart, scenario.HAProxy)
 		awaitServed(t, c.one, "/function/there", c.two)
 	})
 	t.Run("NoGateway", func(t *testing.T) {
 		act(t, c.two, scenario.Kill, scenario.Provider)
-		c.awaitComponent(t, c.two.AdminSocket, "gateway", "start the gateway")
+		c.awaitComponent(t, c.two.AdminSocket.String(), "gateway", "start the gateway")
 		awaitStatus(t, patience, c.two, "/healthz", 503)
 		awaitStatus(t, patience, c.one, "/function/there", 404)
 		awaitServed(t, c.two, "/function/here", c.one)
@@ -290,7 +291,7 @@ func TestLackingParts(t *testing.T) {
 func (c *cluster) awaitComponent(t *testing.T, adminSocket, name, text string) {
 	t.Helper()
 	eventually(t, patience, fmt.Sprintf("%s fails and its error has %q", name, text), func() error {
-		status, err := api.NewClient(adminSocket).Status(t.Context())
+		status, err := api.NewClient(testvalue.Path(adminSocket)).Status(t.Context())
 		for _, part := range status.Components {
 			if part.Name == name && !part.OK && strings.Contains(part.Error, text) {
 				return nil
@@ -305,7 +306,7 @@ func (c *cluster) awaitComponent(t *testing.T, adminSocket, name, text string) {
 func (c *cluster) noPermission(t *testing.T) {
 	const nobody = 65534
 	if os.Getuid() != 0 {
-		for _, socket := range []string{c.one.HAProxySocket, c.one.ControlSocket} {
+		for _, socket := range []string{c.one.HAProxySocket.String(), c.one.ControlSocket.String()} {
 			if err := os.Chmod(socket, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -314,7 +315,7 @@ func (c *cluster) noPermission(t *testing.T) {
 	dir := shortDir(t)
 	conf := standalone(dir)
 	conf.OpenFederation = true
-	conf.HAProxySocket, conf.SPOASocket = c.one.HAProxySocket, c.one.ControlSocket
+	conf.HAProxySocket, conf.SPOASocket = c.one.HAProxySocket.String(), c.one.ControlSocket.String()
 	text, err := yaml.Marshal(conf)
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func TestDfaasctl(t *testing.T) {
 // dfaasctl runs a command of dfaasctl for node-1.
 func (c *cluster) dfaasctl(t *testing.T, args ...string) (code int, output string) {
 	t.Helper()
-	return execute(t, "dfaasctl", append([]string{"--socket", c.one.AdminSocket}, args...)...)
+	return execute(t, "dfaasctl", append([]string{"--socket", c.one.AdminSocket.String()}, args...)...)
 }
 
 // table runs a view and returns its lines split into columns; the view must not

@@ -13,6 +13,8 @@ import (
 
 	"github.com/haproxytech/client-native/v5/runtime"
 	"github.com/haproxytech/client-native/v5/runtime/options"
+
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // What can be wrong with the runtime API. The errors that Client returns wrap
@@ -35,26 +37,26 @@ const (
 // admin). Every command dials anew, so restarts and reloads need no care. Safe
 // for concurrent use.
 type Client struct {
-	socket string
+	socket unixsock.Path
 	tlsDir string
 	// running bounds the commands under way. A command given up by its caller
 	// keeps its place until client-native lets go of it, after 30 seconds.
 	running chan struct{}
 }
 
-// New returns a client for the runtime socket at that path. It does not connect.
-func New(socketPath string) *Client {
-	return &Client{socket: socketPath, running: make(chan struct{}, maxCommands)}
+// New returns a client for the runtime socket. It does not connect.
+func New(socket unixsock.Path) *Client {
+	return &Client{socket: socket, running: make(chan struct{}, maxCommands)}
 }
 
 // NewTLS returns a client that can also add peers with an anchor, and Secure
 // the TLS port. The directory is what HAProxy knows as EnvTLSDir, in the same
 // words: they are the names of what it has read from there.
-func NewTLS(socketPath, tlsDir string) (*Client, error) {
+func NewTLS(socket unixsock.Path, tlsDir string) (*Client, error) {
 	if !validDir.MatchString(tlsDir) {
 		return nil, fmt.Errorf("%q: use a path from / that consists of letters, digits and . _ - / only", tlsDir)
 	}
-	c := New(socketPath)
+	c := New(socket)
 	c.tlsDir = tlsDir
 	return c, nil
 }
@@ -341,7 +343,7 @@ func (c *Client) run(ctx context.Context, commands ...string) (string, error) {
 	done := make(chan result, 1)
 	go func() {
 		defer func() { <-c.running }()
-		answer, err := execute(c.socket, commands)
+		answer, err := execute(c.socket.String(), commands)
 		done <- result{answer, err}
 	}()
 	select {

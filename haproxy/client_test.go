@@ -18,6 +18,7 @@ import (
 
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // TestPeersOverTime adds, moves, loses and removes a peer, with a reload.
@@ -286,15 +287,15 @@ func TestErrorsNameTheFix(t *testing.T) {
 		advice string
 	}{
 		{"no socket", func() error {
-			_, err := haproxy.New(filepath.Join(h.Dir, "none")).Info(t.Context())
+			_, err := haproxy.New(testvalue.Path(filepath.Join(h.Dir, "none"))).Info(t.Context())
 			return err
 		}, haproxy.ErrNoSocket, "stats socket"},
 		{"stopped", func() error {
-			_, err := haproxy.New(stopped).Info(t.Context())
+			_, err := haproxy.New(testvalue.Path(stopped)).Info(t.Context())
 			return err
 		}, haproxy.ErrNotRunning, "start it"},
 		{"level user", func() error {
-			_, err := haproxy.New(user).Apply(t.Context(), []haproxy.Step{{Op: haproxy.Add, Peer: peer}})
+			_, err := haproxy.New(testvalue.Path(user)).Apply(t.Context(), []haproxy.Step{{Op: haproxy.Add, Peer: peer}})
 			return err
 		}, haproxy.ErrPermission, "level admin"},
 		{"not loaded", func() error {

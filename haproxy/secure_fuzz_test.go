@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // FuzzCertificateAnswers reads what HAProxy may say of its certificates: only the
@@ -23,7 +24,7 @@ func FuzzCertificateAnswers(f *testing.F) {
 	} {
 		f.Add(answer)
 	}
-	client, err := NewTLS("/run/haproxy.sock", "/t")
+	client, err := NewTLS(testvalue.Path("/run/haproxy.sock"), "/t")
 	if err != nil {
 		f.Fatal(err)
 	}

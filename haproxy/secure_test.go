@@ -26,6 +26,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // member is a node as far as certificates go.
@@ -510,7 +511,7 @@ func TestTLSErrorsNameTheFix(t *testing.T) {
 	t.Parallel()
 	one, two := newPeer(t, 1), newPeer(t, 2)
 	plain := startNode(t, haproxytest.Installed, one.id)
-	client, err := haproxy.NewTLS(plain.Socket, one.dir)
+	client, err := haproxy.NewTLS(testvalue.Path(plain.Socket), one.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -525,7 +526,7 @@ func TestTLSErrorsNameTheFix(t *testing.T) {
 		t.Error("a client without a directory added a server with TLS")
 	}
 	for _, dir := range []string{"", "relative", "/a b", "/a;b", "/a\n", "/a\\"} {
-		if _, err := haproxy.NewTLS(plain.Socket, dir); err == nil {
+		if _, err := haproxy.NewTLS(testvalue.Path(plain.Socket), dir); err == nil {
 			t.Errorf("directory %q was accepted", dir)
 		}
 	}

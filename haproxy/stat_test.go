@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 const statHead = "# pxname,svname,scur,stot,econ,eresp,status,weight,check_status,check_duration,addr,\n"
@@ -128,7 +130,7 @@ func FuzzParseInfo(f *testing.F) {
 // any socket.
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	c := New("/run/haproxy/admin.sock")
+	c := New(testvalue.Path("/run/haproxy/admin.sock"))
 	for cause, want := range map[error]error{
 		fmt.Errorf("dial: %w", syscall.EACCES): ErrPermission,
 		fmt.Errorf("dial: %w", fs.ErrNotExist): ErrNoSocket,

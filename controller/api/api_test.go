@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // fixture is a Source that answers what a test wrote down.
@@ -52,7 +54,7 @@ func (f fixture) Join(ctx context.Context, address string) error { return f.join
 func serve(t *testing.T, src Source) (socket string) {
 	t.Helper()
 	socket = filepath.Join(shortDir(t), "admin.sock")
-	ln, err := Listen(socket)
+	ln, err := Listen(testvalue.Path(socket))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func TestClientReadsWhatTheSourceSays(t *testing.T) {
 			{Function: "f", Kind: "out", Peer: "a"}, {Function: "f", Kind: "local", Rate: -1},
 		},
 	}
-	client, ctx := NewClient(serve(t, src)), t.Context()
+	client, ctx := NewClient(testvalue.Path(serve(t, src))), t.Context()
 
 	status, err := client.Status(ctx)
 	check(t, err, src.status, status)
@@ -125,10 +127,10 @@ func TestJoin(t *testing.T) {
 	const address = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWx"
 	var asked string
 	var answer error
-	client := NewClient(serve(t, fixture{join: func(_ context.Context, address string) error {
+	client := NewClient(testvalue.Path(serve(t, fixture{join: func(_ context.Context, address string) error {
 		asked = address
 		return answer
-	}}))
+	}})))
 	for _, c := range []struct {
 		name   string
 		answer error
@@ -164,7 +166,7 @@ func TestServerRefuses(t *testing.T) {
 		t.Error("the source was asked")
 		return nil
 	}})
-	client := NewClient(socket)
+	client := NewClient(testvalue.Path(socket))
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -218,7 +220,7 @@ func TestServerRefuses(t *testing.T) {
 }
 
 func TestValueWithoutJSONIsAnError(t *testing.T) {
-	client := NewClient(serve(t, fixture{functions: []Function{{Name: "f", UserRate: math.NaN()}}}))
+	client := NewClient(testvalue.Path(serve(t, fixture{functions: []Function{{Name: "f", UserRate: math.NaN()}}})))
 	_, err := client.Functions(t.Context())
 	if problem, ok := errors.AsType[*Problem](err); !ok || problem.Status != http.StatusInternalServerError {
 		t.Errorf("got %#v", err)
@@ -227,7 +229,7 @@ func TestValueWithoutJSONIsAnError(t *testing.T) {
 
 func TestServeEndsWhileAJoinRuns(t *testing.T) {
 	socket := filepath.Join(shortDir(t), "admin.sock")
-	ln, err := Listen(socket)
+	ln, err := Listen(testvalue.Path(socket))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +241,7 @@ func TestServeEndsWhileAJoinRuns(t *testing.T) {
 	}}
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, ln, src, nil, zerolog.Nop()) }()
-	if err := NewClient(socket).Join(t.Context(), "/ip4/127.0.0.1"); err == nil {
+	if err := NewClient(testvalue.Path(socket)).Join(t.Context(), "/ip4/127.0.0.1"); err == nil {
 		t.Error("the join succeeded")
 	}
 	if err := <-done; err != nil {
@@ -250,7 +252,7 @@ func TestServeEndsWhileAJoinRuns(t *testing.T) {
 func TestListen(t *testing.T) {
 	t.Run("mode", func(t *testing.T) {
 		path := filepath.Join(shortDir(t), "s")
-		ln, err := Listen(path)
+		ln, err := Listen(testvalue.Path(path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +265,7 @@ func TestListen(t *testing.T) {
 	t.Run("stale socket gives way", func(t *testing.T) {
 		path := filepath.Join(shortDir(t), "s")
 		leaveStale(t, path)
-		ln, err := Listen(path)
+		ln, err := Listen(testvalue.Path(path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,12 +273,12 @@ func TestListen(t *testing.T) {
 	})
 	t.Run("living socket stays", func(t *testing.T) {
 		path := filepath.Join(shortDir(t), "s")
-		first, err := Listen(path)
+		first, err := Listen(testvalue.Path(path))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer first.Close()
-		if ln, err := Listen(path); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		if ln, err := Listen(testvalue.Path(path)); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("%v, %v", ln, err)
 		}
 		conn, err := net.Dial("unix", path)
@@ -290,7 +292,7 @@ func TestListen(t *testing.T) {
 		if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if ln, err := Listen(path); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		if ln, err := Listen(testvalue.Path(path)); err == nil || !strings.Contains(err.Error(), "not a socket") {
 			t.Errorf("%v, %v", ln, err)
 		}
 		if content, err := os.ReadFile(path); string(content) != "precious" {
@@ -298,8 +300,9 @@ func TestListen(t *testing.T) {
 		}
 	})
 	t.Run("path too long", func(t *testing.T) {
-		if ln, err := Listen("/tmp/" + strings.Repeat("x", 103)); err == nil || !strings.Contains(err.Error(), "may have 107") {
-			t.Errorf("%v, %v", ln, err)
+		long := "/tmp/" + strings.Repeat("x", 103)
+		if path, err := ParseSocket(long); err == nil || !strings.Contains(err.Error(), "admin socket "+long+": 108 bytes long, the path of a socket may have 107") {
+			t.Errorf("%v, %v", path, err)
 		}
 	})
 }
@@ -325,20 +328,20 @@ func TestClientSaysWhatToDo(t *testing.T) {
 		{stale, "systemctl start dfaas-controller"},
 		{text, "is " + text + " dfaas-controller's admin socket?"},
 	} {
-		if _, err := NewClient(c.socket).Status(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := NewClient(testvalue.Path(c.socket)).Status(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.socket, err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
-	if _, err := NewClient(stale).Status(ctx); err == nil || !strings.Contains(err.Error(), "no answer in time") {
+	if _, err := NewClient(testvalue.Path(stale)).Status(ctx); err == nil || !strings.Contains(err.Error(), "no answer in time") {
 		t.Errorf("deadline: %v", err)
 	}
 }
 
 // Root may connect anywhere, so the system's answer is made by hand.
 func TestClientExplainsPermission(t *testing.T) {
-	err := NewClient("/run/x").explain(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)})
+	err := NewClient(testvalue.Path("/run/x")).explain(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)})
 	if !strings.Contains(err.Error(), "group dfaas") || !errors.Is(err, fs.ErrPermission) {
 		t.Error(err)
 	}

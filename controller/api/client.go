@@ -27,13 +27,21 @@ const (
 // Client talks to the controller of this machine. It is safe for concurrent
 // use. Errors say what to do; those that the controller answered are *Problem.
 type Client struct {
-	socket string
+	socket unixsock.Path
 	http   *http.Client
 }
 
-// NewClient returns a client for the admin socket at that path. It connects
-// only when used.
-func NewClient(socket string) *Client {
+// ParseSocket returns the path of an admin socket, for those who ask there.
+func ParseSocket(text string) (unixsock.Path, error) {
+	path, err := unixsock.ParsePath(text)
+	if err != nil {
+		err = fmt.Errorf("admin socket %s: %w", text, err)
+	}
+	return path, err
+}
+
+// NewClient returns a client for the admin socket. It connects only when used.
+func NewClient(socket unixsock.Path) *Client {
 	return &Client{socket: socket, http: unixsock.Client(socket, 0)}
 }
 
@@ -140,8 +148,6 @@ func (c *Client) explain(err error) error {
 		hint = "nobody listens: dfaas-controller has stopped. Start it: systemctl start dfaas-controller"
 	case errors.Is(err, fs.ErrPermission):
 		hint = "permission denied: add yourself to group dfaas (usermod -aG dfaas USER, then log in again), or use sudo"
-	case unixsock.CheckPath(c.socket) != nil:
-		hint = unixsock.CheckPath(c.socket).Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "no answer in time: dfaas-controller hangs or the machine is overloaded"
 	default:

@@ -61,6 +61,8 @@ type Settings struct {
 	AllowAddresses []netip.Prefix // a bare IP is a network of one
 	Strategy       strategy.Strategy
 	DefaultMaxrate limit.Rate
+
+	HAProxySocket, SPOASocket, AdminSocket unixsock.Path
 }
 
 // Parse checks every option and returns their values, or all faults joined,
@@ -73,7 +75,7 @@ func (c Config) Parse() (Settings, error) {
 	s.parseOverlay(&f)
 	s.parseAddresses(&f)
 	s.parsePlanning(&f)
-	c.validateSockets(&f)
+	s.parseSockets(&f)
 	c.validateGateway(&f)
 	c.validateLog(&f)
 	return s, errors.Join(f...)
@@ -190,7 +192,7 @@ func (s *Settings) parseAddresses(f *faults) {
 	if s.HTTPAddress, why = parseHTTPAddress(c.HTTPAddress); why != "" {
 		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
 	}
-	if _, err := haproxy.NewTLS(c.HAProxySocket, c.TLSDir); err != nil {
+	if _, err := haproxy.NewTLS(unixsock.Path{}, c.TLSDir); err != nil {
 		f.add("tls_dir", c.TLSDir, "use a path from / of letters, digits and ./_- such as /var/lib/dfaas/tls")
 	}
 	bound(f, "allow_addresses", c.AllowAddresses, maxNetworks)
@@ -244,18 +246,22 @@ func (s *Settings) parsePlanning(f *faults) {
 	}
 }
 
-func (c *Config) validateSockets(f *faults) {
-	used := map[string]string{}
-	for _, s := range []struct{ key, path string }{
-		{"haproxy_socket", c.HAProxySocket}, {"spoa_socket", c.SPOASocket}, {"admin_socket", c.AdminSocket},
+func (s *Settings) parseSockets(f *faults) {
+	c, used := &s.Config, map[string]string{}
+	for _, o := range []struct {
+		key, text string
+		path      *unixsock.Path
+	}{
+		{"haproxy_socket", c.HAProxySocket, &s.HAProxySocket}, {"spoa_socket", c.SPOASocket, &s.SPOASocket}, {"admin_socket", c.AdminSocket, &s.AdminSocket},
 	} {
-		other := used[filepath.Clean(s.path)]
-		if err := unixsock.CheckPath(s.path); err != nil {
-			f.add(s.key, s.path, "%s", err)
+		other := used[filepath.Clean(o.text)]
+		var err error
+		if *o.path, err = unixsock.ParsePath(o.text); err != nil {
+			f.add(o.key, o.text, "%s", err)
 		} else if other != "" {
-			f.add(s.key, s.path, "the same as %s: each has its own socket", other)
+			f.add(o.key, o.text, "the same as %s: each has its own socket", other)
 		}
-		used[filepath.Clean(s.path)] = s.key
+		used[filepath.Clean(o.text)] = o.key
 	}
 }
 

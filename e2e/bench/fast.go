@@ -11,6 +11,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/courier"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // carryEvery is how often dfaas-controller looks where functions are called.
@@ -20,7 +21,7 @@ const carryEvery = 100 * time.Millisecond
 // the measured function is served there without a question. dfaas-spoa knows one HAProxy
 // at a time, so it is for the side that is measured only.
 func (b *testbed) carry(ctx context.Context, s side) (stop func(), err error) {
-	proxy := haproxy.New(b.runtime(s))
+	proxy := haproxy.New(testvalue.Path(b.runtime(s)))
 	carrier := courier.New(proxy, b.control, zerolog.Nop())
 	ctx, cancel := context.WithCancel(ctx)
 	var carrying sync.WaitGroup
@@ -64,6 +65,6 @@ func (b *testbed) carry(ctx context.Context, s side) (stop func(), err error) {
 // unasked is how many calls of the measured function a side has served without a
 // question, modulo 2^32.
 func (b *testbed) unasked(ctx context.Context, s side) (uint32, error) {
-	counted, err := haproxy.New(b.runtime(s)).Unasked(ctx)
+	counted, err := haproxy.New(testvalue.Path(b.runtime(s))).Unasked(ctx)
 	return counted.Functions[benchFunction].Count, err
 }

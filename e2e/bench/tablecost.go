@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/table"
 )
@@ -72,7 +73,7 @@ func (b *testbed) sendWhole(ctx context.Context, t *table.Table) (send func() er
 	if err != nil {
 		return nil, err
 	}
-	client := unixsock.Client(b.controlSocket(), patience)
+	client := unixsock.Client(testvalue.Path(b.controlSocket()), patience)
 	return func() error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://spoa/v1/table", bytes.NewReader(body))
 		if err != nil {

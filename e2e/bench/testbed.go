@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/internal/debian"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 )
 
@@ -103,7 +104,7 @@ func (b *testbed) startStub(ctx context.Context, binary string) error {
 }
 
 func (b *testbed) startSPOA(ctx context.Context, binary string) error {
-	b.control = control.New(b.controlSocket())
+	b.control = control.New(testvalue.Path(b.controlSocket()))
 	b.stops = append(b.stops, b.control.Close)
 	var err error
 	b.spoa, err = b.start(ctx, program{
@@ -120,7 +121,7 @@ func (b *testbed) controlSocket() string { return filepath.Join(b.dir, "control.
 
 // newControl returns a client of the SPOA that knows what it understands.
 func (b *testbed) newControl(ctx context.Context) (*control.Client, error) {
-	c := control.New(b.controlSocket())
+	c := control.New(testvalue.Path(b.controlSocket()))
 	if _, err := c.Meter(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -258,7 +259,7 @@ func (b *testbed) addPeer(ctx context.Context, s side) error {
 	if err != nil {
 		return fmt.Errorf("the stub's address: %w", err)
 	}
-	client := haproxy.New(b.runtime(s))
+	client := haproxy.New(testvalue.Path(b.runtime(s)))
 	steps := haproxy.Reconcile(nil, []haproxy.Peer{{ID: peerID(), Address: at}})
 	if _, err := client.Apply(ctx, steps); err != nil {
 		return fmt.Errorf("adding a peer: %w", err)

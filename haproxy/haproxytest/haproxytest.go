@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // startTimeout is for HAProxy to start, reload or stop, on a busy machine.
@@ -107,11 +108,11 @@ func start(tb testing.TB, opts Options) (*HAProxy, error) {
 		tb:        tb,
 		done:      make(chan struct{}),
 	}
-	h.Client = haproxy.New(h.Socket)
+	h.Client = haproxy.New(testvalue.Path(h.Socket))
 	if opts.TLSDir != "" {
 		h.TLSAddr = FreeAddr(tb)
 		var err error
-		if h.Client, err = haproxy.NewTLS(h.Socket, opts.TLSDir); err != nil {
+		if h.Client, err = haproxy.NewTLS(testvalue.Path(h.Socket), opts.TLSDir); err != nil {
 			return nil, err
 		}
 	}

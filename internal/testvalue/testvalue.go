@@ -12,6 +12,7 @@ import (
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/internal/protocol"
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/peerid"
 )
 
@@ -37,6 +38,9 @@ func Rate(perSecond float64) limit.Rate { return must(limit.NewRate(perSecond)) 
 
 // Bound returns the bound that is written as so many requests/s, -1 for none.
 func Bound(perSecond float64) limit.Bound { return must(limit.NewBound(perSecond)) }
+
+// Path returns the path of a socket.
+func Path(text string) unixsock.Path { return must(unixsock.ParsePath(text)) }
 
 // SkipPrevious skips a test that cannot apply where a program is built that speaks one
 // version less (protocol.Previous), and why.

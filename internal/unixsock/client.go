@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Transport connects to the socket at path, whatever the URL's host. It keeps a
+// Transport connects to the socket, whatever the URL's host. It keeps a
 // connection or two for the next requests, for a minute.
-func Transport(path string) *http.Transport {
+func Transport(path Path) *http.Transport {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
+		return path.Dial(ctx)
 	}
 	return &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: time.Minute, DisableCompression: true}
 }
@@ -19,7 +19,7 @@ func Transport(path string) *http.Transport {
 // Client asks the server at the socket, with a connection for each request, so
 // that there is nothing to close. A whole exchange takes at most the timeout; 0:
 // the contexts of the requests bound it.
-func Client(path string, timeout time.Duration) *http.Client {
+func Client(path Path, timeout time.Duration) *http.Client {
 	transport := Transport(path)
 	transport.DisableKeepAlives = true
 	return &http.Client{Transport: transport, Timeout: timeout}

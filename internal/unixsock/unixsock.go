@@ -20,28 +20,47 @@ import (
 // MaxPath is the longest path of a socket that Linux accepts, in bytes.
 const MaxPath = 107
 
-// CheckPath refuses what cannot be the path of a socket, absolute or relative. It looks
-// at the text only.
-func CheckPath(path string) error {
+// Path is the path of a socket, absolute or relative. There is no other than one that
+// ParsePath accepts, and the zero value, where nobody can listen and nothing is reached.
+type Path struct{ text string }
+
+// ParsePath returns the path that is written like that, or an error that says what is
+// wrong. It looks at the text only.
+func ParsePath(text string) (Path, error) {
 	switch {
-	case path == "":
-		return errors.New("not set: give the path of a unix socket")
-	case len(path) > MaxPath:
-		return fmt.Errorf("%d bytes long, the path of a socket may have %d: use a shorter directory, a relative path or a symbolic link", len(path), MaxPath)
-	case strings.ContainsRune(path, 0):
-		return errors.New("not a path: it has a zero byte")
+	case text == "":
+		return Path{}, errNoPath
+	case len(text) > MaxPath:
+		return Path{}, fmt.Errorf("%d bytes long, the path of a socket may have %d: use a shorter directory, a relative path or a symbolic link", len(text), MaxPath)
+	case strings.ContainsRune(text, 0):
+		return Path{}, errors.New("not a path: it has a zero byte")
 	}
-	return nil
+	return Path{text}, nil
 }
 
-// Listen opens a listening socket at path, with that mode and, unless it is "",
+var errNoPath = errors.New("not set: give the path of a unix socket")
+
+// String returns the path as ParsePath reads it.
+func (p Path) String() string { return p.text }
+
+// Dial connects to the socket. Without a path, the system would take an address of its
+// own choice.
+func (p Path) Dial(ctx context.Context) (net.Conn, error) {
+	if p == (Path{}) {
+		return nil, errNoPath
+	}
+	return new(net.Dialer).DialContext(ctx, "unix", p.text)
+}
+
+// Listen opens a listening socket there, with that mode and, unless it is "",
 // that group (name or number). A socket on which nobody listens any more is
 // replaced; anything else at that path is left alone. Closing the listener
 // removes the socket.
-func Listen(path string, mode fs.FileMode, group string) (net.Listener, error) {
-	if err := CheckPath(path); err != nil {
-		return nil, fmt.Errorf("socket %q: %w", path, err)
+func Listen(at Path, mode fs.FileMode, group string) (net.Listener, error) {
+	if at == (Path{}) {
+		return nil, fmt.Errorf("socket %q: %w", "", errNoPath)
 	}
+	path := at.text
 	gid, err := groupID(group)
 	if err != nil {
 		return nil, err

@@ -13,9 +13,46 @@ import (
 	"time"
 )
 
+func at(t *testing.T, text string) Path {
+	t.Helper()
+	path, err := ParsePath(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestParsePath(t *testing.T) {
+	for _, good := range []string{"s", "./s", "/run/dfaas/s", "/" + strings.Repeat("x", 106)} {
+		if path, err := ParsePath(good); err != nil || path.String() != good {
+			t.Errorf("%q is read as %q, %v", good, path, err)
+		}
+	}
+	for want, bad := range map[string]string{
+		"not set": "", "108 bytes long, the path of a socket may have 107": "/" + strings.Repeat("x", 107), "not a path: it has a zero byte": "s\x00",
+	} {
+		if path, err := ParsePath(bad); err == nil || !strings.Contains(err.Error(), want) || path != (Path{}) {
+			t.Errorf("%q is read as %q, %v, want an error with %q", bad, path, err, want)
+		}
+	}
+}
+
+// TestNoPath: where there is no path, the system would listen at one of its own choice.
+func TestNoPath(t *testing.T) {
+	if l, err := Listen(Path{}, 0o600, ""); err == nil || !strings.Contains(err.Error(), `socket "": not set`) {
+		t.Errorf("listens at %v, %v", l, err)
+	}
+	if _, err := (Path{}).Dial(t.Context()); err == nil || !strings.Contains(err.Error(), "not set") {
+		t.Errorf("dialled: %v", err)
+	}
+	if _, err := Client(Path{}, time.Minute).Get("http://whatever/"); err == nil || !strings.Contains(err.Error(), "not set") {
+		t.Errorf("asked: %v", err)
+	}
+}
+
 func TestListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := Listen(path, 0o640, "")
+	l, err := Listen(at(t, path), 0o640, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +60,7 @@ func TestListen(t *testing.T) {
 	if err != nil || info.Mode() != fs.ModeSocket|0o640 {
 		t.Errorf("mode %v, %v, want a socket of 0640", info.Mode(), err)
 	}
-	if _, err := Listen(path, 0o640, ""); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := Listen(at(t, path), 0o640, ""); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second listener: %v", err)
 	}
 	if _, err := net.Dial("unix", path); err != nil {
@@ -45,7 +82,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	}
 	crashed.(*net.UnixListener).SetUnlinkOnClose(false)
 	crashed.Close()
-	l, err := Listen(path, 0o600, "0")
+	l, err := Listen(at(t, path), 0o600, "0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,17 +105,14 @@ func TestListenRefuses(t *testing.T) {
 	}
 	defer datagrams.Close()
 	for want, test := range map[string]struct{ path, group string }{
-		"cannot report whether":                             {path: filepath.Join(dir, "datagrams")},
-		`socket "": not set`:                                {path: ""},
-		"108 bytes long, the path of a socket may have 107": {path: "/" + strings.Repeat("x", 107)},
-		"not a path: it has a zero byte":                    {path: file + "\x00"},
-		"there is no directory":                             {path: filepath.Join(dir, "none", "s")},
-		"not a socket":                                      {path: file},
-		"that is not a socket":                              {path: filepath.Join(dir, "link")},
-		"group of the socket":                               {path: filepath.Join(dir, "s"), group: "no-such-group-here"},
-		"not a directory":                                   {path: filepath.Join(file, "s")},
+		"cannot report whether": {path: filepath.Join(dir, "datagrams")},
+		"there is no directory": {path: filepath.Join(dir, "none", "s")},
+		"not a socket":          {path: file},
+		"that is not a socket":  {path: filepath.Join(dir, "link")},
+		"group of the socket":   {path: filepath.Join(dir, "s"), group: "no-such-group-here"},
+		"not a directory":       {path: filepath.Join(file, "s")},
 	} {
-		l, err := Listen(test.path, 0o600, test.group)
+		l, err := Listen(at(t, test.path), 0o600, test.group)
 		if err == nil {
 			l.Close()
 		}
@@ -95,7 +129,7 @@ func TestListenRefuses(t *testing.T) {
 // that are kept.
 func TestClient(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := Listen(path, 0o600, "")
+	l, err := Listen(at(t, path), 0o600, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,12 +144,12 @@ func TestClient(t *testing.T) {
 	}
 	go server.Serve(l)
 	defer server.Close()
-	kept := Transport(path)
+	kept := Transport(at(t, path))
 	defer kept.CloseIdleConnections()
 	for name, tc := range map[string]struct {
 		client *http.Client
 		opened int32
-	}{"kept": {&http.Client{Transport: kept}, 1}, "one each": {Client(path, time.Minute), 3}} {
+	}{"kept": {&http.Client{Transport: kept}, 1}, "one each": {Client(at(t, path), time.Minute), 3}} {
 		opened.Store(0)
 		for range 3 {
 			resp, err := tc.client.Get("http://whatever/v1/x")

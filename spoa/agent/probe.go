@@ -3,17 +3,18 @@ package agent
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/negasus/haproxy-spoe-go/client"
+
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Probe takes the way of HAProxy's questions to the agent that listens at the
 // socket: a connection, a greeting, a question. It fails if the agent does not
 // answer before the context ends; an agent that refuses answers, too.
-func Probe(ctx context.Context, socket string) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+func Probe(ctx context.Context, socket unixsock.Path) error {
+	conn, err := socket.Dial(ctx)
 	if err != nil {
 		return fmt.Errorf("probe the agent: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/route"
 )
@@ -23,7 +24,7 @@ func TestProbe(t *testing.T) {
 	probe := func(limit time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		return Probe(ctx, path)
+		return Probe(ctx, testvalue.Path(path))
 	}
 	// Connections are accepted by the kernel, answered by nobody.
 	if err := probe(50 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {

@@ -37,7 +37,7 @@ type Client struct {
 	// whole. It is set before the first use, if at all.
 	Log zerolog.Logger
 
-	socket string
+	socket unixsock.Path
 	http   *http.Client
 	newest atomic.Int64 // version of tables that the SPOA understood when it was asked last
 	// last is the table that patches are for; nil where only a whole one will do. Of two
@@ -45,9 +45,9 @@ type Client struct {
 	last atomic.Pointer[accepted]
 }
 
-// New returns a client of the SPOA whose control socket has that path. Nothing
+// New returns a client of the SPOA that has that control socket. Nothing
 // is opened before the first call.
-func New(socket string) *Client {
+func New(socket unixsock.Path) *Client {
 	return &Client{socket: socket, http: &http.Client{Timeout: clientTimeout, Transport: unixsock.Transport(socket)}}
 }
 

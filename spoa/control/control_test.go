@@ -47,7 +47,7 @@ func serve(t *testing.T) (*route.Router, string, time.Time) {
 
 func TestTableAndBack(t *testing.T) {
 	router, socket, _ := serve(t)
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	defer c.Close()
 	ctx := t.Context()
 	if got, err := c.Table(ctx); got != nil || err != nil {
@@ -76,7 +76,7 @@ func TestTableAndBack(t *testing.T) {
 
 func TestBadTableIsRefusedWhole(t *testing.T) {
 	router, socket, _ := serve(t)
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	ctx := t.Context()
 	good := testtable.New(1, 1)
 	if err := c.PutTable(ctx, good); err != nil {
@@ -99,7 +99,7 @@ func TestBadTableIsRefusedWhole(t *testing.T) {
 
 func TestHealthAndMeter(t *testing.T) {
 	router, socket, start := serve(t)
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	h, err := c.Health(t.Context())
 	if err != nil || h.Fresh || h.TableVersion != 0 || h.Version != "v1.2.3" || h.StartMillis != start.UnixMilli() {
 		t.Errorf("health without a table %+v, %v", h, err)
@@ -191,7 +191,7 @@ func TestNewerController(t *testing.T) {
 	if tab := router.Status(time.Now()).Table; tab.Speaks != 7 || tab.Needs != 1 {
 		t.Errorf("table %+v", tab)
 	}
-	h, err := control.New(socket).Health(t.Context())
+	h, err := control.New(testvalue.Path(socket)).Health(t.Context())
 	if err != nil || h.TablesNewer != 1 || h.TablesRefused != 0 {
 		t.Errorf("%+v, %v", h, err)
 	}
@@ -222,7 +222,7 @@ func TestOlderSPOA(t *testing.T) {
 	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: old, ReadHeaderTimeout: time.Second}}
 	srv.Start()
 	defer srv.Close()
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	defer c.Close()
 	for _, ranged := range []bool{false, false, true, false} {
 		if err := c.PutTable(t.Context(), testtable.New(1, 1)); err != nil {
@@ -266,7 +266,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestClientWithoutServer(t *testing.T) {
-	c := control.New(filepath.Join(t.TempDir(), "s"))
+	c := control.New(testvalue.Path(filepath.Join(t.TempDir(), "s")))
 	for what, err := range map[string]error{
 		"PutTable": c.PutTable(t.Context(), testtable.New(0, 0)),
 		"Health":   second(c.Health(t.Context())),
@@ -296,7 +296,7 @@ func TestClientAgainstNonsense(t *testing.T) {
 			fmt.Fprint(w, test.body)
 		})}}
 		srv.Start()
-		if h, err := control.New(socket).Health(t.Context()); err == nil {
+		if h, err := control.New(testvalue.Path(socket)).Health(t.Context()); err == nil {
 			t.Errorf("%d %q: health %+v", test.status, test.body, h)
 		}
 		srv.Close()

@@ -72,7 +72,7 @@ func newAgents(t *testing.T) *agents {
 	})}}
 	srv.Start()
 	t.Cleanup(srv.Close)
-	a.control = control.New(a.socket)
+	a.control = control.New(testvalue.Path(a.socket))
 	t.Cleanup(a.control.Close)
 	return a
 }
@@ -210,7 +210,7 @@ func TestDifferences(t *testing.T) {
 	a.expect(whole, partial)
 
 	// Another controller puts a table meanwhile.
-	other := control.New(a.socket)
+	other := control.New(testvalue.Path(a.socket))
 	defer other.Close()
 	if _, err := other.Meter(t.Context()); err != nil {
 		t.Fatal(err)
@@ -309,7 +309,7 @@ func TestUnknownVersion(t *testing.T) {
 	a := newAgents(t)
 	router, today := newAgent()
 	a.start(today)
-	hasty := control.New(a.socket)
+	hasty := control.New(testvalue.Path(a.socket))
 	defer hasty.Close()
 	tab := ordered(20, 10)
 	tab.Functions[0].Elastic = true

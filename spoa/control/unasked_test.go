@@ -21,7 +21,7 @@ import (
 
 func TestUnasked(t *testing.T) {
 	router, socket, start := serve(t)
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	defer c.Close()
 	tab := testtable.New(2, 0)
 	tab.Functions[0].Local.Rate, tab.Functions[0].Local.TimeoutMillis = testvalue.Bound(1000), 1500
@@ -58,7 +58,7 @@ func TestUnaskedOfAnOlderSPOA(t *testing.T) {
 	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.NewServeMux(), ReadHeaderTimeout: time.Second}}
 	srv.Start()
 	defer srv.Close()
-	c := control.New(socket)
+	c := control.New(testvalue.Path(socket))
 	defer c.Close()
 	if _, err := c.Unasked(t.Context(), grant.Report{Run: "1"}); !errors.Is(err, control.ErrOlder) {
 		t.Errorf("%v, want %v", err, control.ErrOlder)

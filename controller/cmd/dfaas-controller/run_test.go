@@ -22,6 +22,7 @@ import (
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/notify/notifytest"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/agent"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
@@ -95,7 +96,7 @@ func startEdge(t *testing.T, name, key string, functions map[string]string, boot
 	if _, err := e.conf.Parse(); err != nil {
 		t.Fatal(err)
 	}
-	e.admin = api.NewClient(e.conf.AdminSocket)
+	e.admin = api.NewClient(testvalue.Path(e.conf.AdminSocket))
 	e.start(t)
 	t.Cleanup(func() {
 		if err := e.stop(); err != nil {
@@ -266,7 +267,7 @@ func lone(t *testing.T, dir string) *edge {
 	conf.HAProxySocket, conf.SPOASocket = filepath.Join(dir, "h"), filepath.Join(dir, "s")
 	conf.HTTPAddress, conf.Gateway = "127.0.0.1:8081", "127.0.0.1:1"
 	conf.Listen, conf.Metrics = []string{"/ip4/127.0.0.1/tcp/0"}, freeAddress(t)
-	return &edge{conf: conf, admin: api.NewClient(conf.AdminSocket)}
+	return &edge{conf: conf, admin: api.NewClient(testvalue.Path(conf.AdminSocket))}
 }
 
 // TestSystemd: systemd hears when the SPOA has its first table, that the loop

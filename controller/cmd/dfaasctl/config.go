@@ -55,7 +55,11 @@ func (a *app) client() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.NewClient(c.AdminSocket), nil
+	socket, err := api.ParseSocket(c.AdminSocket)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewClient(socket), nil
 }
 
 // settings is what doctor goes by: the configuration that was named, else that of
@@ -66,7 +70,11 @@ func (a *app) settings() doctor.Settings {
 	c := loaded.Config
 	path, _ := config.File(flags, a.Environ) // its failure is the first of Load, too
 	s := doctor.Settings{Config: c, ConfigError: err, ConfigFile: path, Named: a.named()}
-	if s.Running, err = doctor.FindRunning(c.AdminSocket); err != nil || s.Named {
+	at, err := api.ParseSocket(c.AdminSocket)
+	if err != nil {
+		return s
+	}
+	if s.Running, err = doctor.FindRunning(at); err != nil || s.Named {
 		return s
 	}
 	flags, err = runningFlags(s.Running)

@@ -20,6 +20,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/faasd/provider"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func TestMain(m *testing.M) {
@@ -58,7 +59,7 @@ func startController(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var src state
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &src))
-	ln, err := api.Listen(ts.Getenv("DFAAS_ADMIN_SOCKET"))
+	ln, err := api.Listen(testvalue.Path(ts.Getenv("DFAAS_ADMIN_SOCKET")))
 	ts.Check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -101,7 +102,7 @@ func runController() {
 	flags := pflag.NewFlagSet("dfaas-controller", pflag.ExitOnError)
 	config.AddFlags(flags)
 	_ = flags.Parse(os.Args[1:])
-	ln, err := api.Listen(flags.Lookup("admin-socket").Value.String())
+	ln, err := api.Listen(testvalue.Path(flags.Lookup("admin-socket").Value.String()))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

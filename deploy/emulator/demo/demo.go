@@ -203,7 +203,7 @@ func (d *show) look(ctx context.Context, f *federation.Federation, when time.Tim
 func (d *show) dfaasctl(ctx context.Context, n *federation.Node, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, d.Dfaasctl, "--socket", n.AdminSocket, command).CombinedOutput()
+	output, err := exec.CommandContext(ctx, d.Dfaasctl, "--socket", n.AdminSocket.String(), command).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("dfaasctl %s: %w\n%s", command, err, output)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/deploy/emulator/pause"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 const (
@@ -24,7 +25,11 @@ const (
 func masterReloads(ctx context.Context, socket string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, masterTimeout)
 	defer cancel()
-	conn, err := dialMaster(ctx, socket)
+	path, err := unixsock.ParsePath(socket)
+	if err != nil {
+		return 0, fmt.Errorf("asking HAProxy's master at %q: %w", socket, err)
+	}
+	conn, err := dialMaster(ctx, path)
 	if err != nil {
 		return 0, fmt.Errorf("asking HAProxy's master: %w", err)
 	}
@@ -48,9 +53,9 @@ func masterReloads(ctx context.Context, socket string) (int, error) {
 
 // dialMaster tries for as long as the socket refuses connections: once its worker
 // runs, a master executes itself anew, and nobody listens until it has.
-func dialMaster(ctx context.Context, socket string) (net.Conn, error) {
+func dialMaster(ctx context.Context, socket unixsock.Path) (net.Conn, error) {
 	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		conn, err := socket.Dial(ctx)
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return conn, err
 		}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 const showProc = `#<PID>          <type>          <reloads>       <uptime>        <version>
@@ -90,7 +92,7 @@ func TestMasterThatIsNotThereYet(t *testing.T) {
 		}
 		listening <- l
 	})
-	conn, err := dialMaster(t.Context(), socket)
+	conn, err := dialMaster(t.Context(), testvalue.Path(socket))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Node is one running node. What is exported does not change while the
@@ -30,7 +31,7 @@ type Node struct {
 	Gateway string
 	// AdminSocket is the controller's, for dfaasctl --socket; HAProxySocket is
 	// HAProxy's runtime socket, ControlSocket the SPOA's control socket.
-	AdminSocket, HAProxySocket, ControlSocket string
+	AdminSocket, HAProxySocket, ControlSocket unixsock.Path
 	// Namespace is the path of the node's network namespace, while this program runs; "":
 	// it has none of its own.
 	Namespace string
@@ -61,7 +62,12 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 		n.PeerURL = "https://" + p.address(p.ports.TLS)
 	}
 	n.Namespace = p.space
-	n.AdminSocket, n.HAProxySocket, n.ControlSocket = n.files.admin(), n.files.runtime(), n.files.control()
+	for path, text := range map[*unixsock.Path]string{&n.AdminSocket: n.files.admin(), &n.HAProxySocket: n.files.runtime(), &n.ControlSocket: n.files.control()} {
+		var err error
+		if *path, err = unixsock.ParsePath(text); err != nil {
+			return nil, fmt.Errorf("preparing %s: %q: %w", n.Name, text, err)
+		}
+	}
 	for _, dir := range []string{n.files.provider(), n.Logs} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("preparing %s: %w", n.Name, err)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,7 +28,8 @@ const requestTimeout = 30 * time.Second
 
 // NewClient returns a client for the supervisor in dir.
 func NewClient(dir string) *Client {
-	return &Client{dir, unixsock.Client(filepath.Join(dir, SocketFile), requestTimeout)}
+	path, _ := socketIn(dir) // where there can be none, none is up: see Running
+	return &Client{dir, unixsock.Client(path, requestTimeout)}
 }
 
 // State asks how the federation is doing.

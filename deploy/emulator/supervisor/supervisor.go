@@ -86,16 +86,35 @@ func Listen(dir string) (net.Listener, error) {
 	if Running(dir) {
 		return nil, fmt.Errorf("a federation is up in %s already: `dfaas-emulator down --dir %s` stops it", dir, Quote(dir))
 	}
-	listener, err := unixsock.Listen(filepath.Join(dir, SocketFile), socketMode, "")
+	path, err := socketIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := unixsock.Listen(path, socketMode, "")
 	if err != nil {
 		return nil, fmt.Errorf("the supervisor's socket: %w", err)
 	}
 	return listener, nil
 }
 
+func socketIn(dir string) (unixsock.Path, error) {
+	text := filepath.Join(dir, SocketFile)
+	path, err := unixsock.ParsePath(text)
+	if err != nil {
+		err = fmt.Errorf("the supervisor's socket: socket %q: %w", text, err)
+	}
+	return path, err
+}
+
 // Running reports whether a supervisor answers in dir.
 func Running(dir string) bool {
-	conn, err := net.DialTimeout("unix", filepath.Join(dir, SocketFile), time.Second)
+	path, err := socketIn(dir)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := path.Dial(ctx)
 	if err != nil {
 		return errors.Is(err, syscall.EAGAIN) // its backlog is full: it hangs, but it is there
 	}
@@ -176,7 +195,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) describe(ctx context.Context, f *federation.Federation, n *federation.Node) Node {
 	node := Node{
-		Name: n.Name, PeerID: n.PeerID, URL: n.URL, Stats: n.Stats, Gateway: n.Gateway, AdminSocket: n.AdminSocket,
+		Name: n.Name, PeerID: n.PeerID, URL: n.URL, Stats: n.Stats, Gateway: n.Gateway, AdminSocket: n.AdminSocket.String(),
 		Namespace: n.Namespace, Healthy: true, Parts: n.Parts(),
 	}
 	if w, ok := s.ways[n.Name]; ok {

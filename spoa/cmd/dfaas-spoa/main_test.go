@@ -20,6 +20,7 @@ import (
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/notify/notifytest"
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
 )
 
@@ -95,7 +96,7 @@ func TestLife(t *testing.T) {
 			t.Errorf("%s: %v, %v, want mode %v", path, info, err, want)
 		}
 	}
-	c := control.New(ctl)
+	c := control.New(testvalue.Path(ctl))
 	defer c.Close()
 	if err := c.PutTable(t.Context(), testtable.New(2, 2)); err != nil {
 		t.Error(err)
@@ -191,7 +192,7 @@ func TestCrash(t *testing.T) {
 	if err := third.Run(); exitCode(err) != cli.ExitFailure || !strings.Contains(out.String(), "in use by another process") {
 		t.Errorf("the third: %v: %s", err, out)
 	}
-	if _, err := control.New(filepath.Join(dir, "ctl.sock")).Health(context.Background()); err != nil {
+	if _, err := control.New(testvalue.Path(filepath.Join(dir, "ctl.sock"))).Health(context.Background()); err != nil {
 		t.Errorf("the second after the third: %v", err)
 	}
 }

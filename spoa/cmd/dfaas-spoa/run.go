@@ -48,11 +48,19 @@ func Run(ctx context.Context, o Options) (err error) {
 		return l, err
 	}
 
-	spop, err := open(unixsock.Listen(o.Listen, o.SocketMode, o.SocketGroup))
+	listen, err := socketPath(o.Listen)
 	if err != nil {
 		return fmt.Errorf("socket for HAProxy (--listen): %w", err)
 	}
-	ctl, err := open(unixsock.Listen(o.Control, controlMode, ""))
+	spop, err := open(unixsock.Listen(listen, o.SocketMode, o.SocketGroup))
+	if err != nil {
+		return fmt.Errorf("socket for HAProxy (--listen): %w", err)
+	}
+	controlSocket, err := socketPath(o.Control)
+	if err != nil {
+		return fmt.Errorf("control socket (--control): %w", err)
+	}
+	ctl, err := open(unixsock.Listen(controlSocket, controlMode, ""))
 	if err != nil {
 		return fmt.Errorf("control socket (--control): %w", err)
 	}
@@ -82,7 +90,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	systemd := notify.New(o.Log)
 	systemd.Ready()
 	group.Go(func() error {
-		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, o.Listen) })
+		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, listen) })
 		return nil
 	})
 	defer systemd.StopsWith(ctx)()
@@ -105,4 +113,12 @@ func closeListener(l net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+func socketPath(text string) (unixsock.Path, error) {
+	path, err := unixsock.ParsePath(text)
+	if err != nil {
+		err = fmt.Errorf("socket %q: %w", text, err)
+	}
+	return path, err
 }

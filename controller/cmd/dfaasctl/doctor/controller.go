@@ -26,7 +26,11 @@ const (
 )
 
 func gatherController(ctx context.Context, socket string) controllerFacts {
-	client := api.NewClient(socket)
+	path, err := api.ParseSocket(socket)
+	if err != nil {
+		return controllerFacts{err: err}
+	}
+	client := api.NewClient(path)
 	var f controllerFacts
 	f.status, f.err = client.Status(ctx)
 	for deadline := time.Now().Add(patience); f.err == nil && failing(f.status) && time.Now().Before(deadline); {

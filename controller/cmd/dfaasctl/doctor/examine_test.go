@@ -20,6 +20,7 @@ import (
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/haproxytest"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 // TestExamineRealParts examines a node with a real HAProxy, real files and real
@@ -97,7 +98,7 @@ func serveAdmin(t *testing.T, socket string, status api.Status) {
 
 func serve(t *testing.T, socket string, source api.Source) {
 	t.Helper()
-	ln, err := api.Listen(socket)
+	ln, err := api.Listen(testvalue.Path(socket))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/listeners"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // haproxyFacts is what HAProxy says over its runtime socket.
@@ -36,8 +37,13 @@ type backendFacts struct {
 }
 
 func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
-	client := haproxy.New(socket)
 	var f haproxyFacts
+	path, err := unixsock.ParsePath(socket)
+	if err != nil {
+		f.err = fmt.Errorf("haproxy_socket %q: %w", socket, err)
+		return f
+	}
+	client := haproxy.New(path)
 	// Only for the findings; without them they are less precise.
 	f.processes, _ = listeners.Named("haproxy")
 	if f.info, f.err = client.Info(ctx); f.err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/haproxy/peercert"
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
@@ -83,7 +84,11 @@ func madeUpID() (string, error) {
 // forge claims to be that peer until dfaas-spoa says what everybody expects of
 // it, or a few times. What it counts reports whether it was asked.
 func forge(ctx context.Context, transport http.RoundTripper, address, peer, socket string) (forgedFacts, error) {
-	client := control.New(socket)
+	path, err := unixsock.ParsePath(socket)
+	if err != nil {
+		return forgedFacts{}, fmt.Errorf("spoa_socket %q: %w", socket, err)
+	}
+	client := control.New(path)
 	defer client.Close()
 	var f forgedFacts
 	for range forgeries {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Running is a controller that runs, and how it was started.
@@ -24,7 +27,7 @@ const controllerName = "dfaas-controlle"
 
 // FindRunning returns the controller that listens at an admin socket. How it was
 // started only its user and root may know.
-func FindRunning(socket string) (Running, error) {
+func FindRunning(socket unixsock.Path) (Running, error) {
 	pid, uid, err := listener(socket)
 	if err != nil {
 		return Running{}, err
@@ -54,8 +57,8 @@ func FindRunning(socket string) (Running, error) {
 }
 
 // listener returns the process and user that listen at a unix socket.
-func listener(socket string) (pid, uid int, _ error) {
-	conn, err := net.Dial("unix", socket)
+func listener(socket unixsock.Path) (pid, uid int, _ error) {
+	conn, err := socket.Dial(context.Background())
 	if err != nil {
 		return 0, 0, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/dfaas/dfaas/internal/unixsock"
 	"github.com/dfaas/dfaas/spoa/control"
 )
 
@@ -17,7 +18,11 @@ type spoaFacts struct {
 }
 
 func gatherSPOA(ctx context.Context, socket string) spoaFacts {
-	client := control.New(socket)
+	path, err := unixsock.ParsePath(socket)
+	if err != nil {
+		return spoaFacts{err: fmt.Errorf("spoa_socket %q: %w", socket, err)}
+	}
+	client := control.New(path)
 	defer client.Close()
 	health, err := client.Health(ctx)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {

@@ -16,6 +16,7 @@ import (
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/service"
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Start is what the examination of HAProxy's next start goes by.
@@ -128,6 +129,14 @@ func checkConfig(ctx context.Context, s Start) configCheck {
 	return c
 }
 
+func runtimeInfo(ctx context.Context, socket string) (haproxy.Info, error) {
+	path, err := unixsock.ParsePath(socket)
+	if err != nil {
+		return haproxy.Info{}, err
+	}
+	return haproxy.New(path).Info(ctx)
+}
+
 // ownProcesses are those of the HAProxy that would be restarted: what they have
 // open will be free.
 func ownProcesses(ctx context.Context, s Start) map[int]bool {
@@ -136,7 +145,7 @@ func ownProcesses(ctx context.Context, s Start) map[int]bool {
 		return nil
 	}
 	master := 0
-	if info, err := haproxy.New(s.RuntimeSocket).Info(ctx); err == nil {
+	if info, err := runtimeInfo(ctx, s.RuntimeSocket); err == nil {
 		master = info.PID
 	} else if text, err := os.ReadFile(s.Settings.PIDFile()); err == nil {
 		// One line for each process.
