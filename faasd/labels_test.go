@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/protocol"
 )
 
 func TestParseLabels(t *testing.T) {
@@ -93,7 +94,7 @@ func TestNames(t *testing.T) {
 	}
 	for label, want := range map[string]bool{
 		"a": true, "a-b": true, "0": true, strings.Repeat("a", 63): true,
-		"": false, "-a": false, "a-": false, "A": true, "a.b": false, "a_b": true, "ä": false, "a/b": false, strings.Repeat("a", 64): false,
+		"": false, "-a": false, "a-": false, "A": !protocol.Previous, "a.b": false, "a_b": !protocol.Previous, "ä": false, "a/b": false, strings.Repeat("a", 64): false,
 	} {
 		if got := ValidLabel(label); got != want {
 			t.Errorf("ValidLabel(%q) = %v", label, got)

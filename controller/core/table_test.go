@@ -118,7 +118,7 @@ func TestTablesAreAccepted(t *testing.T) {
 			in.peers = append(in.peers, tablePeer{id: id, token: []string{"", "a.b.c"}[i%2], usable: r.IntN(2) == 0})
 		}
 		for range r.IntN(20) {
-			p := strategy.FunctionPlan{Name: testvalue.Name([]string{"f", "f-1", "f.fn", "g.other", "Bad"}[r.IntN(5)])}
+			p := strategy.FunctionPlan{Name: testvalue.Name([]string{"f", "f-1", "f.fn", "g.other", "bad"}[r.IntN(5)])}
 			if r.IntN(2) == 0 {
 				p.Local = &strategy.Local{Rate: rate(), Share: r.Float64()}
 			}

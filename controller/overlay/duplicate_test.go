@@ -11,6 +11,7 @@ import (
 
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
 func announcementAt(epoch, sentAt int64) wire.Announcement {
@@ -60,6 +61,7 @@ func TestForgedTwinProvesNothing(t *testing.T) {
 // If the one's mesh stays full, it tells of what it has, and the node sees for itself;
 // or else the node is in the mesh, is sent nothing of its own, and its peer tells it.
 func TestTwinIsNoticed(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	hub := run(t, config(t))
 	inMesh := func(n *node) bool {

@@ -63,6 +63,7 @@ func (n *node) raw(to *node) network.Stream {
 // TestFeedsTellWhatChanged: peers hear everything by feeds, in the order in which it was
 // told, and bytes are for what has changed.
 func TestFeedsTellWhatChanged(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	nodes := runEach(t, 3, func(int, *Config) {})
 	nodes[1].join(nodes[0])
@@ -95,6 +96,7 @@ func TestFeedsTellWhatChanged(t *testing.T) {
 // TestFeedsBeginAnew: who missed something, since the connection was lost or the stream
 // broke, or came later, is told everything.
 func TestFeedsBeginAnew(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	author, other := nodes[0], nodes[1]
@@ -178,6 +180,7 @@ func TestNobodyNeedsGossip(t *testing.T) {
 
 // TestBadFeeds: who sends what nobody may send is not listened to any more, others are.
 func TestBadFeeds(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	for name, bad := range map[string][]byte{
 		"no announcement":   append([]byte{'w'}, 3, 'a', 'b', 'c'),
@@ -225,6 +228,7 @@ func TestBadFeeds(t *testing.T) {
 // TestNewerFeedsAreNotPunished: what a later version may add to a feed is skipped and
 // counted, and the feed goes on.
 func TestNewerFeedsAreNotPunished(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	here, newer := nodes[0], nodes[1]
@@ -259,6 +263,7 @@ func TestNewerFeedsAreNotPunished(t *testing.T) {
 // TestFeedsWaitForNobody: a peer that takes nothing in holds up nobody, and costs no
 // memory for what it missed.
 func TestFeedsWaitForNobody(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	nodes := runEach(t, 3, func(int, *Config) {})
 	author, stuck, other := nodes[0], nodes[1], nodes[2]
@@ -272,6 +277,7 @@ func TestFeedsWaitForNobody(t *testing.T) {
 }
 
 func TestFollowersFeedsAreOne(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	nodes[1].join(nodes[0])
@@ -322,6 +328,7 @@ func FuzzFeed(f *testing.F) {
 // TestFeedsOfOnePeerHaveOneLimit: whoever begins ever new feeds may say no more than on one,
 // and begin only so many.
 func TestFeedsOfOnePeerHaveOneLimit(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	n := run(t, config(t))
 	now := time.Unix(1000, 0)
@@ -384,6 +391,7 @@ func (s stuckStream) Reset() error {
 // TestResetsHoldUpNobody: a peer that does not read what resets its stream keeps nobody
 // from telling and hearing others.
 func TestResetsHoldUpNobody(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	n := run(t, config(t))
 	until, done := make(chan struct{}), make(chan struct{})
@@ -425,6 +433,7 @@ func TestFeedPause(t *testing.T) {
 // TestNewConnectionsEndThePause: a peer that broke off its feeds, and then connects anew,
 // is told at once.
 func TestNewConnectionsEndThePause(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
 	n := run(t, config(t))
 	to := &feed{wake: make(chan struct{}, 1), anew: make(chan struct{}, 1)}

@@ -35,6 +35,7 @@ func (n *node) announceMany(functions int) (left []string) {
 // TestVersionsHearEachOther: members of the first version and of this one are in
 // one federation, some of them connected by way of one of the other version only.
 func TestVersionsHearEachOther(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has one topic, for JSON")
 	t.Parallel()
 	nodes := runEach(t, 4, func(i int, c *Config) { c.firstOnly = i == 1 || i == 2 })
 	for i := range nodes[1:] {
@@ -62,6 +63,7 @@ func TestVersionsHearEachOther(t *testing.T) {
 
 // TestFirstTopicIsLeftAlone: where nobody needs it, nothing is said on it.
 func TestFirstTopicIsLeftAlone(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has one topic, for JSON")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	nodes[0].join(nodes[1])
@@ -75,6 +77,7 @@ func TestFirstTopicIsLeftAlone(t *testing.T) {
 }
 
 func TestMostFunctionsArrive(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has one topic, for JSON")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	nodes[0].join(nodes[1])
@@ -97,6 +100,7 @@ func TestMostFunctionsArrive(t *testing.T) {
 // TestNewerMembersAreNotPunished: a member that only later versions understand is
 // shown as such, and heard as soon as it says what this version understands.
 func TestNewerMembersAreNotPunished(t *testing.T) {
+	testvalue.SkipPrevious(t, "it has one topic, for JSON")
 	t.Parallel()
 	nodes := runEach(t, 2, func(int, *Config) {})
 	here, newer := nodes[0], nodes[1]

@@ -10,7 +10,7 @@ import (
 func TestParseHeard(t *testing.T) {
 	for text, want := range map[string]heard{
 		"7 13": {mark: 7, room: 13}, "7 0": {mark: 7}, "2147483647 full": {mark: 2147483647, refused: true},
-		"found f 1": {found: "f", number: 1}, "found my_f.ns 1795905471221": {found: "my_f.ns", number: 1795905471221},
+		"found f 1": {found: "f", number: 1}, "found my-f.ns 1795905471221": {found: "my-f.ns", number: 1795905471221},
 	} {
 		if got, ok := parseHeard(text); !ok || got != want {
 			t.Errorf("%q: %+v, %v", text, got, ok)
