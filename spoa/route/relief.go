@@ -1,7 +1,6 @@
 package route
 
 import (
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -100,7 +99,16 @@ func (f *function) leave(at int64) *forward {
 
 // elsewhere reports whether a peer is known to have room.
 func (f *function) elsewhere(at int64) bool {
-	return f.roomiest(at) != nil || slices.ContainsFunc(f.forwards, func(fw forward) bool { return fw.promises(at) })
+	for i := range f.forwards {
+		fw := &f.forwards[i]
+		if fw.weight == 0 {
+			break // and so have all after it
+		}
+		if fw.promises(at) {
+			return true
+		}
+	}
+	return f.roomiest(at) != nil
 }
 
 // promises reports whether the peer has room by the plan, and has answered nearly all calls.
