@@ -122,20 +122,27 @@ func (f *function) reach(at int64, free bool) (best *forward, why why) {
 	if !f.want(at, f.owed) && !free {
 		return nil, onTrial
 	}
-	most := 0.0
-	for i := range f.forwards {
-		fw := &f.forwards[i]
-		if fw.spare == 0 || fw.state.shut(at) {
-			continue
-		}
-		if promise := fw.spare * (0.5 + f.sequences.open.next()); promise > most {
-			best, most = fw, promise
-		}
-	}
+	best = f.mostPromising(func(fw *forward) bool { return fw.tryable(at) })
 	if best != nil {
 		f.lose(trial)
 	}
 	return best, onTrial
+}
+
+// tryable reports whether calls beyond the plan may go to the peer.
+func (fw *forward) tryable(at int64) bool { return fw.spare > 0 && !fw.state.shut(at) }
+
+// mostPromising draws one of the eligible peers, rather one that has much to spare, or none.
+func (f *function) mostPromising(eligible func(*forward) bool) (best *forward) {
+	most := 0.0
+	for i := range f.forwards {
+		if fw := &f.forwards[i]; eligible(fw) {
+			if promise := fw.spare * (0.5 + f.sequences.open.next()); promise > most {
+				best, most = fw, promise
+			}
+		}
+	}
+	return best
 }
 
 // roomiest is the peer that has the most room by its answers, one call at least, or nil.
@@ -146,7 +153,7 @@ func (f *function) roomiest(at int64) (best *forward) {
 	most := 1.0
 	for i := range f.forwards {
 		fw := &f.forwards[i]
-		if fw.spare == 0 || fw.state.shut(at) {
+		if !fw.tryable(at) {
 			continue
 		}
 		if left := fw.left(at); left >= most {
@@ -172,19 +179,13 @@ func (f *function) room(at int64, p *sender) int32 {
 		return 0
 	}
 	left := at - f.capacity.opensAt() // ns of rate
-	if left < 0 {
-		return f.roomToMake(at, p)
+	if may := left - f.leaves(at, p); may >= 0 {
+		interval := f.capacity.interval
+		if room := min(maxRoom, (left/interval+1)/f.senders.active(), may/interval+1); room > 0 {
+			return int32(room)
+		}
 	}
-	room := (left/f.capacity.interval + 1) / f.senders.active()
-	if left -= f.leaves(at, p); left >= 0 {
-		room = min(maxRoom, room, left/f.capacity.interval+1)
-	} else {
-		room = 0
-	}
-	if room == 0 {
-		return f.roomToMake(at, p)
-	}
-	return int32(room)
+	return f.roomToMake(at, p)
 }
 
 // honored is how far into debt, in ns, the capacity bucket goes for peers within

@@ -82,15 +82,7 @@ func (f *function) leave(at int64) *forward {
 	}
 	f.relief.owed.Add(-1)
 	f.capacity.debit(at)
-	var best *forward
-	most := 0.0
-	for i := range f.forwards {
-		if fw := &f.forwards[i]; fw.promises(at) {
-			if promise := fw.spare * (0.5 + f.sequences.open.next()); promise > most {
-				best, most = fw, promise
-			}
-		}
-	}
+	best := f.mostPromising(func(fw *forward) bool { return fw.promises(at) })
 	if best != nil && best.take(at) {
 		return best
 	}
@@ -116,7 +108,7 @@ func (f *function) elsewhere(at int64) bool {
 // here.
 func (fw *forward) promises(at int64) bool {
 	e := fw.state
-	return fw.spare > 0 && fw.weight > 0 && fw.opensAt() <= at && !e.shut(at) && e.sent.Load()-e.heard.Load() < mostUnheard
+	return fw.weight > 0 && fw.opensAt() <= at && fw.tryable(at) && e.sent.Load()-e.heard.Load() < mostUnheard
 }
 
 // roomToMake is how many calls a peer could send that room would be made for, if each of
