@@ -136,7 +136,7 @@ func othersMeter(t *testing.T) func() float64 {
 	before, ownBefore := read()
 	return func() float64 {
 		now, own := read()
-		others := now.Busy - before.Busy - (own - ownBefore)
+		others := now.Programs - before.Programs - (own - ownBefore)
 		return max(0, others.Seconds()/max(1e-9, (now.Total-before.Total).Seconds()))
 	}
 }

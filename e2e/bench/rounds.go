@@ -135,6 +135,6 @@ func othersBetween(before, after usage) float64 {
 	if total <= 0 {
 		return 0
 	}
-	others := (after.machine.Busy - before.machine.Busy) - (after.ours - before.ours)
+	others := (after.machine.Programs - before.machine.Programs) - (after.ours - before.ours)
 	return max(0, float64(others)/float64(total))
 }

@@ -20,7 +20,7 @@ func clock(shares ...float64) func() (usage, error) {
 		if calls%2 == 1 {
 			share := shares[min(calls/2, len(shares)-1)]
 			u.machine.Total += time.Second
-			u.machine.Busy += 500*time.Millisecond + time.Duration(share*float64(time.Second))
+			u.machine.Programs += 500*time.Millisecond + time.Duration(share*float64(time.Second))
 			u.ours += 500 * time.Millisecond
 		}
 		calls++
@@ -127,7 +127,9 @@ func TestInTurnStops(t *testing.T) {
 }
 
 func TestOthersBetween(t *testing.T) {
-	at := func(busy, total, ours time.Duration) usage { return usage{machine.CPU{Busy: busy, Total: total}, ours} }
+	at := func(busy, total, ours time.Duration) usage {
+		return usage{machine.CPU{Programs: busy, Total: total}, ours}
+	}
 	tests := []struct {
 		name          string
 		before, after usage

@@ -8,11 +8,19 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// CPU is what all CPUs together have done since boot. Time stolen by a
-// hypervisor counts as busy: it was not there for us.
-type CPU struct{ Busy, Total time.Duration }
+// CPU is what all CPUs together have done since boot.
+type CPU struct {
+	// Programs is the time of all processes and of the children that these waited for,
+	// and what a hypervisor stole, since that was not there for us. Interrupts that
+	// belong to nobody are not in it: on an idle CPU, the kernel counts as such what
+	// packets for our own processes took.
+	Programs time.Duration
+	// Total is the time that has passed, once for each CPU.
+	Total time.Duration
+}
 
-// ReadCPU reads it.
+// ReadCPU reads it. Between two readings Programs shrinks if a process ends that
+// nobody waits for.
 func ReadCPU() (CPU, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
@@ -23,9 +31,23 @@ func ReadCPU() (CPU, error) {
 		return CPU{}, err
 	}
 	t := stat.CPUTotal // the time of guests is in user time already
-	busy := t.User + t.Nice + t.System + t.IRQ + t.SoftIRQ + t.Steal
-	return CPU{Busy: seconds(busy), Total: seconds(busy + t.Idle + t.Iowait)}, nil
+	cpu := CPU{Total: seconds(t.User + t.Nice + t.System + t.IRQ + t.SoftIRQ + t.Steal + t.Idle + t.Iowait), Programs: seconds(t.Steal)}
+	processes, err := fs.AllProcs()
+	if err != nil {
+		return CPU{}, err
+	}
+	for _, p := range processes {
+		s, err := p.Stat()
+		if err != nil {
+			continue // it has ended, and its parent has its time
+		}
+		cpu.Programs += seconds(s.CPUTime()) + ticks(s.CUTime+s.CSTime)
+	}
+	return cpu, nil
 }
+
+// ticks converts what the kernel counts in hundredths of a second (USER_HZ).
+func ticks(n int) time.Duration { return time.Duration(n) * 10 * time.Millisecond }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
