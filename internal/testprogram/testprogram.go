@@ -34,17 +34,18 @@ func Dir(tb testing.TB) string {
 	return dir
 }
 
-// Build is Dir where there is no test. What it builds is kept in the user's cache
-// directory, so that the next time takes less.
+// Build is Dir where there is no test. What it builds is kept where `make clean` removes it,
+// so that the next time takes less. Each checkout has its own: the tests of one must not run
+// what another has just built.
 func Build() (dir string, err error) {
 	if dir := os.Getenv(EnvDir); dir != "" {
 		return dir, nil
 	}
-	cache, err := os.UserCacheDir()
+	root, err := checkout()
 	if err != nil {
 		return "", err
 	}
-	dir = filepath.Join(cache, "dfaas-test", "bin")
+	dir = filepath.Join(root, "out", "test", "bin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -63,4 +64,21 @@ func Build() (dir string, err error) {
 		return "", fmt.Errorf("go %v: %w\n%s", args, err, output)
 	}
 	return dir, nil
+}
+
+// checkout returns the directory of the sources that the working directory is in: tests
+// run in that of their package.
+func checkout() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("building the programs under test: there is no go.work in %s, nor above", start)
+		}
+	}
 }
