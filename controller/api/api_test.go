@@ -301,7 +301,7 @@ func TestListen(t *testing.T) {
 	})
 	t.Run("path too long", func(t *testing.T) {
 		long := "/tmp/" + strings.Repeat("x", 103)
-		if path, err := ParseSocket(long); err == nil || !strings.Contains(err.Error(), "admin socket "+long+": 108 bytes long, the path of a socket may have 107") {
+		if path, err := ParseSocket(long); err == nil || !strings.Contains(err.Error(), `admin socket: "`+long+`": 108 bytes long, the path of a socket may have 107`) {
 			t.Errorf("%v, %v", path, err)
 		}
 	})

@@ -33,11 +33,7 @@ type Client struct {
 
 // ParseSocket returns the path of an admin socket, for those who ask there.
 func ParseSocket(text string) (unixsock.Path, error) {
-	path, err := unixsock.ParsePath(text)
-	if err != nil {
-		err = fmt.Errorf("admin socket %s: %w", text, err)
-	}
-	return path, err
+	return unixsock.ParseSetting("admin socket", text)
 }
 
 // NewClient returns a client for the admin socket. It connects only when used.

@@ -38,6 +38,16 @@ func ParsePath(text string) (Path, error) {
 	return Path{text}, nil
 }
 
+// ParseSetting is ParsePath of what a setting says, such as haproxy_socket, or another name
+// for what the path is of: the error names that and the text.
+func ParseSetting(name, text string) (Path, error) {
+	path, err := ParsePath(text)
+	if err != nil {
+		err = fmt.Errorf("%s: %q: %w", name, text, err)
+	}
+	return path, err
+}
+
 var errNoPath = errors.New("not set: give the path of a unix socket")
 
 // String returns the path as ParsePath reads it.

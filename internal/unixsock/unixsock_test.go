@@ -1,6 +1,7 @@
 package unixsock
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -33,6 +34,9 @@ func TestParsePath(t *testing.T) {
 	} {
 		if path, err := ParsePath(bad); err == nil || !strings.Contains(err.Error(), want) || path != (Path{}) {
 			t.Errorf("%q is read as %q, %v, want an error with %q", bad, path, err, want)
+		}
+		if path, err := ParseSetting("a_socket", bad); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("a_socket: %q: ", bad)) || !strings.Contains(err.Error(), want) || path != (Path{}) {
+			t.Errorf("%q of a setting is read as %q, %v, want an error with %q", bad, path, err, want)
 		}
 	}
 }

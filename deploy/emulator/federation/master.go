@@ -25,9 +25,9 @@ const (
 func masterReloads(ctx context.Context, socket string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, masterTimeout)
 	defer cancel()
-	path, err := unixsock.ParsePath(socket)
+	path, err := unixsock.ParseSetting("the socket of HAProxy's master", socket)
 	if err != nil {
-		return 0, fmt.Errorf("asking HAProxy's master at %q: %w", socket, err)
+		return 0, err
 	}
 	conn, err := dialMaster(ctx, path)
 	if err != nil {

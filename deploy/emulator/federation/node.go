@@ -64,8 +64,8 @@ func newNode(spec scenario.Node, p place, runDir, logDir string) (*Node, error) 
 	n.Namespace = p.space
 	for path, text := range map[*unixsock.Path]string{&n.AdminSocket: n.files.admin(), &n.HAProxySocket: n.files.runtime(), &n.ControlSocket: n.files.control()} {
 		var err error
-		if *path, err = unixsock.ParsePath(text); err != nil {
-			return nil, fmt.Errorf("preparing %s: %q: %w", n.Name, text, err)
+		if *path, err = unixsock.ParseSetting("a socket", text); err != nil {
+			return nil, fmt.Errorf("preparing %s: %w", n.Name, err)
 		}
 	}
 	for _, dir := range []string{n.files.provider(), n.Logs} {

@@ -98,12 +98,7 @@ func Listen(dir string) (net.Listener, error) {
 }
 
 func socketIn(dir string) (unixsock.Path, error) {
-	text := filepath.Join(dir, SocketFile)
-	path, err := unixsock.ParsePath(text)
-	if err != nil {
-		err = fmt.Errorf("the supervisor's socket: socket %q: %w", text, err)
-	}
-	return path, err
+	return unixsock.ParseSetting("the supervisor's socket", filepath.Join(dir, SocketFile))
 }
 
 // Running reports whether a supervisor answers in dir.

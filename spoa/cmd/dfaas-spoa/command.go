@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // Options are what the command line says.
 type Options struct {
-	Listen      string // path of the SPOP socket
-	Control     string // path of the control socket
-	Metrics     string // HOST:PORT for /metrics, "" for none
+	Listen      unixsock.Path // the SPOP socket
+	Control     unixsock.Path // the control socket
+	Metrics     string        // HOST:PORT for /metrics, "" for none
 	SocketMode  os.FileMode
 	SocketGroup string // of the SPOP socket, "" for the process's own
 	Version     string
@@ -66,12 +67,13 @@ Every flag can be set by a variable: --log-level by DFAAS_SPOA_LOG_LEVEL.`,
 
 // options checks the flags and turns them into Options.
 func (f *flags) options(system cli.System) (Options, error) {
-	o := Options{
-		Listen:      strings.TrimPrefix(f.listen, "unix@"),
-		Control:     strings.TrimPrefix(f.control, "unix@"),
-		Metrics:     f.metrics,
-		SocketGroup: f.socketGroup,
-		Version:     cli.Version(version),
+	o := Options{Metrics: f.metrics, SocketGroup: f.socketGroup, Version: cli.Version(version)}
+	var err error
+	if o.Listen, err = unixsock.ParseSetting("--listen", strings.TrimPrefix(f.listen, "unix@")); err != nil {
+		return o, err
+	}
+	if o.Control, err = unixsock.ParseSetting("--control", strings.TrimPrefix(f.control, "unix@")); err != nil {
+		return o, err
 	}
 	mode, err := strconv.ParseUint(f.socketMode, 8, 32)
 	if err != nil || mode > 0o777 {

@@ -227,6 +227,8 @@ func TestCommandLine(t *testing.T) {
 		{"bad format", "", []string{"--log-format", "xml"}, cli.ExitUsage, "json or console"},
 		{"by environment", "DFAAS_SPOA_LOG_FORMAT=xml", nil, cli.ExitUsage, `--log-format "xml"`},
 		{"flag over environment", "DFAAS_SPOA_LOG_FORMAT=xml", []string{"--log-format", "yaml"}, cli.ExitUsage, `--log-format "yaml"`},
+		{"no path", "", []string{"--listen", "unix@"}, cli.ExitUsage, `--listen: "": not set`},
+		{"path too long", "", sockets("/s", "/"+strings.Repeat("x", 107)), cli.ExitUsage, "the path of a socket may have 107"},
 		{"no directory", "", sockets("/none/s", "/c"), cli.ExitFailure, "there is no directory " + dir + "/none"},
 		{"no control", "", sockets("/s", "/none/c"), cli.ExitFailure, "(--control)"},
 		{"bad address", "", sockets("/s", "/c", "--metrics", "x"), cli.ExitFailure, "(--metrics)"},

@@ -48,19 +48,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		return l, err
 	}
 
-	listen, err := socketPath(o.Listen)
+	spop, err := open(unixsock.Listen(o.Listen, o.SocketMode, o.SocketGroup))
 	if err != nil {
 		return fmt.Errorf("socket for HAProxy (--listen): %w", err)
 	}
-	spop, err := open(unixsock.Listen(listen, o.SocketMode, o.SocketGroup))
-	if err != nil {
-		return fmt.Errorf("socket for HAProxy (--listen): %w", err)
-	}
-	controlSocket, err := socketPath(o.Control)
-	if err != nil {
-		return fmt.Errorf("control socket (--control): %w", err)
-	}
-	ctl, err := open(unixsock.Listen(controlSocket, controlMode, ""))
+	ctl, err := open(unixsock.Listen(o.Control, controlMode, ""))
 	if err != nil {
 		return fmt.Errorf("control socket (--control): %w", err)
 	}
@@ -79,7 +71,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return spoa.Serve(ctx, spop) })
 	group.Go(func() error { return httpserve.Run(ctx, ctl, httpserve.New(server.Handler()), shutdownTimeout) })
-	ready := o.Log.Info().Str("version", o.Version).Str("listen", o.Listen).Str("control", o.Control)
+	ready := o.Log.Info().Str("version", o.Version).Stringer("listen", o.Listen).Stringer("control", o.Control)
 	if metrics != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", server.Metrics())
@@ -90,7 +82,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	systemd := notify.New(o.Log)
 	systemd.Ready()
 	group.Go(func() error {
-		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, listen) })
+		systemd.Watch(ctx, func(ctx context.Context) error { return agent.Probe(ctx, o.Listen) })
 		return nil
 	})
 	defer systemd.StopsWith(ctx)()
@@ -113,12 +105,4 @@ func closeListener(l net.Listener) error {
 		return err
 	}
 	return nil
-}
-
-func socketPath(text string) (unixsock.Path, error) {
-	path, err := unixsock.ParsePath(text)
-	if err != nil {
-		err = fmt.Errorf("socket %q: %w", text, err)
-	}
-	return path, err
 }

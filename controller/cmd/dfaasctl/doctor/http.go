@@ -84,9 +84,9 @@ func madeUpID() (string, error) {
 // forge claims to be that peer until dfaas-spoa says what everybody expects of
 // it, or a few times. What it counts reports whether it was asked.
 func forge(ctx context.Context, transport http.RoundTripper, address, peer, socket string) (forgedFacts, error) {
-	path, err := unixsock.ParsePath(socket)
+	path, err := unixsock.ParseSetting("spoa_socket", socket)
 	if err != nil {
-		return forgedFacts{}, fmt.Errorf("spoa_socket %q: %w", socket, err)
+		return forgedFacts{}, err
 	}
 	client := control.New(path)
 	defer client.Close()

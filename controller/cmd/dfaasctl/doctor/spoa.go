@@ -18,9 +18,9 @@ type spoaFacts struct {
 }
 
 func gatherSPOA(ctx context.Context, socket string) spoaFacts {
-	path, err := unixsock.ParsePath(socket)
+	path, err := unixsock.ParseSetting("spoa_socket", socket)
 	if err != nil {
-		return spoaFacts{err: fmt.Errorf("spoa_socket %q: %w", socket, err)}
+		return spoaFacts{err: err}
 	}
 	client := control.New(path)
 	defer client.Close()

@@ -130,7 +130,7 @@ func checkConfig(ctx context.Context, s Start) configCheck {
 }
 
 func runtimeInfo(ctx context.Context, socket string) (haproxy.Info, error) {
-	path, err := unixsock.ParsePath(socket)
+	path, err := unixsock.ParseSetting("haproxy_socket", socket)
 	if err != nil {
 		return haproxy.Info{}, err
 	}
