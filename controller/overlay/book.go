@@ -311,15 +311,29 @@ func (b *book) begin(now time.Time, id peer.ID, addr ma.Multiaddr) (done func(no
 	}, nil
 }
 
-// inVain counts one more try.
+// inVain counts one more try. Where there is no room, what was tried the longest ago is
+// forgotten: what peers that were met claim of themselves has no budget that would end.
 func (b *book) inVain(now time.Time, key string) *vain {
 	v := b.vain[key]
 	if v == nil || now.Sub(v.last) > vainRest {
+		if v == nil && len(b.vain) >= maxVain && !b.forget(now) {
+			b.dropVain()
+		}
 		v = &vain{}
 		b.vain[key] = v
 	}
 	v.tries, v.last = v.tries+1, now
 	return v
+}
+
+func (b *book) dropVain() {
+	oldest := ""
+	for key, v := range b.vain {
+		if oldest == "" || v.last.Before(b.vain[oldest].last) {
+			oldest = key
+		}
+	}
+	delete(b.vain, oldest)
 }
 
 // rest leaves the address alone if it was tried often enough.

@@ -117,6 +117,30 @@ func TestDialsInVainAreBounded(t *testing.T) {
 	}
 }
 
+// Peers that come, claim addresses of their own and go again, under one id after another, are
+// dialled in vain wherever they were seen, and take no more memory for that than others.
+func TestClaimsInVainAreBounded(t *testing.T) {
+	b, now, dials := newBook(true), time.Unix(1000, 0), 0
+	const peers = maxVain / 2 // each leaves three entries
+	for i := range peers {
+		id := peer.ID(fmt.Sprint("peer ", i))
+		b.met(now, id, addrOf("/ip4/192.0.2.7/tcp/1"))
+		for port := range 2 {
+			if done, err := b.begin(now, id, addrOf(fmt.Sprintf("/ip4/192.0.2.7/tcp/%d", 1000+2*i+port))); err == nil {
+				done(now, false)
+				dials++
+			}
+		}
+		now = now.Add(20 * time.Millisecond)
+	}
+	if dials < 2*peers || len(b.vain) > maxVain {
+		t.Errorf("%d dials, of which %d are kept: want %d at most", dials, len(b.vain), maxVain)
+	}
+	if err := b.check(now, peer.ID(fmt.Sprint("peer ", peers-1)), addrOf(fmt.Sprintf("/ip4/192.0.2.7/tcp/%d", 1000+2*peers-1))); !errors.Is(err, errVain) {
+		t.Errorf("what was dialled in vain last may be dialled again at once: %v", err)
+	}
+}
+
 // Where a neighbour's own packet comes from, it is found soon however often it was dialled
 // in vain before, while all started at once. What others tell is left alone.
 func TestNeighboursAreTriedAgainSoon(t *testing.T) {
