@@ -86,14 +86,20 @@ func (l *launcher) serialize(out *output, c *call, f *function) error {
 	defer cancel()
 	cmd := f.runner.command(ctx)
 	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
-	cmd.Stdin = l.devNull
-	if c.body != nil {
-		cmd.Stdin = c.body
-		if err := hand(f.runner.user, c.body); err != nil {
-			return err
-		}
+	if err := l.feed(cmd, c, f); err != nil {
+		return err
 	}
 	return whyEnded(ctx, run(f.runner, cmd, out))
+}
+
+// feed has the process read the request body that is there as a whole, if there is one.
+func (l *launcher) feed(cmd *exec.Cmd, c *call, f *function) error {
+	if c.body == nil {
+		cmd.Stdin = l.devNull
+		return nil
+	}
+	cmd.Stdin = c.body
+	return hand(f.runner.user, c.body)
 }
 
 // spool reads the request body to its end, within timeout, and returns it as a
@@ -183,15 +189,17 @@ func (l *launcher) stream(out *output, c *call, f *function) error {
 	cmd := f.runner.command(ctx)
 	cmd.Env = f.spec.requestEnvironment(cmd.Env, c.r, c.path)
 	if c.upload == nil {
-		cmd.Stdin = l.devNull
-		if c.body != nil {
-			cmd.Stdin = c.body
+		if err := l.feed(cmd, c, f); err != nil {
+			return err
 		}
 		return whyEnded(ctx, run(f.runner, cmd, out))
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe to the process: %w", err)
+	}
+	if reader, ok := cmd.Stdin.(*os.File); ok {
+		cmd.Err = cmp.Or(cmd.Err, hand(f.runner.user, reader)) // the start fails by it, and closes the pipe
 	}
 	out.body = c.upload
 	go out.body.copyTo(stdin, out.stop)

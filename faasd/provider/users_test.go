@@ -85,6 +85,12 @@ func TestFunctionUsers(t *testing.T) {
 			t.Errorf("%s: %d %s, want %q", command, status, text, want)
 		}
 	}
+	streams := script(t, "wc -c /dev/stdin")
+	readable(t, streams)
+	p.want(202, "", "POST", "/system/functions", object{"service": "streams", "image": "local", "envProcess": streams, "envVars": object{"mode": "streaming"}})
+	if status, text := p.do("POST", "/function/streams", strings.Repeat("x", spoolInMemory+1)); status != 200 || !strings.Contains(text, fmt.Sprint(spoolInMemory+1)) {
+		t.Errorf("while the body comes in: %d %s", status, text)
+	}
 	for range 2 { // the same with each deployment
 		_, text := attempt("id -u")
 		ids[strings.TrimSpace(text)] = true
