@@ -172,7 +172,12 @@ func (p *production) user(now time.Duration, fn int) decision {
 		s.Heard(epoch.Add(now), p.heard.mark, int32(p.heard.room), !p.heard.served)
 		p.heard.peer = -1
 	}
-	return p.decisionOf(s.AdmitNear(p.world.ranks[fn], epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{}))
+	return p.decisionOf(p.admit(s, now, fn, route.Caller{}, route.Call{}))
+}
+
+// admit asks the SPOA what becomes of a call.
+func (p *production) admit(s *route.Snapshot, now time.Duration, fn int, from route.Caller, c route.Call) route.Decision {
+	return s.AdmitNear(p.world.ranks[fn], epoch.Add(now), from, p.world.names[fn].String(), c)
 }
 
 func (p *production) decisionOf(d route.Decision) decision {
@@ -195,7 +200,7 @@ func (p *production) again(now time.Duration, fn, question int, mark int32) (dec
 		p.heard = answer{mark: mark}
 		return decision{}, false
 	}
-	return p.decisionOf(s.AdmitNear(p.world.ranks[fn], epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question, Mark: mark})), true
+	return p.decisionOf(p.admit(s, now, fn, route.Caller{}, route.Call{Question: question, Mark: mark})), true
 }
 
 func (p *production) elsewhere(now time.Duration, fn, question int) decision {
@@ -203,7 +208,7 @@ func (p *production) elsewhere(now time.Duration, fn, question int) decision {
 	if s == nil || question > route.MaxQuestions {
 		return decision{verdict: serve}
 	}
-	return p.decisionOf(s.Admit(epoch.Add(now), route.Caller{}, p.world.names[fn].String(), route.Call{Question: question}))
+	return p.decisionOf(p.admit(s, now, fn, route.Caller{}, route.Call{Question: question}))
 }
 
 func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
@@ -215,7 +220,7 @@ func (p *production) peer(now time.Duration, fn, from int) (bool, int) {
 	if !known {
 		return false, untold
 	}
-	d := s.AdmitNear(p.world.ranks[fn], epoch.Add(now), caller, p.world.names[fn].String(), route.Call{})
+	d := p.admit(s, now, fn, caller, route.Call{})
 	room := untold
 	if d.TellRoom {
 		room = int(d.Room)
