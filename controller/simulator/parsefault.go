@@ -98,9 +98,13 @@ func when(words []string) (at, lasting time.Duration, rest []string, err error) 
 		if k+1 == len(words) {
 			return 0, 0, nil, fmt.Errorf("no time behind %q", words[k])
 		}
+		least := time.Duration(0)
+		if words[k] == "for" {
+			least = time.Millisecond // for no time at all would be for ever
+		}
 		d, err := time.ParseDuration(words[k+1])
-		if err != nil || d < 0 || d > maxDuration {
-			return 0, 0, nil, fmt.Errorf("behind %q, a time of 0s to %v is expected, not %q", words[k], maxDuration, words[k+1])
+		if err != nil || d < least || d > maxDuration {
+			return 0, 0, nil, fmt.Errorf("behind %q, a time of %v to %v is expected, not %q", words[k], least, maxDuration, words[k+1])
 		}
 		if words[k] == "at" {
 			at, given = d, true

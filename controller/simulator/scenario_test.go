@@ -147,6 +147,7 @@ func TestParseFaultRefuses(t *testing.T) {
 		"kill node-1 spoa":                        "does not say when",
 		"kill node-1 spoa at":                     `no time behind "at"`,
 		"kill node-1 spoa at noon":                `behind "at", a time`,
+		"kill node-1 spoa at 5s for 0s":           `behind "for", a time of 1ms`,
 		"kill node-9 spoa at 5s":                  `no node "node-9"`,
 		"kill node-1 brain at 5s":                 `unknown part "brain"`,
 		"kill node-1 at 5s":                       "kill needs a node and a part",
