@@ -86,16 +86,27 @@ func handOver(path string) error {
 	return giveTo(path, int(owner.Uid), int(owner.Gid))
 }
 
-// giveTo changes the owner through a descriptor and follows no symbolic link:
-// the owner of the directory must not be able to have another file given to
-// them.
+// giveTo changes the owner through a descriptor, follows no symbolic link, and refuses
+// what has another name as well: the owner of the directory must not be able to have
+// another file given to them.
 func giveTo(path string, uid, gid int) error {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err == nil {
-		err = errors.Join(file.Chown(uid, gid), file.Close())
+		err = errors.Join(chownOnly(file, uid, gid), file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("handing %s over to its directory's owner: %w", path, err)
 	}
 	return nil
+}
+
+func chownOnly(file *os.File, uid, gid int) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if is, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || !ok || is.Nlink != 1 {
+		return errors.New("it is no regular file with one name only")
+	}
+	return file.Chown(uid, gid)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -22,5 +23,18 @@ func TestGiveTo(t *testing.T) {
 	}
 	if err := giveTo(link, os.Getuid(), os.Getgid()); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("a symbolic link was followed: %v", err)
+	}
+	if err := os.Link(file, link+"2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := giveTo(link+"2", os.Getuid(), os.Getgid()); err == nil || !strings.Contains(err.Error(), "one name only") {
+		t.Errorf("another file was given away by a second name: %v", err)
+	}
+	pipe := link + "3"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := giveTo(pipe, os.Getuid(), os.Getgid()); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a pipe was given away: %v", err)
 	}
 }
