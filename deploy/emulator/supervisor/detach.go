@@ -48,7 +48,10 @@ func Detach(ctx context.Context, dir string, argv []string) (State, error) {
 		return State{}, fmt.Errorf("starting the supervisor: %w", err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		ended <- cmd.Wait()
+		close(ended) // it may be asked again
+	}()
 	state, err := awaitReady(ctx, NewClient(dir), ended)
 	switch {
 	case ctx.Err() != nil:
