@@ -13,9 +13,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/dfaas/dfaas/internal/strictjson"
-
 	"github.com/dfaas/dfaas/internal/httpserve"
+	"github.com/dfaas/dfaas/internal/strictjson"
 )
 
 const (

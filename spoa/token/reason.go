@@ -18,7 +18,7 @@ const (
 	WrongAudience        // aud is not exactly this node
 	Expired              // exp has passed
 	NotYetValid          // iat or nbf is still to come
-	TooLongLived         // exp - iat is over MaxLifetime
+	TooLongLived         // exp - iat is over MaxLifetime and Leeway
 	Busy                 // too many tokens of unknown worth at once; this one was not checked
 	Ambiguous            // more than one id or token in one request
 	NotOverTLS           // it did not come with the peer's certificate, and must
