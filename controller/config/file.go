@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/dfaas/dfaas/internal/spelling"
 	"github.com/dfaas/dfaas/internal/yamlfile"
 )
 
@@ -79,44 +80,16 @@ func scalars(n *yaml.Node) ([]string, error) {
 
 // unknown says that there is no such key, and which one was probably meant.
 func unknown(key string) error {
-	if near := closest(strings.ToLower(strings.ReplaceAll(key, "-", "_"))); near != "" {
+	if near := spelling.Nearest(strings.ToLower(strings.ReplaceAll(key, "-", "_")), keys()); near != "" {
 		return fmt.Errorf("no such option: did you mean %s?", near)
 	}
 	return errors.New("no such option: see dfaas-controller --help")
 }
 
-// closest returns the key most like s, or "" when none is.
-func closest(s string) string {
-	best, distance := "", 1+min(4, len(s)/2)
-	if len(s) > 64 {
-		return ""
-	}
+func keys() []string {
+	var all []string
 	for _, o := range options() {
-		if d := editDistance(s, o.key); d < distance {
-			best, distance = o.key, d
-		}
+		all = append(all, o.key)
 	}
-	return best
-}
-
-// editDistance counts the insertions, deletions and replacements of bytes that
-// make b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
+	return all
 }

@@ -190,7 +190,7 @@ func (s *Settings) parseAddresses(f *faults) {
 	c := &s.Config
 	var why string
 	if s.HTTPAddress, why = parseHTTPAddress(c.HTTPAddress); why != "" {
-		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8081", why)
+		f.add("http_address", c.HTTPAddress, "%s: give the IP:PORT where peers reach this node's HAProxy, such as 192.0.2.10:8180", why)
 	}
 	if _, err := haproxy.NewTLS(unixsock.Path{}, c.TLSDir); err != nil {
 		f.add("tls_dir", c.TLSDir, "use a path from / of letters, digits and ./_- such as /var/lib/dfaas/tls")

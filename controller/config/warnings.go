@@ -54,17 +54,38 @@ func (c *Config) Warnings() []string {
 	if err != nil {
 		return nil
 	}
+	var all []string
+	if warning := c.FamilyWarning(); warning != "" {
+		all = append(all, warning)
+	}
 	own, err := InterfaceAddresses()
 	if err != nil {
-		return nil // the system does not tell
+		return all // the system does not tell
 	}
 	if address.Addr().IsLoopback() && c.listensOnLoopback() {
-		return nil
+		return all
 	}
 	if warning := AddressWarning(address.Addr(), own); warning != "" {
-		return []string{"http_address: " + warning}
+		all = append(all, "http_address: "+warning)
 	}
-	return nil
+	return all
+}
+
+// FamilyWarning says that peers, which connect to the overlay by one family, will not
+// see the node at the other one's http_address; "" if nothing speaks against it.
+func (c *Config) FamilyWarning() string {
+	address, err := netip.ParseAddrPort(c.HTTPAddress)
+	if err != nil {
+		return ""
+	}
+	name, family, wildcard := "IPv4", "/ip4/", "/ip4/0.0.0.0/tcp/31600"
+	if address.Addr().Unmap().Is6() {
+		name, family, wildcard = "IPv6", "/ip6/", "/ip6/::/tcp/31600"
+	}
+	if len(c.Listen) == 0 || slices.ContainsFunc(c.Listen, func(s string) bool { return strings.HasPrefix(s, family) }) {
+		return ""
+	}
+	return fmt.Sprintf("listen has no %s address, but http_address has one: peers refuse an address that they do not see this node at; add %s to listen", name, wildcard)
 }
 
 // listensOnLoopback reports whether no other machine can be a peer anyway.

@@ -38,6 +38,28 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%q: %q", address, got)
 		}
 	}
+	// Peers must see the node at the address that it announces.
+	for _, test := range []struct {
+		http   string
+		listen []string
+		want   string
+	}{
+		{"[2001:db8::5]:8180", []string{"/ip4/0.0.0.0/tcp/31600"}, "listen has no IPv6 address"},
+		{"[2001:db8::5]:8180", []string{"/ip4/0.0.0.0/tcp/31600", "/ip6/::/tcp/31600"}, ""},
+		{"10.1.0.1:8180", []string{"/ip6/::/tcp/31600"}, "listen has no IPv4 address"},
+		{"[::ffff:10.1.0.1]:8180", []string{"/ip4/10.1.0.1/tcp/31600"}, ""},
+		{"nonsense", []string{"/ip6/::/tcp/31600"}, ""},
+		{"10.1.0.1:8180", nil, ""},
+	} {
+		c := Config{HTTPAddress: test.http, Listen: test.listen}
+		if got := c.FamilyWarning(); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%s, %s: %q, want %q", test.http, test.listen, got, test.want)
+		}
+	}
+	c.HTTPAddress = "[2001:db8::5]:8180"
+	if got := strings.Join(c.Warnings(), "\n"); !strings.Contains(got, "add /ip6/::/tcp/31600 to listen") {
+		t.Errorf("%q", got)
+	}
 	// Whoever listens on the loopback interface only has its peers there.
 	c.HTTPAddress, c.Listen = "127.0.0.1:8081", []string{"/ip4/127.0.0.1/tcp/0"}
 	if got := c.Warnings(); got != nil {

@@ -91,7 +91,7 @@ func judgeComponents(f *Facts) Verdict {
 		if c.OK {
 			well = append(well, c.Name)
 		} else {
-			ill = append(ill, fmt.Sprintf("%s: %s", c.Name, c.Error))
+			ill = append(ill, fmt.Sprintf("%s: %s", c.Name, oneLine(errors.New(c.Error))))
 		}
 	}
 	if len(ill) > 0 {

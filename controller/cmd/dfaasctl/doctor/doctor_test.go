@@ -117,6 +117,9 @@ func TestVerdicts(t *testing.T) {
 		{"controller parts", Fail, "haproxy: no permission", "", func(f *Facts) {
 			f.Controller.status.Components[1] = api.Component{Name: "haproxy", Error: "no permission"}
 		}},
+		{"controller parts", Fail, "haproxy: broken; in two lines", "", func(f *Facts) {
+			f.Controller.status.Components[1] = api.Component{Name: "haproxy", Error: broken.Error()}
+		}},
 		{"peers", "", "", "", func(f *Facts) { f.Controller.err = broken }},
 		{"peers", Warn, "alone: no member was found on the local network", "dfaasctl join", func(f *Facts) { f.Controller.peers = nil }},
 		{"peers", Warn, "mdns is off", "bootstrap", func(f *Facts) { f.Controller.peers, f.Config.MDNS = nil, false }},
@@ -232,6 +235,9 @@ func TestVerdicts(t *testing.T) {
 		{"haproxy's next start", Fail, "DFAAS_BIND: taken by faasd", "dfaasctl check-haproxy", func(f *Facts) {
 			f.NextStart = append(f.NextStart, Result{"DFAAS_BIND", fail("x", "taken by faasd")})
 		}},
+		{"haproxy's next start", Warn, "settings: nobody reads DFAAS_BNID", "dfaasctl check-haproxy", func(f *Facts) {
+			f.NextStart = append(f.NextStart, Result{"settings", warn("x", "nobody reads DFAAS_BNID")})
+		}},
 
 		{"http address", Fail, "10.1.0.1:8081: broken", "DFAAS_BIND", func(f *Facts) { f.HTTP = httpFacts{err: broken} }},
 		{"http address", Fail, "10.1.0.1:8081: broken", "DFAAS_TLS_BIND", func(f *Facts) { f.HTTP, f.Config.PeerTLS = httpFacts{err: broken}, true }},
@@ -244,6 +250,17 @@ func TestVerdicts(t *testing.T) {
 			f.HTTP, f.Config.HTTPAddress = httpFacts{err: broken}, "192.0.2.10:8081"
 		}},
 		{"http address", Warn, "10.9.9.9 is not an address of this machine (10.1.0.1)", "allow_addresses", func(f *Facts) { f.Config.HTTPAddress = "10.9.9.9:8081" }},
+		{"http address", Fail, "DFAAS_BIND=:8081 is for IPv4 only: broken", "DFAAS_BIND=[::]:PORT", func(f *Facts) {
+			f.HTTP, f.Config.HTTPAddress = httpFacts{err: broken}, "[2001:db8::5]:8081"
+			f.Own = []netip.Addr{netip.MustParseAddr("2001:db8::5")}
+		}},
+		{"http address", Fail, "placeholder", "set http_address", func(f *Facts) {
+			f.HTTP, f.Config.HTTPAddress = httpFacts{err: broken}, "[2001:db8::5]:8081"
+			f.HAProxy.settings[haproxy.EnvBind] = ":::8081"
+		}},
+		{"http address", Warn, "listen has no IPv6 address", "correct listen", func(f *Facts) {
+			f.Config.HTTPAddress, f.Own = "[2001:db8::5]:8081", []netip.Addr{netip.MustParseAddr("2001:db8::5")}
+		}},
 		{"node id", Warn, `HAProxy says "unknown"`, "DFAAS_NODE_ID=" + self, func(f *Facts) { f.HTTP.nodeID = "unknown" }},
 		{"node id", Warn, `HAProxy says "unknown"`, "DFAAS_NODE_ID=" + peerA, func(f *Facts) {
 			f.HTTP.nodeID, f.Controller.status, f.Trust.identityID = "unknown", api.Status{}, peerA

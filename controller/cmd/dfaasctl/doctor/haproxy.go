@@ -301,10 +301,13 @@ func judgeGatewayServer(f *Facts) Verdict {
 
 // judgeNextStart sums up what dfaasctl check-haproxy tells in full.
 func judgeNextStart(f *Facts) Verdict {
-	var failed []string
+	var failed, warned []string
 	for _, r := range f.NextStart {
-		if r.Level == Fail {
+		switch r.Level {
+		case Fail:
 			failed = append(failed, r.Check+": "+r.Finding)
+		case Warn:
+			warned = append(warned, r.Check+": "+r.Finding)
 		}
 	}
 	switch {
@@ -312,6 +315,8 @@ func judgeNextStart(f *Facts) Verdict {
 		return skip()
 	case len(failed) > 0:
 		return fail("dfaasctl check-haproxy says what to do; do not restart HAProxy before", "it will not start as it should: %s", few(failed))
+	case len(warned) > 0:
+		return warn("dfaasctl check-haproxy says what to do", "it will start, but: %s", few(warned))
 	default:
 		return ok("its service's files and settings are fine")
 	}

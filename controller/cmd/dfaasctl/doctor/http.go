@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
@@ -183,6 +185,9 @@ func judgeHealthz(f *Facts) Verdict {
 	case f.Config.PeerTLS && h.err != nil:
 		return unreachable(fmt.Errorf("%s: %w", address, h.err),
 			"with peer_tls, http_address must be where HAProxy's frontend listens with TLS (DFAAS_TLS_BIND); see docs/install.md")
+	case h.err != nil && f.bindIsIPv4():
+		return fail("set DFAAS_BIND=[::]:PORT in /etc/default/haproxy and restart HAProxy (docs/install.md, a node without IPv4)",
+			"%s: DFAAS_BIND%s is for IPv4 only: %s", address, f.said(haproxy.EnvBind), oneLine(h.err))
 	case h.err != nil:
 		return fail("http_address must be where HAProxy's frontend listens (DFAAS_BIND"+f.said(haproxy.EnvBind)+"), as peers reach it",
 			"%s: %s", address, oneLine(h.err))
@@ -190,6 +195,8 @@ func judgeHealthz(f *Facts) Verdict {
 		return fail("start the gateway: while it is down, peers send nothing here", "%s%s answers 503", address, pathHealth)
 	case h.status != http.StatusOK:
 		return fail("/healthz must go to "+haproxy.BackendLocal+": see docs/install.md", "%s%s answers %d", address, pathHealth, h.status)
+	case f.Config.FamilyWarning() != "":
+		return warn("correct listen in its configuration and restart dfaas-controller", "%s", f.Config.FamilyWarning())
 	case f.addressWarning() != "":
 		return warn("if peers reach it by NAT, list it in their allow_addresses; else correct http_address and restart dfaas-controller",
 			"%s", f.addressWarning())
@@ -204,6 +211,15 @@ func (f *Facts) said(setting string) string {
 		return "=" + value
 	}
 	return ""
+}
+
+// bindIsIPv4 reports whether http_address is of IPv6, and HAProxy listens at a port
+// without an address, which it does for IPv4 only.
+func (f *Facts) bindIsIPv4() bool {
+	address, err := netip.ParseAddrPort(f.Config.HTTPAddress)
+	bind := f.HAProxy.settings[haproxy.EnvBind]
+	port := strings.LastIndexByte(bind, ':')
+	return err == nil && address.Addr().Unmap().Is6() && port >= 0 && slices.Contains([]string{"", "*", "0.0.0.0"}, bind[:port])
 }
 
 // addressWarning says what speaks against http_address.

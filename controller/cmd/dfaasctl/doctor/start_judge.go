@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/listeners"
@@ -14,6 +15,7 @@ func judgeStart(f *startFacts) []Result {
 	results := []Result{
 		{"configuration files", judgeConfigCheck(f)},
 		{"drop-in", judgeLoaded(f)},
+		{"settings", judgeNames(f)},
 	}
 	if !f.settings.Loaded() {
 		return results // the rest is about the drop-in
@@ -50,6 +52,24 @@ func judgeLoaded(f *startFacts) Verdict {
 			"HAProxy would start without %s", "dfaas.cfg")
 	}
 	return ok("would be loaded")
+}
+
+// judgeNames finds settings that were written and that nobody reads.
+func judgeNames(f *startFacts) Verdict {
+	var unknown, hints []string
+	for _, u := range f.settings.Unknown() {
+		unknown = append(unknown, u.Name)
+		if u.Meant != "" {
+			hints = append(hints, fmt.Sprintf("write %s instead of %s", u.Meant, u.Name))
+		} else {
+			hints = append(hints, "the settings that there are stand at the head of dfaas.cfg")
+		}
+	}
+	slices.Sort(hints)
+	if len(unknown) > 0 {
+		return warn(strings.Join(slices.Compact(hints), "; "), "in %s, nobody reads %s", f.settings.File, few(unknown))
+	}
+	return ok("all names in %s that begin with DFAAS_ are the drop-in's", f.settings.File)
 }
 
 func judgeBind(f *startFacts, b *bindFacts) Verdict {

@@ -127,6 +127,15 @@ func TestStart(t *testing.T) {
 		{"no gateway's address", haproxy.EnvGateway, Fail, "http://127.0.0.1:8080", "HOST:PORT", func(n *node) {
 			n.settings[haproxy.EnvGateway] = "http://127.0.0.1:8080"
 		}},
+		{"a setting that is misspelt", "settings", Warn, "nobody reads DFAAS_GATEWY", "write DFAAS_GATEWAY instead of DFAAS_GATEWY", func(n *node) {
+			n.settings["DFAAS_GATEWY"] = "127.0.0.1:8081"
+		}},
+		{"as for a shell", "settings", Warn, "nobody reads export DFAAS_BIND", "write DFAAS_BIND instead of export DFAAS_BIND", func(n *node) {
+			n.settings["export DFAAS_BIND"] = ":8181"
+		}},
+		{"a setting that is like none", "settings", Warn, "nobody reads DFAAS_BANANA_REPUBLIC", "at the head of dfaas.cfg", func(n *node) {
+			n.settings["DFAAS_BANANA_REPUBLIC"] = "yes"
+		}},
 		{"nobody's id", haproxy.EnvNodeID, Warn, `"unknown" is not the id`, "dfaasctl id", func(n *node) { n.settings[haproxy.EnvNodeID] = "unknown" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

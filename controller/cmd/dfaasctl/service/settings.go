@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/spelling"
 )
 
 // Paths on Debian.
@@ -28,12 +31,16 @@ const DropInFile = "dfaas.cfg"
 
 const maxFile = 1 << 20 // bytes of a file that is read
 
+// prefix is what the names of all settings of the drop-in begin with.
+const prefix = "DFAAS_"
+
 // Settings is how the service starts HAProxy next.
 type Settings struct {
 	File string // where they are from, for people
 	// values is the environment: of the service, over that the caller's.
 	values   map[string]string
 	defaults map[string]string // of the drop-in
+	written  []string          // names that are in the file
 }
 
 // Load reads the service's environment file, over which the environment (as of
@@ -47,9 +54,10 @@ func Load(file string, environ []string) (*Settings, error) {
 	}
 	for key, value := range parseEnvironment(text) {
 		s.values[key] = value
+		s.written = append(s.written, key)
 	}
 	for _, entry := range environ {
-		if key, value, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(key, "DFAAS_") {
+		if key, value, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(key, prefix) {
 			s.values[key] = value
 		}
 	}
@@ -63,6 +71,29 @@ func (s *Settings) Get(name string) string {
 		return value
 	}
 	return s.defaults[name]
+}
+
+// Unknown is a name in the file that looks like a setting of the drop-in and is none:
+// it changes nothing.
+type Unknown struct {
+	Name string
+	// Meant is the setting that it probably should be, "" if none is like it.
+	Meant string
+}
+
+// Unknown returns them in the order of their names.
+func (s *Settings) Unknown() []Unknown {
+	var all []Unknown
+	settings := slices.Sorted(maps.Keys(s.defaults))
+	for _, name := range slices.Sorted(slices.Values(s.written)) {
+		// systemd ignores what begins with "export", and says so in the journal only.
+		setting := strings.TrimSpace(strings.TrimPrefix(name, "export "))
+		_, known := s.defaults[name]
+		if strings.HasPrefix(strings.ToUpper(setting), prefix) && !known {
+			all = append(all, Unknown{name, spelling.Nearest(strings.ToUpper(setting), settings)})
+		}
+	}
+	return all
 }
 
 // Environ returns the settings in the form of os.Environ.
