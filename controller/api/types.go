@@ -101,7 +101,7 @@ type Route struct {
 	Kind     string  `json:"kind"` // local, out, in
 	Peer     string  `json:"peer,omitempty"`
 	PeerName string  `json:"peer_name,omitempty"` // as Peer.Name
-	Weight   float64 `json:"weight"`
-	Rate     float64 `json:"rate"`     // planned limit, requests/s; -1 unlimited
-	Measured float64 `json:"measured"` // over the last period, requests/s
+	Weight   float64 `json:"weight"`              // local: the part of users' calls tried here first; out: the peer's part of what is sent
+	Rate     float64 `json:"rate"`                // planned limit, requests/s; -1 unlimited
+	Measured float64 `json:"measured"`            // over the last period, requests/s
 }

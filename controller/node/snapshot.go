@@ -259,9 +259,17 @@ func (s *snapshot) routes(p strategy.FunctionPlan) []api.Route {
 			Function: p.Name.String(), Kind: "local", Weight: p.Local.Share, Rate: p.Local.Rate.PerSecond(), Measured: last.Here,
 		})
 	}
+	var all float64
 	for _, f := range p.Out {
+		all += f.Weight
+	}
+	for _, f := range p.Out {
+		part := 0.0
+		if all > 0 {
+			part = f.Weight / all
+		}
 		out = append(out, api.Route{
-			Function: p.Name.String(), Kind: "out", Peer: f.Peer, Weight: f.Weight, Rate: f.Rate.PerSecond(), Measured: last.Out[f.Peer],
+			Function: p.Name.String(), Kind: "out", Peer: f.Peer, Weight: part, Rate: f.Rate.PerSecond(), Measured: last.Out[f.Peer],
 		})
 	}
 	for _, f := range p.In {

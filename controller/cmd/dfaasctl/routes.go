@@ -26,7 +26,8 @@ KIND      local  served here
           out    user calls that this node may send the peer
           in     calls that this node admits from the peer
 WEIGHT    local: the part of user calls tried here first; out: the part of this peer among the peers
-LIMIT     requests/s
+LIMIT     requests/s: local: what this node can serve; out, in: what is reserved. With the strategy headroom,
+          more is sent and admitted while there is room
 MEASURED  requests/s over the last period`,
 		Example: `  dfaasctl routes
   dfaasctl routes figlet -w
