@@ -43,7 +43,9 @@ func (r Report) WriteMarkdown(w io.Writer) error {
 			met++
 		}
 	}
-	fmt.Fprintf(&b, "%d faults, %d not possible here; of %d, all targets met in %d.\n\n", len(r.Results), len(r.Results)-run, run, met)
+	fmt.Fprintf(&b, "%d of %d faults were done, %d are not possible on this machine. In %d of those done, all targets were met.\n\n"+
+		"*That node* is the one at fault, one of three. What the columns mean: [How to read it](#how-to-read-it).\n\n",
+		run, len(r.Results), len(r.Results)-run, met)
 	b.WriteString("| fault | users of that node: errors | ms added, p99 / max | users of another node: errors | ms added, p99 / max | " +
 		"machine, ms | normal after | peers back after | reloads | targets |\n")
 	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")

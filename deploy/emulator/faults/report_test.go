@@ -26,7 +26,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"2026-01-02 03:04 UTC, commit abc, on 2 cores, HAProxy 2.6.12", "3 faults, 1 not possible here; of 2, all targets met in 1.",
+		"2026-01-02 03:04 UTC, commit abc, on 2 cores, HAProxy 2.6.12", "2 of 3 faults were done, 1 are not possible on this machine. In 1 of those done, all targets were met.",
 		"| X: dies | 2 x no response, 1 x 503 of 9 |", "**not met**: no error (3) |", "| Y: hangs | none of 0 |", "| met |",
 		"| Z: jumps | | | | | | | | | not run here |", "not run here: it cannot.", "What was wrong last: no servers.",
 	} {
