@@ -41,8 +41,10 @@ const (
 	longestBeat = 6 * time.Second
 	// longestQuiet is how long gossip has nothing of a node, unless the beat is longer,
 	// while feeds reach all members. When somebody comes, it begins with a beat, and is
-	// twice as long each time.
-	longestQuiet = time.Minute
+	// quietGrowth times as long each time: what was said then is repeated only in case it
+	// was lost, before gossip had found its ways to the newcomer.
+	longestQuiet = 5 * time.Minute
+	quietGrowth  = 8
 	// headCost is what an announcement takes on the wire by gossip, in bytes, with what
 	// gossipsub puts around it; offerCost, with the name, what each function does.
 	headCost, offerCost = 256, 16
@@ -229,7 +231,7 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer, urgent bo
 	speak(byFeed(), &a.feed)
 	if everybody {
 		speak(byGossip(), &a.gossip)
-		a.quiet = max(beat, min(2*a.quiet, longestQuiet))
+		a.quiet = max(beat, min(quietGrowth*a.quiet, longestQuiet))
 	}
 	rounded := make([]strategy.Offer, len(offers))
 	for i, o := range offers {

@@ -76,7 +76,7 @@ func (headroom) rule(alive []Peer) rule { return fillRule(alive, true) }
 func fillRule(alive []Peer, elastic bool) rule {
 	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
-		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer(v.evenLimit())
+		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer()
 		if v.bounded() {
 			fp.In = f.in(v, alive, elastic)
 		}

@@ -21,14 +21,38 @@ func (recalc) rule(alive []Peer) rule {
 		fp := FunctionPlan{Local: v.local(1), In: admitAll(alive, even.Bound()), Out: v.evenly(0, limit.Bound{})}
 		if v.overloaded() {
 			fp.Out = nil
-			for _, p := range v.peers {
-				if !p.Absent {
-					fp.Out = append(fp.Out, p.flow(p.Limit.PerSecond(), p.Limit.Bound()))
+			for i := range v.peers {
+				if p := &v.peers[i]; !p.Absent {
+					to := v.limitOf(p)
+					fp.Out = append(fp.Out, p.flow(to.PerSecond(), to.Bound()))
 				}
 			}
 		}
-		return fp, v.offer(even)
+		offer := v.offer()
+		if v.bounded() {
+			offer.Limit = even
+		}
+		return fp, offer
 	}
+}
+
+// evenLimit is the spare split evenly over the peers that have the function,
+// or over one where none has it but some may ask.
+func (v *view) evenLimit() limit.Rate {
+	return limit.NearestRate(v.spare() / float64(max(1, v.having())))
+}
+
+// limitOf is what the peer's limit is: as it announces it or, if it goes by another strategy
+// and announces none, as this one would have it.
+func (v *view) limitOf(p *peerOffer) limit.Rate {
+	if p.Limit != (limit.Rate{}) {
+		return p.Limit
+	}
+	others := v.having() - 1 // peers of that peer that have the function
+	if !v.own.Absent {
+		others++
+	}
+	return limit.NearestRate(p.spare() / float64(max(1, others)))
 }
 
 // overloaded reports whether the users ask for all that this node can serve; a

@@ -49,7 +49,7 @@ func blind(alive []Peer, share func(peers int) float64) rule {
 			Local: v.local(here),
 			Out:   v.evenly(1, limit.Unlimited()),
 			In:    v.admitToCapacity(alive),
-		}, v.offer(v.evenLimit())
+		}, v.offer()
 	}
 }
 
@@ -64,7 +64,7 @@ func (a allLocal) Plan(o Observation) Plan { return plan(o, a.rule(o.Peers)) }
 
 func (allLocal) rule(alive []Peer) rule {
 	return func(v *view) (FunctionPlan, Offer) {
-		return FunctionPlan{Local: v.local(1), In: v.admitToCapacity(alive)}, v.offer(v.evenLimit())
+		return FunctionPlan{Local: v.local(1), In: v.admitToCapacity(alive)}, v.offer()
 	}
 }
 

@@ -365,6 +365,34 @@ func TestFullPeersAreListed(t *testing.T) {
 	}
 }
 
+// TestOnlyRecalcHasLimits: other strategies announce none, and a node of recalc among
+// such peers sends them what it would send its like.
+func TestOnlyRecalcHasLimits(t *testing.T) {
+	sites := []site{{10, 50}, {20, 5}, {30, 10}, {-1, 5}, {15, 40}}
+	limits := make([]float64, len(sites))
+	for _, s := range all() {
+		for i, p := range settle(s, sites) {
+			for _, o := range p.Offers {
+				if s.Name() == "recalc" {
+					limits[i] = o.Limit.PerSecond()
+				} else if o.Limit != (limit.Rate{}) {
+					t.Errorf("%s announces a limit of %v", s.Name(), o.Limit)
+				}
+			}
+		}
+	}
+	for i := range sites {
+		among := recalc{}.Plan(observe(sites, i, limits))
+		alone := recalc{}.Plan(observe(sites, i, make([]float64, len(sites))))
+		if diff := cmp.Diff(among, alone, testvalue.Comparable()); diff != "" {
+			t.Errorf("node %d, without its peers' limits:\n%s", i+1, diff)
+		}
+	}
+	if limits[2] == 0 {
+		t.Error("recalc announces no limit where there is room")
+	}
+}
+
 func TestUnlimitedStaysHome(t *testing.T) {
 	o := Observation{
 		Self:      id(0),

@@ -174,23 +174,17 @@ func (v *view) local(share float64) *Local {
 }
 
 // offer is what this node announces of the function.
-func (v *view) offer(even limit.Rate) Offer {
+func (v *view) offer() Offer {
 	o := Offer{Name: v.name, Absent: v.own.Absent, UserRate: v.own.UserRate}
 	if !v.own.Absent {
 		o.TimeoutMillis, o.Backup = v.own.TimeoutMillis, v.own.Backup
 	}
 	if v.bounded() {
-		o.Capacity, o.Limit = v.own.Capacity.Rate(), even
+		o.Capacity = v.own.Capacity.Rate()
 	} else if !v.lacking() {
 		o.UserRate = limit.Rate{} // an unlimited function needs nobody's room
 	}
 	return o
-}
-
-// evenLimit is the spare split evenly over the peers that have the function,
-// or over one where none has it but some may ask.
-func (v *view) evenLimit() limit.Rate {
-	return limit.NearestRate(v.spare() / float64(max(1, v.having())))
 }
 
 // evenly is one flow of that weight and rate to each peer having the function.
