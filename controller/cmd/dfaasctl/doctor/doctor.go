@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/controller/config"
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/unixsock"
 )
 
 // timeout bounds the whole examination: parts that hang are a finding.
@@ -114,6 +116,10 @@ func gather(ctx context.Context, s Settings) Facts {
 		wait.Go(func() { f.NextStart = judgeStart(gatherStart(ctx, *s.Start)) })
 	}
 	wait.Wait()
+	if path, err := unixsock.ParsePath(s.Config.HAProxySocket); err == nil && f.SPOA.err != nil {
+		client := haproxy.New(path)
+		f.HAProxy.spoa = f.HAProxy.spoa.onceNoticed(ctx, func() backendFacts { return gatherBackend(ctx, client, haproxy.BackendSPOA) })
+	}
 	f.Own, _ = config.InterfaceAddresses() // without them, less can be told
 	if w, found := findUser(s.Running, s.Config.Identity); found {
 		f.User = &w

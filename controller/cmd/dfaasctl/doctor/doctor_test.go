@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dfaas/dfaas/controller/api"
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/listeners"
@@ -375,6 +377,46 @@ func (c spoiled) run(t *testing.T) {
 		return
 	}
 	t.Fatalf("there is no check %q", c.check)
+}
+
+// TestHAProxyNotices: what HAProxy says of a dfaas-spoa that does not answer counts once it
+// would have noticed; if it then reaches it still, it is another socket that is dead.
+func TestHAProxyNotices(t *testing.T) {
+	server := func(state haproxy.State) backendFacts {
+		return backendFacts{servers: []haproxy.Server{{Name: "spoa", State: state, Checked: true}}}
+	}
+	for name, test := range map[string]struct {
+		first, then haproxy.State
+		after       time.Duration // it says the other
+		takes       time.Duration
+		up          bool
+	}{
+		"down already":    {haproxy.Down, haproxy.Down, 0, 0, false},
+		"about to notice": {haproxy.Up, haproxy.Down, 600 * time.Millisecond, 3 * lookAgain, false},
+		"never":           {haproxy.Up, haproxy.Up, 0, noticed, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				facts := server(test.first).onceNoticed(t.Context(), func() backendFacts {
+					if time.Since(begun) < test.after {
+						return server(test.first)
+					}
+					return server(test.then)
+				})
+				if up, _ := facts.up(); up != test.up || time.Since(begun) != test.takes {
+					t.Errorf("up %v after %v, want %v after %v", up, time.Since(begun), test.up, test.takes)
+				}
+				ended, cancel := context.WithCancel(t.Context())
+				cancel()
+				begun = time.Now()
+				server(test.first).onceNoticed(ended, func() backendFacts { return server(test.first) })
+				if time.Since(begun) != 0 {
+					t.Errorf("it goes on for %v after its context has ended", time.Since(begun))
+				}
+			})
+		})
+	}
 }
 
 func TestParseRelease(t *testing.T) {

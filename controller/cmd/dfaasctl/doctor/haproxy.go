@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/listeners"
 	"github.com/dfaas/dfaas/haproxy"
@@ -38,9 +39,9 @@ type backendFacts struct {
 
 func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
 	var f haproxyFacts
-	path, err := unixsock.ParsePath(socket)
+	path, err := unixsock.ParseSetting("haproxy_socket", socket)
 	if err != nil {
-		f.err = fmt.Errorf("haproxy_socket %q: %w", socket, err)
+		f.err = err
 		return f
 	}
 	client := haproxy.New(path)
@@ -57,13 +58,15 @@ func gatherHAProxy(ctx context.Context, socket string) haproxyFacts {
 	if gateway := f.settings[haproxy.EnvGateway]; gateway != "" {
 		f.gateway = lookUp(ctx, gateway)
 	}
-	backend := func(name string) backendFacts {
-		servers, err := client.Servers(ctx, name)
-		return backendFacts{err, servers}
-	}
-	f.local, f.peers, f.spoa = backend(haproxy.BackendLocal), backend(haproxy.BackendPeers), backend(haproxy.BackendSPOA)
+	f.local, f.peers = gatherBackend(ctx, client, haproxy.BackendLocal), gatherBackend(ctx, client, haproxy.BackendPeers)
+	f.spoa = gatherBackend(ctx, client, haproxy.BackendSPOA)
 	f.tlsBind, f.tlsBindErr = client.Setting(ctx, haproxy.EnvTLSBind)
 	return f
+}
+
+func gatherBackend(ctx context.Context, client *haproxy.Client, name string) backendFacts {
+	servers, err := client.Servers(ctx, name)
+	return backendFacts{err, servers}
 }
 
 func haproxyChecks() []check {
@@ -221,6 +224,26 @@ func (b backendFacts) up() (bool, string) {
 		said = append(said, strings.TrimSpace(s.Name+" is "+string(s.State)+" "+s.Check))
 	}
 	return false, few(said)
+}
+
+// HAProxy notices within noticed that dfaas-spoa is gone: it looks every half second, and
+// believes it after a second look, a tenth of a second later.
+const noticed = 2 * time.Second
+
+// onceNoticed is what HAProxy says of dfaas-spoa, which does not answer, once it would have
+// noticed that it is gone: right after its end it still says that it is up.
+func (b backendFacts) onceNoticed(ctx context.Context, look func() backendFacts) backendFacts {
+	for deadline := time.Now().Add(noticed); time.Now().Before(deadline); b = look() {
+		if up, _ := b.up(); !up {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return b
+		case <-time.After(lookAgain):
+		}
+	}
+	return b
 }
 
 // judgeTLS finds a node of which one half wants TLS between nodes and the other does

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -41,7 +42,10 @@ func FindRunning(socket unixsock.Path) (Running, error) {
 		return r, fmt.Errorf("process %d, which listens at %s, is no dfaas-controller", pid, socket)
 	}
 	words, err := p.CmdLine()
-	if err != nil || len(words) == 0 {
+	if err == nil && len(words) == 0 {
+		err = errors.New("there is none: it has ended")
+	}
+	if err != nil {
 		return r, fmt.Errorf("reading the command line of process %d: %w", pid, err)
 	}
 	if r.Environ, err = p.Environ(); err != nil {
