@@ -44,6 +44,9 @@ func FromScenario(s *scenario.Scenario, c Config) (Config, []Note) {
 	if s.TLS {
 		r.note(1, "tls: calls between nodes take no longer for it")
 	}
+	if s.FastPath {
+		r.note(1, "fast_path: every call is asked about, which takes no time here")
+	}
 	slices.SortStableFunc(r.notes, func(a, b Note) int { return a.Line - b.Line })
 	return c, r.notes
 }

@@ -63,6 +63,7 @@ func TestOriginals(t *testing.T) {
 func TestNotes(t *testing.T) {
 	s, err := scenario.Parse("x.yaml", []byte(`name: x
 tls: true
+fast_path: true
 nodes:
   - {name: a, functions: [{name: f, process: cat, maxrate: 10, timeout_ms: 5, labels: {x: y}}]}
   - {name: b, gateway: "http://10.0.0.7:8080", functions: [{name: f}]}
@@ -78,7 +79,7 @@ load:
 		word, _, _ := strings.Cut(n.Text, " ")
 		got = append(got, word)
 	}
-	if want := "tls: timeout_ms: labels: gateway:"; strings.Join(got, " ") != want {
+	if want := "tls: fast_path: timeout_ms: labels: gateway:"; strings.Join(got, " ") != want {
 		t.Errorf("noted %s, want %s", strings.Join(got, " "), want)
 	}
 	r := runScenario(t, c)

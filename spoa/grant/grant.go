@@ -15,6 +15,8 @@ const (
 	// MaxCalls is the most that may be granted of one function, calls. HAProxy grants
 	// nothing to what looks like more.
 	MaxCalls = 1 << 16
+	// LeastRate is the limit of a function, requests/s, below which there is never a grant.
+	LeastRate = 32
 	// MaxFunctions is for how many functions there are grants at a time: those that are
 	// called most. HAProxy has room for four times as many.
 	MaxFunctions = 256

@@ -26,8 +26,7 @@ const (
 	// has had more than others leaves nothing to them (fairPart), so it does not matter
 	// who calls.
 	sharedPart = fairPart
-	// leastGrant is the smallest that is worth it, calls. With it, functions of less than
-	// 32 calls/s are always asked about.
+	// leastGrant is the smallest that is worth it, calls. grant.LeastRate follows from it.
 	leastGrant = 4
 	// slack is by how much HAProxy may exceed what it was granted: by one call a thread.
 	slack = 4096

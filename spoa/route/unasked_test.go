@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -354,5 +355,16 @@ func BenchmarkUnasked(b *testing.B) {
 			report.Counted[name]++
 		}
 		r.Unasked(t0, report)
+	}
+}
+
+// TestLeastRate: from grant.LeastRate on a function that is not called is granted something,
+// and nothing below.
+func TestLeastRate(t *testing.T) {
+	for perSecond, want := range map[float64]bool{grant.LeastRate: true, 1.5 * grant.LeastRate: true, 0.999 * grant.LeastRate: false, 1: false} {
+		b := bucketAt(perSecond, new(atomic.Int64))
+		if n := b.grantable(0); (n >= leastGrant) != want {
+			t.Errorf("at %v requests/s %d calls may be granted, want at least %d: %v", perSecond, n, leastGrant, want)
+		}
 	}
 }

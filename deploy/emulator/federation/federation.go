@@ -78,7 +78,7 @@ type Options struct {
 // Of are the options that a scenario says.
 func Of(s *scenario.Scenario) Options {
 	o := Options{
-		Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS,
+		Nodes: s.Nodes, Strategy: s.Strategy, Period: s.Period, DefaultMaxrate: s.DefaultMaxrate, TLS: s.TLS, FastPath: s.FastPath,
 		Namespaces: s.Namespaces, Topology: s.Topology, Seed: s.Seed, MDNS: s.MDNS,
 	}
 	if s.Neighbours {

@@ -88,6 +88,7 @@ func (r *reader) scenario(n *yaml.Node, s *Scenario) {
 		},
 		"default_maxrate": func(n *yaml.Node) { s.DefaultMaxrate = r.Number(n, "default_maxrate", 0.001, limit.MaxRate) },
 		"tls":             func(n *yaml.Node) { s.TLS = r.Boolean(n, "tls") },
+		"fast_path":       func(n *yaml.Node) { s.FastPath, r.fastPathLine = r.Boolean(n, "fast_path"), n.Line },
 		"nodes": func(n *yaml.Node) {
 			r.List(n, "nodes", r.limits.Nodes, func(n *yaml.Node) { s.Nodes = append(s.Nodes, r.node(n)) })
 		},

@@ -99,6 +99,27 @@ func TestParseReadsEveryKey(t *testing.T) {
 	}
 }
 
+func TestFastPath(t *testing.T) {
+	for functions, want := range map[string]string{
+		"[{name: f, process: cat, maxrate: 31.9}, {name: g, process: cat, maxrate: 32}]": "",
+		"[{name: f, process: cat}]":                "", // by default more
+		"[{name: f, process: cat, maxrate: 31.9}]": "x.yaml:4: fast_path: every call of a function of less than 32 requests/s is asked about, and no node has another",
+	} {
+		text := "name: x\nnodes: [{name: a, functions: " + functions + "}]\nload: [{target: a, function: f, rate: 1, duration: 60s}]\nfast_path: "
+		s, err := parse("x.yaml", []byte(text+"true"))
+		if want == "" && (err != nil || !s.FastPath) || want != "" && (err == nil || err.Error() != want) {
+			t.Errorf("%s: %v, want %q", functions, err, want)
+		}
+		if s, err := parse("x.yaml", []byte(text+"false")); err != nil || s.FastPath {
+			t.Errorf("%s, without: %v", functions, err)
+		}
+	}
+	gateway := "name: x\nfast_path: true\nnodes: [{name: a, gateway: \"http://10.0.0.7:8080\", functions: [{name: f}]}]\nload: [{target: a, function: f, rate: 1, duration: 60s}]"
+	if _, err := parse("x.yaml", []byte(gateway)); err != nil {
+		t.Errorf("a gateway that runs already: %v", err)
+	}
+}
+
 func TestPartition(t *testing.T) {
 	const start = `
 name: x

@@ -18,7 +18,9 @@ type reader struct {
 	directory string // of the file
 	network   string // what the file says of it
 	mdnsLine  int    // where it says mdns: true
-	lines     lines
+	// fastPathLine is where it says fast_path.
+	fastPathLine int
+	lines        lines
 }
 
 // interval reads 5, 5..7, 5.. or ..7, bounds of requests/s.

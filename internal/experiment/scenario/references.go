@@ -1,9 +1,11 @@
 package scenario
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dfaas/dfaas/internal/yamlfile"
+	"github.com/dfaas/dfaas/spoa/grant"
 )
 
 // references refuses what names things that are not there, or not in time.
@@ -16,6 +18,7 @@ func (r *reader) references(s *Scenario) {
 	r.lay(s)
 	r.decideNetwork(s)
 	nodes := r.uniqueNodes(s)
+	r.fastPath(s)
 	r.loads(s, nodes)
 	r.faults(s, nodes)
 	for i := range s.Expect {
@@ -47,6 +50,27 @@ func (r *reader) uniqueNodes(s *Scenario) map[string]bool {
 		}
 	}
 	return nodes
+}
+
+// fastPath refuses one that nothing could take: what is measured with it would say nothing
+// of it. What functions of a gateway that runs already can serve is not known here.
+func (r *reader) fastPath(s *Scenario) {
+	if !s.FastPath || slices.ContainsFunc(s.Nodes, func(n Node) bool {
+		return n.Gateway != "" || slices.ContainsFunc(n.Functions, func(f Function) bool {
+			return f.capacity(s.DefaultMaxrate) >= grant.LeastRate
+		})
+	}) {
+		return
+	}
+	r.Refuse(r.fastPathLine, "fast_path: every call of a function of less than %d requests/s is asked about, and no node has another", grant.LeastRate)
+}
+
+// capacity is the requests/s that the node can serve.
+func (f *Function) capacity(byDefault float64) float64 {
+	if f.Maxrate == nil {
+		return byDefault
+	}
+	return *f.Maxrate
 }
 
 func (r *reader) loads(s *Scenario, nodes map[string]bool) {

@@ -76,11 +76,13 @@ type Scenario struct {
 	// MDNS has nodes find each other on their network, instead of through the first.
 	MDNS bool
 	// TLS makes requests between nodes go over TLS.
-	TLS    bool
-	Nodes  []Node
-	Loads  []Load
-	Faults []Fault
-	Expect []Expectation
+	TLS bool
+	// FastPath lets nodes' HAProxies serve calls without asking the agent.
+	FastPath bool
+	Nodes    []Node
+	Loads    []Load
+	Faults   []Fault
+	Expect   []Expectation
 }
 
 // Node is one member of the federation.
