@@ -134,13 +134,16 @@ func judgeVersion(f *Facts) Verdict {
 	if f.HAProxy.err != nil {
 		return skip()
 	}
-	version := f.HAProxy.info.Version
+	return judgeRelease(f.HAProxy.info.Version)
+}
+
+func judgeRelease(version string) Verdict {
 	r, known := parseRelease(version)
 	switch {
 	case !known:
 		return warn("use HAProxy 2.6 to 3.4", "%q is not a version that is understood", version)
 	case r.before(oldestHAProxy):
-		return fail("use HAProxy 2.6 or later", "%s is too old", version)
+		return fail("use HAProxy 2.6 to 3.4, such as that of Debian 12 or later", "%s is too old", version)
 	case newestHAProxy.before(r):
 		return warn("if anything is odd, try "+newestHAProxy.String(), "%s is newer than any that was tested", version)
 	default:

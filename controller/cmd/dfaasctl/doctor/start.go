@@ -32,10 +32,59 @@ type Start struct {
 type startFacts struct {
 	settings *service.Settings
 	check    configCheck
+	version  string // of the program, "" if it does not say
+	spoa     spoaSocket
 	binds    []bindFacts
 	gateway  gatewayName
 	missing  []string // files that HAProxy reads when it starts
 	own      []netip.Addr
+}
+
+// spoaSocket is where HAProxy would look for dfaas-spoa.
+type spoaSocket struct {
+	path, chroot string // path: on this machine; "" if it is no unix socket
+	there        bool
+	// instead is what DFAAS_SPOA would be for the socket that dfaas-spoa has by
+	// default, "" if it is not there or out of HAProxy's sight.
+	instead string
+}
+
+// defaultListen is where dfaas-spoa listens for HAProxy unless it is told otherwise.
+const defaultListen = "/var/lib/haproxy/dfaas/spoa.sock"
+
+const unixPrefix = "unix@"
+
+func gatherSPOASocket(s *service.Settings, listen string) spoaSocket {
+	f := spoaSocket{chroot: s.Chroot()}
+	path, ok := strings.CutPrefix(s.Get(haproxy.EnvSPOA), unixPrefix)
+	if !ok {
+		return f
+	}
+	f.path = filepath.Join(f.chroot, path)
+	f.there = isSocket(f.path)
+	if inside, err := filepath.Rel(f.chroot, listen); err == nil && filepath.IsLocal(inside) && isSocket(listen) {
+		f.instead = unixPrefix + "/" + inside
+	}
+	return f
+}
+
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
+}
+
+// versionOf asks a HAProxy for its version: "HAProxy version 2.6.12-1+deb12u4
+// 2026/10/17 - ...", or HA-Proxy.
+func versionOf(ctx context.Context, program string) string {
+	output, err := exec.CommandContext(ctx, program, "-v").Output()
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(output), "version ")
+	if words := strings.Fields(rest); len(words) > 0 {
+		return words[0]
+	}
+	return ""
 }
 
 // configCheck is what `haproxy -c` says of the files.
@@ -75,6 +124,8 @@ func gatherStart(ctx context.Context, s Start) *startFacts {
 	f := &startFacts{settings: s.Settings}
 	f.own, _ = config.InterfaceAddresses() // only for the hints
 	f.check = checkConfig(ctx, s)
+	f.version = versionOf(ctx, s.Program)
+	f.spoa = gatherSPOASocket(s.Settings, defaultListen)
 	own := ownProcesses(ctx, s)
 	others := otherBinds(ctx, s.Settings)
 	for _, name := range []string{haproxy.EnvBind, haproxy.EnvTLSBind, haproxy.EnvStats} {

@@ -13,6 +13,7 @@ import (
 
 func judgeStart(f *startFacts) []Result {
 	results := []Result{
+		{"haproxy version", judgeRelease(f.version)},
 		{"configuration files", judgeConfigCheck(f)},
 		{"drop-in", judgeLoaded(f)},
 		{"settings", judgeNames(f)},
@@ -24,6 +25,7 @@ func judgeStart(f *startFacts) []Result {
 		results = append(results, Result{b.setting, judgeBind(f, &b)})
 	}
 	return append(results,
+		Result{haproxy.EnvSPOA, judgeSPOASocket(f)},
 		Result{haproxy.EnvGateway, f.gateway.judge(haproxy.EnvGateway + " in " + f.settings.File)},
 		Result{haproxy.EnvNodeID, judgeNodeIDSetting(f)},
 	)
@@ -39,6 +41,8 @@ func judgeConfigCheck(f *startFacts) Verdict {
 		return fail("apt install haproxy", "%s", oneLine(f.check.err))
 	case f.check.err != nil:
 		return fail("haproxy -c "+strings.Join(f.settings.Options(), " "), "haproxy -c: %s", oneLine(f.check.err))
+	case f.check.failed && judgeRelease(f.version).Level == Fail:
+		return fail("upgrade it; the drop-in needs what later versions have", "HAProxy does not accept the files, for it is %s: %s", f.version, f.check.said)
 	case f.check.failed:
 		return fail("correct it: until then HAProxy will not start, and a restart takes all its sites down", "%s", f.check.said)
 	default:
@@ -52,6 +56,21 @@ func judgeLoaded(f *startFacts) Verdict {
 			"HAProxy would start without %s", "dfaas.cfg")
 	}
 	return ok("would be loaded")
+}
+
+// judgeSPOASocket finds an agent that HAProxy would not find. It starts all the same.
+func judgeSPOASocket(f *startFacts) Verdict {
+	value, s := f.settings.Get(haproxy.EnvSPOA), f.spoa
+	switch {
+	case s.path == "" || s.there:
+		return ok("%s", value)
+	case s.instead != "":
+		return warn("set "+haproxy.EnvSPOA+"="+s.instead+" in "+f.settings.File+", or correct chroot in haproxy.cfg",
+			"%s with chroot %s is %s, where no dfaas-spoa listens: every call would be served here", value, s.chroot, s.path)
+	default:
+		return warn("systemctl start dfaas-spoa; its --listen must be that path", "%s with chroot %s is %s, where no dfaas-spoa listens: every call would be served here",
+			value, s.chroot, s.path)
+	}
 }
 
 // judgeNames finds settings that were written and that nobody reads.

@@ -19,11 +19,12 @@ type node struct {
 	dir      string
 	settings map[string]string
 	socket   string
+	program  string
 }
 
 func newNode(t *testing.T) *node {
 	dir := t.TempDir()
-	n := &node{t: t, dir: dir, socket: filepath.Join(dir, "none"), settings: map[string]string{
+	n := &node{t: t, dir: dir, socket: filepath.Join(dir, "none"), program: "haproxy", settings: map[string]string{
 		"CONFIG": filepath.Join(dir, "haproxy.cfg"), "PIDFILE": filepath.Join(dir, "pid"),
 		"EXTRAOPTS":         `"-f ` + filepath.Join(dir, service.DropInFile) + `"`,
 		haproxy.EnvBind:     haproxytest.FreeAddr(t),
@@ -32,11 +33,28 @@ func newNode(t *testing.T) *node {
 		haproxy.EnvInstance: fmt.Sprintf("doctor-%d", os.Getpid()),
 		haproxy.EnvNodeID:   "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN",
 		haproxy.EnvGateway:  "127.0.0.1:8080",
+		haproxy.EnvSPOA:     agentsSocket(t),
 	}}
 	n.write("haproxy.cfg", "global\n    log stderr format raw local0\n")
 	n.write(service.DropInFile, haproxy.Config())
 	n.write("dfaas-spoe.conf", haproxy.SPOEConfig())
 	return n
+}
+
+// agentsSocket makes dfaas-spoa's socket, and returns DFAAS_SPOA for it.
+func agentsSocket(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "") // shorter than the test's name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "spoa.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return unixPrefix + l.Addr().String()
 }
 
 func (n *node) write(name, text string) {
@@ -57,7 +75,7 @@ func (n *node) examine() map[string]Verdict {
 		n.t.Fatal(err)
 	}
 	verdicts := map[string]Verdict{}
-	for _, r := range ExamineStart(n.t.Context(), Start{Settings: s, RuntimeSocket: n.socket, Program: "haproxy"}) {
+	for _, r := range ExamineStart(n.t.Context(), Start{Settings: s, RuntimeSocket: n.socket, Program: n.program}) {
 		verdicts[r.Check] = r.Verdict
 	}
 	return verdicts
@@ -127,6 +145,13 @@ func TestStart(t *testing.T) {
 		{"no gateway's address", haproxy.EnvGateway, Fail, "http://127.0.0.1:8080", "HOST:PORT", func(n *node) {
 			n.settings[haproxy.EnvGateway] = "http://127.0.0.1:8080"
 		}},
+		{"no agent there", haproxy.EnvSPOA, Warn, "is /nowhere/spoa.sock, where no dfaas-spoa listens", "systemctl start dfaas-spoa", func(n *node) {
+			n.settings[haproxy.EnvSPOA] = "unix@/nowhere/spoa.sock"
+		}},
+		{"no unix socket", haproxy.EnvSPOA, OK, "127.0.0.1:9000", "", func(n *node) { n.settings[haproxy.EnvSPOA] = "127.0.0.1:9000" }},
+		{"a chroot in which it is not", haproxy.EnvSPOA, Warn, "with chroot /var/empty is /var/empty/", "dfaas-spoa", func(n *node) {
+			n.write("haproxy.cfg", "global\n    log stderr format raw local0\n    chroot /var/empty\n")
+		}},
 		{"a setting that is misspelt", "settings", Warn, "nobody reads DFAAS_GATEWY", "write DFAAS_GATEWAY instead of DFAAS_GATEWY", func(n *node) {
 			n.settings["DFAAS_GATEWY"] = "127.0.0.1:8081"
 		}},
@@ -147,6 +172,53 @@ func TestStart(t *testing.T) {
 				t.Errorf("got %+v, want %s, %q and %q", v, c.level, c.finding, c.hint)
 			}
 		})
+	}
+}
+
+// TestSPOASocket: what HAProxy sees of a path depends on its chroot.
+func TestSPOASocket(t *testing.T) {
+	value := agentsSocket(t)
+	listen := strings.TrimPrefix(value, unixPrefix)
+	for _, c := range []struct {
+		chroot, value string
+		there         bool
+		instead       string
+	}{
+		{"/", value, true, value},
+		{"/", "unix@/spoa.sock", false, value},
+		{filepath.Dir(listen), "unix@/spoa.sock", true, "unix@/spoa.sock"},
+		{filepath.Dir(listen), value, false, "unix@/spoa.sock"},
+		{"/var/empty", value, false, ""},
+	} {
+		n := newNode(t)
+		n.settings[haproxy.EnvSPOA] = c.value
+		n.write("haproxy.cfg", "global\n    chroot "+c.chroot+"\n")
+		n.examine()
+		s, err := service.Load(filepath.Join(n.dir, "default"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := gatherSPOASocket(s, listen); f.there != c.there || f.instead != c.instead {
+			t.Errorf("%+v: %+v", c, f)
+		}
+	}
+}
+
+// TestOldHAProxy: what it says of the files is due to its age.
+func TestOldHAProxy(t *testing.T) {
+	n := newNode(t)
+	n.program = filepath.Join(n.dir, "haproxy")
+	const old = "#!/bin/sh\n[ $1 = -v ] && echo 'HA-Proxy version 2.2.9-2+deb11u6 2023/08/22 - https://haproxy.org/' && exit\n" +
+		"echo \"[ALERT] 333/102916 (5038) : parsing [dfaas.cfg:40] : unknown keyword 'presetenvs'.\"; exit 1\n"
+	if err := os.WriteFile(n.program, []byte(old), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v := n.examine()
+	if got := v["haproxy version"]; got.Level != Fail || !strings.Contains(got.Finding, "2.2.9-2+deb11u6 is too old") {
+		t.Errorf("%+v", got)
+	}
+	if got := v["configuration files"]; got.Level != Fail || !strings.Contains(got.Finding, "for it is 2.2.9-2+deb11u6: parsing") {
+		t.Errorf("%+v", got)
 	}
 }
 

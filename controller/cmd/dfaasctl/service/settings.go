@@ -192,6 +192,23 @@ func (s *Settings) OtherBinds() []Bind {
 	return binds
 }
 
+// Chroot is the directory outside which HAProxy sees nothing once it runs, "/" for none.
+func (s *Settings) Chroot() string {
+	dir := "/"
+	for _, file := range s.Files() {
+		text, err := read(file)
+		if err != nil {
+			continue // HAProxy says so
+		}
+		for line := range strings.Lines(text) {
+			if words := strings.Fields(line); len(words) > 1 && words[0] == "chroot" {
+				dir = strings.Trim(words[1], `"'`)
+			}
+		}
+	}
+	return dir
+}
+
 // presets returns what the lines `presetenv NAME VALUE` of a configuration set.
 func presets(config string) map[string]string {
 	values := map[string]string{}

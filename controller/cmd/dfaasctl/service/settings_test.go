@@ -73,6 +73,14 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+	if got := s.Chroot(); got != "/" {
+		t.Errorf("chroot %q", got)
+	}
+	write("haproxy.cfg", "global\n\tchroot /var/lib/haproxy # as Debian\nfrontend a\n    bind :80\n    bind \"127.0.0.1:81\" ssl\n")
+	if got := s.Chroot(); got != "/var/lib/haproxy" {
+		t.Errorf("chroot %q", got)
+	}
+	write("haproxy.cfg", "frontend a\n    bind :80\n    bind \"127.0.0.1:81\" ssl\n    bind \"${OTHER}\"\n#   bind :82\n")
 	if !s.Loaded() || !slices.Equal(s.Files(), []string{main, dropIn}) {
 		t.Errorf("files: %q", s.Files())
 	}
