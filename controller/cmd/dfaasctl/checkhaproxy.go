@@ -19,9 +19,10 @@ func (a *app) checkHAProxyCommand() *cobra.Command {
 		Long: `Check whether HAProxy would start with the files and settings of its service, before it is restarted. Nothing is
 changed.
 
-It runs "haproxy -c" as the service does, and looks at what that does not: whether the addresses that the drop-in opens
-are free or HAProxy's already, and otherwise who has them; whether DFAAS_GATEWAY can be looked up; whether all files are
-there. Variables that begin with DFAAS_ count before those of the file, so a new value can be tried before it is written.
+It runs "haproxy -c" as the service does, and looks at what that does not: whether HAProxy is new enough, and all files
+are there; whether each DFAAS_ name in the settings is one that is read; whether the addresses that the drop-in opens are
+free or HAProxy's already, and otherwise who has them; whether dfaas-spoa is where HAProxy would look for it, and
+DFAAS_GATEWAY can be looked up. Variables that begin with DFAAS_ count before those of the file, so a new value can be tried before it is written.
 
 Run it as root, to be told who listens. The exit code is 1 if HAProxy would not start.`,
 		Example: `  sudo dfaasctl check-haproxy && sudo systemctl restart haproxy
