@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/spelling"
 )
 
 // documentation are the networks of examples, such as the configuration that is
@@ -86,6 +90,34 @@ func (c *Config) FamilyWarning() string {
 		return ""
 	}
 	return fmt.Sprintf("listen has no %s address, but http_address has one: peers refuse an address that they do not see this node at; add %s to listen", name, wildcard)
+}
+
+// settings are the names in HAProxy's drop-in, whose variables begin like the
+// controller's.
+var settings = regexp.MustCompile(`(?m)^\s*presetenv (\w+) `)
+
+// Misspelt says which variables of an environment look like an option's and are
+// nobody's, as a file's keys that are no options are faults.
+func Misspelt(environ []string) []string {
+	names := []string{envPrefix + "CONFIG"}
+	for _, o := range options() {
+		names = append(names, o.env())
+	}
+	known := make(map[string]bool)
+	for _, name := range names {
+		known[name] = true
+	}
+	for _, match := range settings.FindAllStringSubmatch(haproxy.Config(), -1) {
+		known[match[1]] = true
+	}
+	var said []string
+	for name := range variables(environ) {
+		if near := spelling.Nearest(name, names); near != "" && !known[name] {
+			said = append(said, fmt.Sprintf("nobody reads %s: did you mean %s?", name, near))
+		}
+	}
+	slices.Sort(said)
+	return said
 }
 
 // listensOnLoopback reports whether no other machine can be a peer anyway.

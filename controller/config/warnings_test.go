@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,6 +28,15 @@ func TestAddressWarning(t *testing.T) {
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.address, got, c.want)
 		}
+	}
+}
+
+func TestMisspelt(t *testing.T) {
+	got := Misspelt([]string{"DFAAS_PERIDO=2s", "DFAAS_PERIOD=2s", "DFAAS_BIND=:8180", "DFAAS_CONFIG=x", "DFAAS_SPOA=unix@/x", "DFAAS_SPOA_LISTEN=/x",
+		"DFAAS_PROVIDER_OPTIONS=", "DFAAS_SOMETHING_ELSE=1", "DFAAS_HTTP_ADRESS=x", "PERIDO=2s"})
+	want := []string{"nobody reads DFAAS_HTTP_ADRESS: did you mean DFAAS_HTTP_ADDRESS?", "nobody reads DFAAS_PERIDO: did you mean DFAAS_PERIOD?"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -73,6 +73,9 @@ func Run(ctx context.Context, root *cobra.Command, system System) int {
 		if err := fromEnvironment(c.Flags(), system); err != nil {
 			return err
 		}
+		for _, warning := range misspelt(c.Flags(), system) {
+			fmt.Fprintln(system.Err, "Warning:", warning)
+		}
 		started = true
 		return nil
 	}

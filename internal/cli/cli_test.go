@@ -87,6 +87,7 @@ func TestExitCodes(t *testing.T) {
 		{environ: []string{"PROG_LOG_FORMAT=xml"}, code: ExitUsage, want: `"xml"`},
 		{environ: []string{"PROG_LOG_FORMAT=xml"}, args: []string{"--log-format", "yaml"}, code: ExitUsage, want: `"yaml"`},
 		{environ: []string{"PROG_LOG_FORMAT="}, code: 0},
+		{environ: []string{"PROG_LOG_FROMAT=json"}, code: 0, want: "Warning: nobody reads PROG_LOG_FROMAT: did you mean PROG_LOG_FORMAT?\n"},
 	} {
 		var out bytes.Buffer
 		system := System{Args: tc.args, Environ: tc.environ, Out: &out, Err: &out}

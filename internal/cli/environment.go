@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/dfaas/dfaas/internal/spelling"
 )
 
 // annotation is where a flag keeps the name of its variable.
@@ -32,6 +34,29 @@ func FromVariables(flags *pflag.FlagSet, prefix string) {
 		}
 		f.Annotations[annotation] = []string{prefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))}
 	})
+}
+
+// misspelt says which variables look like those of these flags and are none of them:
+// nobody reads them. What is like none may be meant for another program.
+func misspelt(flags *pflag.FlagSet, system System) []string {
+	var names, said []string
+	prefixes := make(map[string]bool)
+	flags.VisitAll(func(f *pflag.Flag) {
+		for _, name := range f.Annotations[annotation] {
+			names = append(names, name)
+			prefixes[name[:len(name)-len(f.Name)]] = true
+		}
+	})
+	for _, entry := range system.Environ {
+		name, _, _ := strings.Cut(entry, "=")
+		near := spelling.Nearest(name, names)
+		for prefix := range prefixes {
+			if strings.HasPrefix(name, prefix) && near != "" && near != name {
+				said = append(said, fmt.Sprintf("nobody reads %s: did you mean %s?", name, near))
+			}
+		}
+	}
+	return said
 }
 
 // fromEnvironment sets the flags that are not on the command line.

@@ -35,6 +35,9 @@ in full, as a table: dfaas-controller config --docs`,
 			if err != nil {
 				return cli.Usage(err)
 			}
+			for _, warning := range config.Misspelt(system.Environ) {
+				fmt.Fprintln(system.Err, "Warning:", warning)
+			}
 			if check {
 				for _, warning := range conf.Warnings() {
 					fmt.Fprintln(system.Err, "Warning:", warning)
