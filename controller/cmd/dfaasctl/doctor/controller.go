@@ -132,7 +132,7 @@ func (f *Facts) judgeAlone(states map[string]int) Verdict {
 	case states["refused"] > 0:
 		return warn("see refused peers", "alone: %s turned away, or turning this node away", count(states["refused"], "node"))
 	case states["expired"] > 0:
-		return warn("look at their dfaas-controller; dfaasctl peers names them", "alone: %s silent", count(states["expired"], "node"))
+		return warn("look at their dfaas-controller, and whether their listen port (31600) is still open in firewalls; dfaasctl peers names them", "alone: %s silent", count(states["expired"], "node"))
 	case overlay != nil && !overlay.OK:
 		return warn(reach, "alone: %s", oneLine(errors.New(overlay.Error)))
 	case len(f.Config.Bootstrap) == 0 && !f.Config.MDNS:

@@ -134,7 +134,7 @@ func TestVerdicts(t *testing.T) {
 			f.Controller.peers = []api.Peer{{State: "connected"}, {State: "connected"}, {State: "refused"}}
 		}},
 		{"peers", Warn, "alone: 1 node turned away", "refused peers", func(f *Facts) { f.Controller.peers = []api.Peer{{State: "refused"}} }},
-		{"peers", Warn, "alone: 1 node silent", "dfaasctl peers", func(f *Facts) { f.Controller.peers = []api.Peer{{State: "expired"}} }},
+		{"peers", Warn, "alone: 1 node silent", "(31600) is still open", func(f *Facts) { f.Controller.peers = []api.Peer{{State: "expired"}} }},
 		{"peers", OK, "1 alive, 1 expired", "", func(f *Facts) { f.Controller.peers[0].State = "expired" }},
 		{"refused peers", Warn, peerA + ": the handshake failed", "compare the keys", refuse("the handshake failed: it has another federation key, or another identity than the address says, or there were too many connections at once")},
 		{"refused peers", Warn, peerA, "compare the keys", refuse("connected but did not complete the handshake: it has another federation key, or there were too many connections at once")},
