@@ -24,8 +24,10 @@ type stream struct {
 	start  time.Time
 	// answered counts the responses so far.
 	answered atomic.Int64
-	sent     load.Sent // to be read after done
-	err      error
+	// inRow counts the responses since the last one that was not a 200.
+	inRow atomic.Int64
+	sent  load.Sent // to be read after done
+	err   error
 }
 
 // stream sends rate requests/s of the function to the node. It ends with the
@@ -40,7 +42,7 @@ func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate flo
 			Load: scenario.Load{
 				Target: n.Name, Function: name, Rate: rate, Duration: 5 * time.Minute, Method: http.MethodPost, Body: "hello",
 			},
-			URL: n.URL, Zero: s.start, Dial: c.Dial, Results: io.Discard, Observe: func(summary.Sample) { s.answered.Add(1) },
+			URL: n.URL, Zero: s.start, Dial: c.Dial, Results: io.Discard, Observe: s.observe,
 			Node: func(h http.Header) string { return c.NameOf(h.Get(haproxy.HeaderNodeID)) },
 		})
 	}()
@@ -49,6 +51,13 @@ func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate flo
 		<-s.done
 	})
 	return s
+}
+
+func (s *stream) observe(sample summary.Sample) {
+	s.answered.Add(1)
+	if s.inRow.Add(1); sample.Status != http.StatusOK {
+		s.inRow.Store(0)
+	}
 }
 
 // progress waits for so many more responses, which is how tests let time pass.

@@ -45,23 +45,38 @@ func TestHostile(t *testing.T) {
 }
 
 // hostileSPOP: garbage on the SPOA's socket ends the connections it came over,
-// and nothing else. Meanwhile requests are decided.
+// and nothing else. Meanwhile requests are decided: one after the other as soon as the
+// machine lets the agent run, whose answers may be late for a few before.
 func (c *cluster) hostileSPOP(t *testing.T) {
 	before := pid(t, c.one, scenario.SPOA)
-	stop := make(chan struct{})
+	over := make(chan struct{})
 	var attackers sync.WaitGroup
 	for i := range 3 {
-		attackers.Go(func() { c.attackSPOP(t, rand.New(rand.NewPCG(1, uint64(i))), stop) })
+		attackers.Go(func() { c.attackSPOP(t, rand.New(rand.NewPCG(1, uint64(i))), over) })
 	}
+	end := sync.OnceFunc(func() {
+		close(over)
+		attackers.Wait()
+	})
+	defer end()
 	s := c.stream(t, c.one, "there", 40)
 	s.progress(t, 120)
+	eventually(t, patience, "20 requests in a row are served", func() error {
+		if n := s.inRow.Load(); n < 20 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
 	c.decides(t)
-	close(stop)
-	attackers.Wait()
+	end()
 	c.decides(t)
-	by := flawless(t, s.stop(t))
-	if by["node-2"] == 0 || len(by) != 1 {
-		t.Errorf("served by %v", by)
+	for _, sample := range s.stop(t) {
+		// Where the agent was late, or so often that HAProxy did not ask it for a moment,
+		// the function is not there.
+		undecided := sample.Status == http.StatusServiceUnavailable && sample.Node == "node-1"
+		if !(sample.Status == http.StatusOK && sample.Node == "node-2") && !undecided {
+			t.Errorf("after %v: answered %d by %q in %v", sample.At, sample.Status, sample.Node, sample.Latency)
+		}
 	}
 	if after := pid(t, c.one, scenario.SPOA); after != before {
 		t.Errorf("the SPOA is process %d now, it was %d", after, before)
@@ -73,8 +88,9 @@ func (c *cluster) hostileSPOP(t *testing.T) {
 	}
 }
 
-// decides asserts that node-1's SPOA decides: only that can tell a made-up token
-// of a made-up peer from a true one, and only that can forward.
+// decides waits until node-1's SPOA decides: only that can tell a made-up token of a
+// made-up peer from a true one, and only that can forward. Where it is late because the
+// machine is busy, neither happens.
 func (c *cluster) decides(t *testing.T) {
 	t.Helper()
 	stranger, err := identity.Generate()
@@ -85,15 +101,13 @@ func (c *cluster) decides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := call(t, c.one, request{path: "/function/here", header: http.Header{
-		"DFaaS-Node-ID": {stranger.String()}, "DFaaS-Token": {made},
-	}})
-	if err := refused(r, http.StatusForbidden, c.one); err != nil {
-		t.Errorf("a stranger: %v", err)
-	}
-	if err := served(get(t, c.one, "/function/there"), c.two); err != nil {
-		t.Error(err)
-	}
+	eventually(t, patience, "a stranger is refused", func() error {
+		r, err := send(t.Context(), c.one, request{path: "/function/here", header: http.Header{
+			"DFaaS-Node-ID": {stranger.String()}, "DFaaS-Token": {made},
+		}})
+		return errors.Join(err, refused(r, http.StatusForbidden, c.one))
+	})
+	awaitServed(t, c.one, "/function/there", c.two)
 }
 
 // attackSPOP opens connections to the SPOA, one after the other, and sends what
