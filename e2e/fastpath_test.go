@@ -78,10 +78,10 @@ func awaitUnasked(t *testing.T, s *stream, n *federation.Node, function string) 
 func TestFastPath(t *testing.T) {
 	t.Parallel()
 	const rate = 100
-	c := start(t, federation.Options{
+	c := start(t, federation.Of(&scenario.Scenario{
 		Nodes:    nodes([]scenario.Function{echo("funca", 2000), echo("funcb", 40)}, []scenario.Function{echo("funca", 2000)}),
 		FastPath: true,
-	})
+	}))
 	t.Run("CountsAll", func(t *testing.T) {
 		s := c.stream(t, c.one, "funca", rate)
 		awaitUnasked(t, s, c.one, "funca")
