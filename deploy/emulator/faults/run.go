@@ -168,7 +168,11 @@ type looked struct{ plans, peers []look }
 // afflict does the fault and watches until everything is normal again.
 func (b *testbed) afflict(ctx context.Context, c Case, zero time.Time, w *window, r *Result) (looked, error) {
 	var seen looked
-	if err := pause.For(ctx, time.Until(zero.Add(settle+before))); err != nil {
+	err := pause.For(ctx, time.Until(zero.Add(settle)))
+	if err == nil {
+		r.UnaskedBefore, err = b.unasked(ctx, time.Until(zero.Add(settle+before)))
+	}
+	if err != nil {
 		return seen, err
 	}
 	want, err := b.routes(ctx)
@@ -197,7 +201,11 @@ func (b *testbed) afflict(ctx context.Context, c Case, zero time.Time, w *window
 	if err = pause.For(ctx, after-steady); err == nil {
 		// That it never becomes normal is a result, not an error.
 		_ = until(ctx, patience-after, func(ctx context.Context) error { return b.normal(ctx, want) })
-		err = pause.For(ctx, steady)
+		r.UnaskedAfter, err = b.unasked(ctx, steady)
+	}
+	// Nobody asks an agent for grants for five seconds after it did not answer.
+	for err == nil && c.kind == fast && !mostUnasked(r.UnaskedAfter) && time.Since(zero)-w.ended < patience-steady {
+		r.UnaskedAfter, err = b.unasked(ctx, steady)
 	}
 	stopWatch()
 	return seen, errors.Join(err, group.Wait())

@@ -31,9 +31,10 @@ const (
 	spread       // each node has a network of its own, so that it can be cut off
 	clocked      // the faulty node's clock can be set
 	linked       // each node has a link to each other, and there is a fourth node
+	fast         // HAProxies need not ask about everything, and the faulty node has room for its users
 )
 
-var kindNames = [...]string{plain: "plain", gated: "gated", onDisk: "disk", spread: "spread", clocked: "clocked", linked: "linked"}
+var kindNames = [...]string{plain: "plain", gated: "gated", onDisk: "disk", spread: "spread", clocked: "clocked", linked: "linked", fast: "fast"}
 
 // The nodes, by their part in the play.
 const (
@@ -106,6 +107,8 @@ func newTestbed(ctx context.Context, k kind, o Options) (_ *testbed, err error) 
 			return nil, err
 		}
 		special = map[string]federation.Binaries{faulty: programs}
+	case fast:
+		nodes[0].Functions = functions(plenty, plenty)
 	case linked:
 		nodes = append(nodes, scenario.Node{Name: partner, Functions: functions(plenty, plenty)})
 		if links, err = (topology.Shape{Kind: topology.Mesh, Link: topology.Link{Delay: linkDelay}}).Topology(len(nodes)); err != nil {
@@ -115,6 +118,7 @@ func newTestbed(ctx context.Context, k kind, o Options) (_ *testbed, err error) 
 	b.f, err = federation.Start(ctx, federation.Options{
 		Binaries: o.Binaries, Nodes: nodes, Strategy: scenario.DefaultStrategy, Period: scenario.DefaultPeriod,
 		DefaultMaxrate: scenario.DefaultMaxrate, Dir: dir, Logs: o.logs(k), Namespaces: k == spread || k == linked, Topology: links, Special: special, Log: o.Log,
+		FastPath: k == fast,
 	})
 	if errors.Is(err, network.ErrUnavailable) {
 		return nil, notPossible{err}
@@ -211,6 +215,26 @@ func (b *testbed) peersUp(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unasked waits so long, and returns how many calls a second of the faulty node's users its
+// HAProxy has served meanwhile without asking the agent; 0 where that cannot be read.
+func (b *testbed) unasked(ctx context.Context, lasting time.Duration) (perSecond float64, err error) {
+	count := func() uint32 {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		counted, err := haproxy.New(b.node(faulty).HAProxySocket).Unasked(ctx)
+		if err != nil {
+			return 0
+		}
+		return counted.Functions[here].Count
+	}
+	begun, first := time.Now(), count()
+	if err := pause.For(ctx, lasting); err != nil {
+		return 0, err
+	}
+	last := count()
+	return float64(max(first, last)-first) / time.Since(begun).Seconds(), nil
 }
 
 // watch looks at a condition until ctx ends.

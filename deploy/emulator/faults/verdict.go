@@ -40,7 +40,12 @@ type Result struct {
 	Reloads    int     `json:"reloads"` // of HAProxies, that the fault did not ask for
 	// Normal is when everything was as before, in seconds after the fault's end;
 	// -1: not while the test case ran.
-	Normal   float64   `json:"normal_after_s"`
+	Normal float64 `json:"normal_after_s"`
+	// UnaskedBefore and UnaskedAfter are the calls a second of the node's users that its
+	// HAProxy served without asking the agent, before the fault and at the end.
+	UnaskedBefore float64 `json:"unasked_before_per_s,omitempty"`
+	UnaskedAfter  float64 `json:"unasked_after_per_s,omitempty"`
+
 	Checks   []Verdict `json:"targets"`
 	Notes    []string  `json:"notes,omitempty"`
 	Complain string    `json:"last_complaint,omitempty"` // of the nodes
@@ -137,6 +142,18 @@ func peersBack(r Result) Verdict {
 func noReload(r Result) Verdict {
 	return Verdict{Target: "no HAProxy reloaded", Met: r.Reloads == 0, Measured: fmt.Sprint(r.Reloads)}
 }
+
+// unasked asks that most calls are served without a question, before the fault and again
+// while the test case is watched.
+func unasked(r Result) Verdict {
+	return Verdict{
+		Target:   "most calls served without asking the agent, before and after",
+		Met:      mostUnasked(r.UnaskedBefore) && mostUnasked(r.UnaskedAfter),
+		Measured: fmt.Sprintf("%.0f of %.0f a second before, %.0f after", r.UnaskedBefore, userRate, r.UnaskedAfter),
+	}
+}
+
+func mostUnasked(perSecond float64) bool { return perSecond > userRate/2 }
 
 func secondsText(s float64) string {
 	if s < 0 {

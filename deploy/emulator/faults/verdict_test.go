@@ -30,6 +30,9 @@ func TestTargets(t *testing.T) {
 		"peers never back":  {peersBack, Result{PeersAfter: -1}, false},
 		"no reload":         {noReload, Result{}, true},
 		"a reload":          {noReload, Result{Reloads: 1}, false},
+		"nobody is asked":   {unasked, Result{UnaskedBefore: 50, UnaskedAfter: 31}, true},
+		"not any more":      {unasked, Result{UnaskedBefore: 50, UnaskedAfter: 29}, false},
+		"never was":         {unasked, Result{UnaskedAfter: 50}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
