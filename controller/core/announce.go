@@ -252,7 +252,7 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 		return true
 	}
 	for i := range now {
-		if b, n := &before[i], &now[i]; differently(b, n) || a.moved(b, n) {
+		if b, n := &before[i], &now[i]; a.differently(b, n) || a.moved(b, n) {
 			return true
 		}
 	}
@@ -260,12 +260,13 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 }
 
 // differently reports whether something but the rate of users is noticeably another, or
-// that rate has crossed the capacity.
-func differently(b, n *strategy.Offer) bool {
+// that rate has crossed the capacity. Where changes are followed, the limit does not
+// count: it changes with what others announce, and all would speak whenever one does.
+func (a *announcer) differently(b, n *strategy.Offer) bool {
 	return b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 		b.Overloaded() != n.Overloaded() ||
 		(b.Demand == limit.Rate{}) != (n.Demand == limit.Rate{}) ||
-		differs(b.Limit, n.Limit, limit.Rate{}) || differs(b.Demand, n.Demand, limit.Rate{})
+		differs(b.Demand, n.Demand, limit.Rate{}) || !a.changing && differs(b.Limit, n.Limit, limit.Rate{})
 }
 
 // moves reports whether users ask for much more or less of a function than before,

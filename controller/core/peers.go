@@ -89,7 +89,7 @@ func (c *Core) matters(before, now []strategy.Offer) bool {
 	}
 	for i := range now {
 		b, n := &before[i], &now[i]
-		if differently(b, n) {
+		if c.announcer.differently(b, n) {
 			return true
 		}
 		if c.announcer.moved(b, n) && (!c.followsChanges() || n.Overloaded() || c.lacks(n.Name)) {

@@ -20,6 +20,10 @@ import (
 // fill leaves unclaimed of S_k is lent in advance, in equal parts to all m other
 // nodes, so that a sudden surplus is served at once, before any gossip.
 //
+// Where not everybody hears everybody, nobody knows from its own view what others
+// claim of a spare: the owner does, and announces what it lends to each (Offer.Limit).
+// Nodes that have no surplus, who take part in no fill, go by that.
+//
 // # Liars
 //
 // Announcements are claims. A node's own users come first, and so keep what it
@@ -76,9 +80,13 @@ func (headroom) rule(alive []Peer) rule { return fillRule(alive, true) }
 func fillRule(alive []Peer, elastic bool) rule {
 	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
+		f.elastic = elastic
 		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer()
 		if v.bounded() {
-			fp.In = f.in(v, alive, elastic)
+			fp.In = f.in(v, alive)
+			if elastic {
+				offer.Limit = limit.NearestRate(f.ownSpare * f.part(0, 0, f.taken()))
+			}
 		}
 		if f.ownSpare > 0 && v.distrustful(alive) {
 			offer.Demand = limit.NearestRate(max(noDemand, f.believed))
@@ -95,6 +103,7 @@ func (v *view) distrustful(peers []Peer) bool {
 
 // fill is the common plan for one function as this node computes it.
 type fill struct {
+	elastic              bool
 	ownSurplus, ownSpare float64
 	capacity             float64 // of all nodes
 	surplus, spare       float64 // sums of what is claimed
@@ -164,6 +173,15 @@ func (f *fill) part(surplus, demand, taken float64) float64 {
 	return part
 }
 
+// taken is the fraction of this node's spare that the fill takes: of the surplus that
+// is believed here, by the spare that the most trusting sender counts on.
+func (f *fill) taken() float64 {
+	if f.believed == 0 || f.ownSpare == 0 {
+		return 0
+	}
+	return f.believed / max(f.believed, f.offered) * f.countedSpare(f.ownSpare) / f.ownSpare
+}
+
 // out lists every peer that has the function; a full one with rate 0.
 func (f *fill) out(v *view) []Flow { return v.flows(f.outTo) }
 
@@ -186,7 +204,11 @@ func (f *fill) outTo(p *peerOffer) Flow {
 	counted := f.countedSpare(spare)
 	weight := max(lastWeight, counted*(1-p.distrust)*f.part(own, demand, taken))
 	// Of a spare that counts in part, only that part is taken by the fill.
-	flow.Weight, flow.Rate = weight, limit.NearestRate(spare*f.part(own, demand, taken*counted/spare)).Bound()
+	rate := spare * f.part(own, demand, taken*counted/spare)
+	if f.elastic && f.ownSurplus == 0 {
+		rate = max(rate, min(p.Limit.PerSecond(), counted*(1-p.distrust)))
+	}
+	flow.Weight, flow.Rate = weight, limit.NearestRate(rate).Bound()
 	return flow
 }
 
@@ -194,8 +216,8 @@ func (f *fill) outTo(p *peerOffer) Flow {
 // function or not: users may ask for it anywhere. The weight is what it will
 // send if it has the surplus that it claims.
 // Elastic plans name also those for whom there is nothing, who share what is left.
-func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
-	if f.ownSpare == 0 && !elastic {
+func (f *fill) in(v *view, alive []Peer) []Flow {
+	if f.ownSpare == 0 && !f.elastic {
 		return nil
 	}
 	in := make([]Flow, 0, len(alive))
@@ -212,7 +234,7 @@ func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
 			}
 		}
 		if f.ownSpare > 0 {
-			flow.Rate = limit.NearestRate(min(v.own.Capacity.PerSecond(), f.ownSpare*f.admitted(counts, elastic)*(1+admitMargin))).Bound()
+			flow.Rate = limit.NearestRate(min(v.own.Capacity.PerSecond(), f.ownSpare*f.admitted(counts)*(1+admitMargin))).Bound()
 		}
 		in = append(in, flow)
 	}
@@ -221,17 +243,15 @@ func (f *fill) in(v *view, alive []Peer, elastic bool) []Flow {
 
 // admitted is the part of a spare of 1 that a node with that surplus may have
 // whoever comes first. That is an equal part at least; with elastic plans, which
-// admit more while there is room, only as far as the fill leaves any to be lent,
-// by the spare that the most trusting sender counts on.
-func (f *fill) admitted(surplus float64, elastic bool) float64 {
+// admit more while there is room, only as far as the fill leaves any to be lent.
+func (f *fill) admitted(surplus float64) float64 {
 	equal := 1 / f.others
 	if surplus == 0 {
 		return equal
 	}
 	part := min(1, surplus/f.believed)
-	if elastic && f.believed > 0 {
-		taken := f.believed / max(f.believed, f.offered) * f.countedSpare(f.ownSpare) / f.ownSpare
-		return max(part, f.part(surplus, f.believed, taken))
+	if f.elastic && f.believed > 0 {
+		return max(part, f.part(surplus, f.believed, f.taken()))
 	}
 	return max(part, equal)
 }

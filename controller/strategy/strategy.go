@@ -94,8 +94,8 @@ type Offer struct {
 	Absent   bool
 	Capacity limit.Rate // of functions without limit: 0
 	UserRate limit.Rate
-	// Limit is what each peer having the function may send the announcer. Of recalc
-	// alone: the others know all that they plan by from the rest.
+	// Limit is what each peer having the function may send the announcer. recalc goes by
+	// it; headroom announces what it lends to each, by which go nodes without a surplus.
 	Limit limit.Rate
 	// Demand is the sum of surplus that the announcer counts; > 0 only while it
 	// does not believe all that is claimed. Used by headroom.

@@ -365,9 +365,26 @@ func TestFullPeersAreListed(t *testing.T) {
 	}
 }
 
-// TestOnlyRecalcHasLimits: other strategies announce none, and a node of recalc among
-// such peers sends them what it would send its like.
-func TestOnlyRecalcHasLimits(t *testing.T) {
+// TestLent: a node without a surplus goes by what peers say that they lend, as far as
+// they have it; one that has a surplus does not.
+func TestLent(t *testing.T) {
+	sent := func(user, says float64) float64 {
+		sites := []site{{10, user}, {30, 10}, {10, 60}}
+		return flow(function(headroom{}.Plan(observe(sites, 0, []float64{0, says, 0}))).Out, id(1))
+	}
+	for says, want := range map[float64]float64{0: 0, 4: 4, 1000: 20} {
+		if got := sent(5, says); got < want-0.01 || got > want+0.01 {
+			t.Errorf("%g/s are sent where the peer says that it lends %g/s, want %g/s", got, says, want)
+		}
+	}
+	if none, much := sent(25, 0), sent(25, 1000); none != much {
+		t.Errorf("a node with a surplus sends %g/s, and %g/s where the peer says that it lends much", none, much)
+	}
+}
+
+// TestWhoHasLimits: only who goes by limits announces them, and a node of recalc among
+// peers that have none sends them what it would send its like.
+func TestWhoHasLimits(t *testing.T) {
 	sites := []site{{10, 50}, {20, 5}, {30, 10}, {-1, 5}, {15, 40}}
 	limits := make([]float64, len(sites))
 	for _, s := range all() {
@@ -375,7 +392,7 @@ func TestOnlyRecalcHasLimits(t *testing.T) {
 			for _, o := range p.Offers {
 				if s.Name() == "recalc" {
 					limits[i] = o.Limit.PerSecond()
-				} else if o.Limit != (limit.Rate{}) {
+				} else if s.Name() != "headroom" && o.Limit != (limit.Rate{}) {
 					t.Errorf("%s announces a limit of %v", s.Name(), o.Limit)
 				}
 			}

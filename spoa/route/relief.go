@@ -1,8 +1,8 @@
 package route
 
 import (
+	"math"
 	"sync/atomic"
-	"time"
 )
 
 // A peer that asks a full node may not know of others that have room, or not reach
@@ -11,9 +11,9 @@ import (
 // serves as many calls as without that, only others. A user's call that is
 // refused there comes back, and is served here without taking anything again.
 
-// leaveTime is how soon users have to come for that. If they do not, none come that could
-// leave, and no room is made for as long.
-const leaveTime = 250 * time.Millisecond
+// leaveTime is how soon users have to come for that. If they do not, no room is made for
+// as long.
+const leaveTime = fairTime
 
 // mostUnheard is how many calls to a peer may be without an answer.
 const mostUnheard = 8
@@ -23,13 +23,13 @@ type relief struct {
 	owed  atomic.Int64 // calls of users that have to leave
 	since atomic.Int64 // when the latest of them was promised, ns since the epoch of the snapshots
 	not   atomic.Int64 // until when no room is made
+	users lately       // calls of users that could be served here
 }
 
 // mostOwed is how many calls of users may have to leave at a time: those that come
-// within leaveTime if they use what the node can serve.
-func (f *function) mostOwed() int64 {
-	return max(1, int64(leaveTime)*(f.capacity.depth()/f.capacity.interval)/int64(depthTime))
-}
+// within leaveTime if they come as they did lately. Where no users come, room that is
+// made would be served in addition, and the debt is bounded in which that can be held.
+func (f *function) mostOwed(at int64) int64 { return int64(math.Ceil(f.relief.users.count(at))) }
 
 // overdue settles what users have not come for: it was served in addition.
 func (f *function) overdue(at int64) bool {
@@ -50,7 +50,7 @@ func (f *function) relievable(at int64, p *sender) int64 {
 	if f.overdue(at) || at < f.relief.not.Load() {
 		return 0
 	}
-	most := f.mostOwed()
+	most := f.mostOwed(at)
 	most -= int64(float64(most) * f.beyond.excess(at, &p.beyond))
 	if left := most - f.relief.owed.Load(); left > 0 && f.elsewhere(at) {
 		return left
@@ -77,6 +77,10 @@ func (f *function) relieve(at int64, p *sender) bool {
 // room was made and this call is to pay for it. If there is no room any more, it has
 // been made in vain.
 func (f *function) leave(at int64) *forward {
+	if !f.elastic {
+		return nil
+	}
+	f.relief.users.add(at)
 	if f.relief.owed.Load() <= 0 || f.overdue(at) {
 		return nil
 	}
@@ -113,8 +117,9 @@ func (fw *forward) promises(at int64) bool {
 
 // roomToMake is how many calls a peer could send that room would be made for, if each of
 // those who send takes an equal part. Users have yet to come, and senders exceed
-// what they are told, so only a part of it is told.
+// what they are told, so only a part of it is told, but one if there is any.
 func (f *function) roomToMake(at int64, p *sender) int32 {
 	const toldPart = 4
-	return int32(min(maxRoom, f.relievable(at, p)/(toldPart*f.senders.active())))
+	each := f.relievable(at, p) / f.senders.active()
+	return int32(min(maxRoom, each, max(1, each/toldPart)))
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // full is a node that serves 40 calls a second, and has just served all that it can for
-// peer 1. Peer 2 takes as many calls a second as said.
+// peer 1. Ten users have called lately. Peer 2 takes as many calls a second as said.
 func full(t *testing.T, elsewhere float64) *Snapshot {
 	tab := elastic(2, 40)
 	f := &tab.Functions[0]
@@ -21,6 +21,9 @@ func full(t *testing.T, elsewhere float64) *Snapshot {
 	s := compile(t, tab, nil, t0)
 	for range 40 {
 		s.function("f0").capacity.debit(0)
+	}
+	for range 10 {
+		s.function("f0").relief.users.add(0)
 	}
 	return s
 }
@@ -38,7 +41,7 @@ func TestFullNodeMakesRoom(t *testing.T) {
 		}
 	}
 	if admitted != 10 {
-		t.Errorf("room made for %d calls, want as many as users make in a quarter of a second", admitted)
+		t.Errorf("room made for %d calls, want as many as users made lately", admitted)
 	}
 	for range admitted {
 		if d := user(s, t0, Call{}); d.Action != Peer || d.Mark == 0 {
@@ -72,6 +75,15 @@ func TestNoRoomIsMadeInVain(t *testing.T) {
 	}
 	if d := user(s, later, Call{}); d.Action != Local {
 		t.Errorf("a user's call leaves for what was long ago: %+v", d)
+	}
+}
+
+// TestNoRoomWithoutUsers: where no users have come lately, none can leave.
+func TestNoRoomWithoutUsers(t *testing.T) {
+	s, later := full(t, 100), t0.Add(2*fairTime)
+	s.function("f0").capacity.debitMany(s.sinceEpoch(later), 100)
+	if d := from(t, s, later, 1); d.Action != Deny {
+		t.Errorf("room is made, and nobody is there to leave: %+v", d)
 	}
 }
 
