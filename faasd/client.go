@@ -159,13 +159,16 @@ func parseURL(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
+			err = parse.Err // without the address, which may have a password in it
+		}
 		return nil, fmt.Errorf("gateway address: %w", err)
-	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-		return nil, fmt.Errorf("gateway address %s: use http://HOST:PORT", quoteShort(text))
 	}
 	if u.User != nil {
 		return nil, errors.New("gateway address: user and password have options of their own and do not belong in the URL")
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return nil, fmt.Errorf("gateway address %s: use http://HOST:PORT", quoteShort(text))
 	}
 	u.Path, u.RawQuery, u.Fragment = strings.TrimRight(u.Path, "/"), "", ""
 	return u, nil

@@ -230,12 +230,14 @@ func TestNewRefuses(t *testing.T) {
 		"http://HOST:PORT":     {URL: ""},
 		"use http":             {URL: "ftp://x"},
 		"options of their own": {URL: "http://admin:secret@localhost"},
+		"do not belong":        {URL: "ftp://admin:secret@localhost"},
+		"invalid port":         {URL: "http://admin:secret@localhost:x"},
 		"both":                 {URL: "localhost", User: "admin"},
 		"or neither":           {URL: "localhost", PasswordFile: "/dev/null"},
 		"password":             {URL: "localhost", User: "admin", PasswordFile: "/does/not/exist"},
 	} {
-		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want an error with %q", o, err, want)
+		if _, err := New(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: %v, want an error with %q, and without the password", o, err, want)
 		}
 	}
 }

@@ -165,6 +165,7 @@ func (a *app) gateways(d *deployment) (gateways []rollout.Gateway, closeAll func
 		client, err := faasd.New(faasd.Options{URL: url, User: user, PasswordFile: passwordFile})
 		if err != nil {
 			closeAll()
+			text = text[strings.LastIndex(text, "@")+1:] // a password may come before that
 			return nil, nil, cli.Usage(fmt.Errorf("gateway %q: %w", clip(text), err))
 		}
 		clients = append(clients, client)

@@ -15,6 +15,7 @@ import (
 // who is the user that the controller runs as, or would.
 type who struct {
 	name   string
+	group  string // the user's own
 	uid    int
 	groups []int
 }
@@ -40,12 +41,15 @@ func findUser(r Running, identity string) (who, bool) {
 }
 
 func userOf(uid int) who {
-	w := who{name: "user " + strconv.Itoa(uid), uid: uid}
+	w := who{name: "user " + strconv.Itoa(uid), group: "GROUP", uid: uid}
 	u, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil {
 		return w
 	}
-	w.name = u.Username
+	w.name, w.group = u.Username, u.Gid
+	if g, err := user.LookupGroupId(u.Gid); err == nil {
+		w.group = g.Name
+	}
 	groups, err := u.GroupIds()
 	if err != nil {
 		groups = []string{u.Gid}
@@ -80,7 +84,7 @@ func (e *deniedError) Error() string {
 // hint is a command that lets the user in.
 func (e *deniedError) hint() string {
 	if e.verb == "enter" {
-		return fmt.Sprintf("chgrp %s %s && chmod g+x %s", e.who.name, e.path, e.path)
+		return fmt.Sprintf("chgrp %s %s && chmod g+x %s", e.who.group, e.path, e.path)
 	}
 	return fmt.Sprintf("chown %s: %s", e.who.name, e.path)
 }

@@ -29,7 +29,7 @@ func TestReadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const uid, gid = 54321, 54322
-	user := who{name: "somebody", uid: uid, groups: []int{gid}}
+	user := who{name: "somebody", group: "some", uid: uid, groups: []int{gid}}
 	for _, c := range []struct {
 		name            string
 		uid, gid        int
@@ -42,7 +42,7 @@ func TestReadable(t *testing.T) {
 		{"its own, write only", uid, gid, 0o244, 0o755, user, "may not read", "chown"},
 		{"its group's", 0, gid, 0o640, 0o755, user, "", ""},
 		{"everybody's", 0, 0, 0o644, 0o755, user, "", ""},
-		{"in a directory of root's", uid, gid, 0o600, 0o700, user, "somebody may not enter " + dir, "chgrp somebody " + dir},
+		{"in a directory of root's", uid, gid, 0o600, 0o700, user, "somebody may not enter " + dir, "chgrp some " + dir},
 		{"root", uid, gid, 0o600, 0o700, who{name: "root"}, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

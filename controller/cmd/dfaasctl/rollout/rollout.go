@@ -121,11 +121,11 @@ func passing(err error) bool {
 
 // ready waits until a replica of the function takes calls, or nobody knows.
 func ready(ctx context.Context, g Gateway, function string, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+	waiting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	last := errors.New("it is not listed")
 	for {
-		list, err := g.List(ctx)
+		list, err := g.List(waiting)
 		if err != nil {
 			last = err
 		}
@@ -138,7 +138,10 @@ func ready(ctx context.Context, g Gateway, function string, within time.Duration
 				last = errors.New("no replica takes calls")
 			}
 		}
-		if err := pause(ctx, readyEvery); err != nil {
+		if err := pause(waiting, readyEvery); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("deployed, and interrupted before it was ready: %w", ctx.Err())
+			}
 			return fmt.Errorf("deployed, and not ready after %v: %w", within, last)
 		}
 	}

@@ -82,6 +82,19 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A context that ends ends the waiting for replicas, and is what the error says.
+func TestRunEndsBeforeReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		g := &gateway{errs: []error{nil}, ready: time.Unix(1<<40, 0)}
+		got := Run(ctx, []Gateway{{"n1", g}}, []types.FunctionDeployment{{Service: "cat"}}, Patience{Tries: 1, Ready: time.Minute}, func(Result) {})
+		if want := "deployed, and interrupted before it was ready: context deadline exceeded"; got[0].Error != want {
+			t.Errorf("%q, want %q", got[0].Error, want)
+		}
+	})
+}
+
 // A context that ends ends the waiting for a gateway.
 func TestRunEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
