@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,11 +56,14 @@ type final struct{ error }
 
 func (f *final) Unwrap() error { return f.error }
 
-// start starts the nodes at the same time and waits.
+// start starts the nodes and waits. As many begin at the same time as there are
+// processors for: hundreds of programs that are all loaded at once hold each other up for
+// so long that each takes the others for dead.
 func (f *Federation) start(ctx context.Context) error {
-	var group errgroup.Group
+	group, starting := errgroup.WithContext(ctx)
+	group.SetLimit(2 * runtime.NumCPU())
 	for _, n := range f.nodes {
-		group.Go(func() error { return f.startNode(ctx, n) })
+		group.Go(func() error { return f.startNode(starting, n) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -69,7 +73,8 @@ func (f *Federation) start(ctx context.Context) error {
 }
 
 // startNode starts the node's parts, the provider first: once the functions are
-// deployed, the controller reads the right ones at its first look.
+// deployed, the controller reads the right ones at its first look. It waits until the
+// controller answers.
 func (f *Federation) startNode(ctx context.Context, n *Node) error {
 	deployed := false
 	for _, p := range n.parts {
@@ -83,6 +88,25 @@ func (f *Federation) startNode(ctx context.Context, n *Node) error {
 			return err
 		}
 	}
+	return f.awaits(ctx, n, func(ctx context.Context) error {
+		if _, err := n.Admin().Status(ctx); err != nil {
+			return &lacking{scenario.Controller, err}
+		}
+		return nil
+	})
+}
+
+// awaits waits until the node is as the condition says, or something crashes.
+func (f *Federation) awaits(ctx context.Context, n *Node, condition func(context.Context) error) error {
+	err := until(ctx, readyTimeout, func(ctx context.Context) error {
+		if err := f.Crashed(); err != nil {
+			return &final{err}
+		}
+		return condition(ctx)
+	})
+	if err != nil {
+		return explain(n, err)
+	}
 	return nil
 }
 
@@ -91,14 +115,8 @@ func (f *Federation) startNode(ctx context.Context, n *Node) error {
 // are left out. It fails after a minute.
 func (f *Federation) WaitReady(ctx context.Context) error {
 	for _, n := range f.whole() {
-		err := until(ctx, readyTimeout, func(ctx context.Context) error {
-			if err := f.Crashed(); err != nil {
-				return &final{err}
-			}
-			return f.Ready(ctx, n)
-		})
-		if err != nil {
-			return explain(n, err)
+		if err := f.awaits(ctx, n, func(ctx context.Context) error { return f.Ready(ctx, n) }); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -248,17 +266,14 @@ func (f *Federation) deploy(ctx context.Context, n *Node) error {
 		return fmt.Errorf("gateway of %s: %w", n.Name, err)
 	}
 	defer client.Close()
-	err = until(ctx, readyTimeout, func(ctx context.Context) error {
-		if err := f.Crashed(); err != nil {
-			return &final{err}
-		}
+	err = f.awaits(ctx, n, func(ctx context.Context) error {
 		if err := client.Healthy(ctx); err != nil {
 			return &lacking{scenario.Provider, err}
 		}
 		return nil
 	})
 	if err != nil {
-		return explain(n, err)
+		return err
 	}
 	if n.spec.Gateway != "" {
 		return nil
