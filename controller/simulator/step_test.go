@@ -105,7 +105,7 @@ func TestStepIsObeyedAtOnce(t *testing.T) {
 // it, and in vain to others, no more than it takes, on average over several steps: what
 // it can serve, what its bucket holds, and the debt in which it keeps its word.
 func TestStepDoesNotOvershoot(t *testing.T) {
-	const steps, senders = 5, 30
+	const steps, senders = 3, 30
 	for _, spare := range []float64{150, 300, 600} {
 		sent, served, oracle := 0, uint64(0), uint64(0)
 		for seed := range uint64(steps) {
