@@ -65,7 +65,7 @@ down: ## stop what `make up` started
 
 # Of the tests that run side by side most wait, with real HAProxy for its time limits: more of them than there are cores.
 # The whole federations run last: they measure rates. What was vetted is not vetted again, nor what was built built.
-TESTED := DFAAS_TEST_PROGRAMS='$(abspath $(BIN))' $(GO) test $(COMPILE) -vet=off -timeout 10m
+TESTED := DFAAS_TEST_PROGRAMS='$(abspath $(BIN))' $(GO) test $(COMPILE) -vet=off -timeout 20m
 test: setup build check vuln ## all tests, with real HAProxy and real processes
 	@deploy/setup.sh python3=python3 ip=iproute2 systemd-tmpfiles=systemd
 	$(TESTED) -p 3 -parallel 4 ./...
