@@ -103,21 +103,11 @@ func Misspelt(environ []string) []string {
 	for _, o := range options() {
 		names = append(names, o.env())
 	}
-	known := make(map[string]bool)
-	for _, name := range names {
-		known[name] = true
-	}
+	var others []string
 	for _, match := range settings.FindAllStringSubmatch(haproxy.Config(), -1) {
-		known[match[1]] = true
+		others = append(others, match[1])
 	}
-	var said []string
-	for name := range variables(environ) {
-		if near := spelling.Nearest(name, names); near != "" && !known[name] {
-			said = append(said, fmt.Sprintf("nobody reads %s: did you mean %s?", name, near))
-		}
-	}
-	slices.Sort(said)
-	return said
+	return spelling.Unread(environ, envPrefix, names, others)
 }
 
 // listensOnLoopback reports whether no other machine can be a peer anyway.

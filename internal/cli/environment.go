@@ -36,27 +36,16 @@ func FromVariables(flags *pflag.FlagSet, prefix string) {
 	})
 }
 
-// misspelt says which variables look like those of these flags and are none of them:
-// nobody reads them. What is like none may be meant for another program.
+// misspelt says which variables look like those of these flags and are none of them.
 func misspelt(flags *pflag.FlagSet, system System) []string {
-	var names, said []string
-	prefixes := make(map[string]bool)
+	var names []string
+	prefix := ""
 	flags.VisitAll(func(f *pflag.Flag) {
 		for _, name := range f.Annotations[annotation] {
-			names = append(names, name)
-			prefixes[name[:len(name)-len(f.Name)]] = true
+			names, prefix = append(names, name), name[:len(name)-len(f.Name)]
 		}
 	})
-	for _, entry := range system.Environ {
-		name, _, _ := strings.Cut(entry, "=")
-		near := spelling.Nearest(name, names)
-		for prefix := range prefixes {
-			if strings.HasPrefix(name, prefix) && near != "" && near != name {
-				said = append(said, fmt.Sprintf("nobody reads %s: did you mean %s?", name, near))
-			}
-		}
-	}
-	return said
+	return spelling.Unread(system.Environ, prefix, names, nil)
 }
 
 // fromEnvironment sets the flags that are not on the command line.

@@ -1,6 +1,12 @@
 // Package spelling finds the name that was probably meant.
 package spelling
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // longest is how many bytes are looked at, since time grows with their square.
 const longest = 64
 
@@ -16,6 +22,24 @@ func Nearest(misspelt string, names []string) string {
 		}
 	}
 	return best
+}
+
+// Unread says which variables of an environment begin with the prefix, are like one of the
+// names, and are neither one of these nor one of the others: nobody reads them. What is like
+// none may be meant for another program.
+func Unread(environ []string, prefix string, names, others []string) []string {
+	var said []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, prefix) || slices.Contains(names, name) || slices.Contains(others, name) {
+			continue
+		}
+		if near := Nearest(name, names); near != "" {
+			said = append(said, fmt.Sprintf("nobody reads %s: did you mean %s?", name, near))
+		}
+	}
+	slices.Sort(said)
+	return said
 }
 
 // editDistance counts the insertions, deletions and replacements of bytes that
