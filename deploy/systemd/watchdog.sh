@@ -1,6 +1,6 @@
 #!/bin/sh
 # The units under a real systemd: is what hangs for ever restarted, does the journal know what is a warning, and do functions have
-# users of their own with what docs/functions.md adds to the provider's?
+# users of their own with what docs/provider.md adds to the provider's?
 # It boots a Debian of its own in a container, made once in $TREE (about two minutes and 350 MB), with what `make install` put
 # there. Needs root, systemd-nspawn and debootstrap. Usage: deploy/systemd/watchdog.sh
 set -eu
@@ -27,8 +27,8 @@ YAML
 # What `systemctl edit dfaas-provider` is given, as the page says, and what lets the test say what functions run.
 rm -rf "$TREE/root/edit"
 mkdir -p "$TREE/root/edit"
-awk '/^```ini/ { inside = 1; next } /^```/ { inside = 0 } inside' docs/functions.md >"$TREE/root/edit/users.conf"
-grep -q FUNCTION_USERS "$TREE/root/edit/users.conf" || { echo "docs/functions.md does not say how functions get users"; exit 1; }
+awk '/^```ini/ { inside = 1; next } /^```/ { inside = 0 } inside' docs/provider.md >"$TREE/root/edit/users.conf"
+grep -q FUNCTION_USERS "$TREE/root/edit/users.conf" || { echo "docs/provider.md does not say how functions get users"; exit 1; }
 echo DFAAS_PROVIDER_OPTIONS=--allow-processes >"$TREE/etc/default/dfaas-provider"
 
 # Inside, the test is a service of its own, which ends the container.
