@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,9 @@ import (
 	"github.com/rs/zerolog"
 	"go.etcd.io/bbolt"
 )
+
+// patience is how long is waited for what nobody promised a time for.
+const patience = 20 * time.Second
 
 // fakeFunctions has functions that take as many calls as there is room for.
 type fakeFunctions struct {
@@ -134,8 +138,10 @@ func TestFinallyGivenUp(t *testing.T) {
 			continue
 		}
 		stop := run(q)
-		for q.stats(time.Now()).queued > 0 {
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(patience); q.stats(time.Now()).queued > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("not given up in %v", patience)
+			}
 		}
 		stop()
 	}
@@ -151,8 +157,8 @@ func TestFinallyGivenUp(t *testing.T) {
 	}
 }
 
-// TestDamagedFile: whatever has become of the file, it is opened or not, and read or
-// not; nothing panics.
+// TestDamagedFile: whatever has become of the file, it is opened or not, read or not, and
+// written or not; nothing panics.
 func TestDamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	q := openQueue(t, path, &fakeFunctions{})
@@ -172,7 +178,7 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	refused, unread := 0, 0
+	refused, unread, unwritten := 0, 0, 0
 	dir := t.TempDir()
 	for round := range 40 {
 		damaged := slices.Clone(whole)
@@ -202,10 +208,83 @@ func TestDamagedFile(t *testing.T) {
 				unread++
 			}
 		}
-		_ = guard(again.Close)
+		var damage error
+		for i := 0; i < 20 && damage == nil; i++ {
+			damage = again.Put(callOf(fmt.Sprint("new", i), "new"), make([]byte, 3000))
+		}
+		if damage != nil {
+			unwritten++
+			for _, text := range []string{o.Path, "damaged", "moved away"} {
+				if !strings.Contains(damage.Error(), text) {
+					t.Errorf("an error without %q: %v", text, damage)
+				}
+			}
+			if err := again.Put(callOf("last", "last"), nil); !errors.Is(err, ErrDisk) {
+				t.Errorf("after %v another call: %v", damage, err)
+			}
+		}
+		_ = again.Close()
 	}
-	if refused == 0 || refused == 40 || unread == 0 {
-		t.Errorf("%d of 40 refused, %d calls not read", refused, unread)
+	if refused == 0 || refused == 40 || unread == 0 || unwritten == 0 {
+		t.Errorf("%d of 40 refused, %d calls not read, %d files not written", refused, unread, unwritten)
+	}
+}
+
+// TestOneFailsAlone: what cannot be written does not keep from the disk what would be
+// written with it.
+func TestOneFailsAlone(t *testing.T) {
+	q := openQueue(t, filepath.Join(t.TempDir(), "queue.db"), &fakeFunctions{})
+	bad := errors.New("bad")
+	group := []*change{
+		{f: func(tx *bbolt.Tx) error { return put(tx, 1, []byte("one"), nil) }},
+		{f: func(*bbolt.Tx) error { return bad }},
+		{f: func(tx *bbolt.Tx) error { return put(tx, 3, []byte("three"), nil) }},
+	}
+	q.store.commit(group)
+	for i, want := range []error{nil, bad, nil} {
+		if !group[i].done || group[i].err != want {
+			t.Errorf("change %d: %+v, want %v", i, group[i], want)
+		}
+	}
+	var kept []string
+	if err := q.store.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketRecords).ForEach(func(_, text []byte) error {
+			kept = append(kept, string(text))
+			return nil
+		})
+	}); err != nil || !slices.Equal(kept, []string{"one", "three"}) {
+		t.Errorf("kept %q, %v", kept, err)
+	}
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// BenchmarkPut is what it takes to keep a call, for so many who wait at the same time.
+func BenchmarkPut(b *testing.B) {
+	for _, callers := range []int{1, 16, 128} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			s, err := openStore(filepath.Join(b.TempDir(), "queue.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.close()
+			r, body := &record{Call: callOf("id", "source")}, make([]byte, 1000)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ResetTimer()
+			var group sync.WaitGroup
+			for range callers {
+				group.Go(func() {
+					for left.Add(-1) >= 0 {
+						if _, err := s.add(r, body); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			group.Wait()
+		})
 	}
 }
 

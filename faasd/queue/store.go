@@ -7,16 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/dfaas/dfaas/internal/atomicfile"
 )
-
-// batchDelay is how long a call waits for others to be written with it: each writing
-// is one wait for the disk.
-const batchDelay = 2 * time.Millisecond
 
 // The buckets of the file. Keys are numbers in the order in which calls were accepted.
 var (
@@ -26,7 +23,29 @@ var (
 
 // store is the file. What it has said is written is on the disk. It is safe for
 // concurrent use.
-type store struct{ db *bbolt.DB }
+type store struct {
+	path string
+	db   *bbolt.DB
+
+	mu      sync.Mutex
+	waiting []*change
+
+	turn    sync.Mutex // held by who writes
+	damaged error      // why nothing is written any more; guarded by turn
+}
+
+// change is something to be written. It is guarded by store.turn once it waits.
+type change struct {
+	f    func(*bbolt.Tx) error
+	done bool
+	err  error
+}
+
+// anew says how to go on without the calls in a file.
+const anew = "moved away, it is made anew, without its calls, when the provider starts"
+
+// errDamaged is what guard makes of a panic.
+var errDamaged = errors.New("the file is damaged")
 
 // openStore opens the file, which it makes if there is none.
 func openStore(path string) (s *store, err error) {
@@ -35,7 +54,7 @@ func openStore(path string) (s *store, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the queue %s: %w (moved away, it is made anew, without its calls)", path, err)
+		return nil, fmt.Errorf("open the queue %s: %w (%s)", path, err, anew)
 	}
 	return s, nil
 }
@@ -47,7 +66,7 @@ func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(before)
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the file is damaged: %v", p)
+			err = fmt.Errorf("%w: %v", errDamaged, p)
 		}
 	}()
 	return f()
@@ -66,7 +85,6 @@ func open(path string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.MaxBatchDelay = batchDelay
 	defer func() {
 		if !opened {
 			db.Close()
@@ -74,7 +92,7 @@ func open(path string) (*store, error) {
 	}()
 	err = prepare(db, path, isNew)
 	opened = err == nil
-	return &store{db}, err
+	return &store{path: path, db: db}, err
 }
 
 // prepare makes the buckets of a new file. What is there already is not written to:
@@ -101,7 +119,68 @@ func prepare(db *bbolt.DB, path string, isNew bool) error {
 	return atomicfile.SyncDir(filepath.Dir(path)) // or a power failure would take the file with it
 }
 
-func (s *store) close() error { return s.db.Close() }
+// close closes the file. One that is damaged the library may hold locked: it stays open.
+func (s *store) close() error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if s.damaged != nil {
+		return s.damaged
+	}
+	return guard(s.db.Close)
+}
+
+// write makes a change. Who has to wait for his turn is written together with all others
+// who wait: each writing is one wait for the disk. (The library's own Batch does the same
+// in a goroutine where a damaged file ends the program.)
+func (s *store) write(f func(*bbolt.Tx) error) error {
+	c := &change{f: f}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, c)
+	s.mu.Unlock()
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if !c.done {
+		s.mu.Lock()
+		group := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		s.commit(group)
+	}
+	return c.err
+}
+
+// commit writes the changes of a group, each by itself if together they cannot be. The
+// caller has the turn.
+func (s *store) commit(group []*change) {
+	err := s.update(func(tx *bbolt.Tx) error {
+		for _, c := range group {
+			if err := c.f(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, c := range group {
+		c.done, c.err = true, err
+		if err != nil && len(group) > 1 {
+			c.err = s.update(c.f)
+		}
+	}
+}
+
+// update writes, unless the file has turned out to be damaged: then nobody knows what the
+// library has left half done, or locked.
+func (s *store) update(f func(*bbolt.Tx) error) error {
+	if s.damaged != nil {
+		return s.damaged
+	}
+	err := guard(func() error { return s.db.Update(f) })
+	if errors.Is(err, errDamaged) {
+		err = fmt.Errorf("write the queue %s: %w (%s)", s.path, err, anew)
+		s.damaged = err
+	}
+	return err
+}
 
 func key(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
@@ -111,7 +190,7 @@ func (s *store) add(r *record, body []byte) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err = s.db.Batch(func(tx *bbolt.Tx) error {
+	err = s.write(func(tx *bbolt.Tx) error {
 		records := tx.Bucket(bucketRecords)
 		if seq, err = records.NextSequence(); err != nil {
 			return err
@@ -140,7 +219,7 @@ func (s *store) change(seq uint64, r *record) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucketRecords).Put(key(seq), text) })
+	return s.write(func(tx *bbolt.Tx) error { return tx.Bucket(bucketRecords).Put(key(seq), text) })
 }
 
 // finish replaces a record and its body.
@@ -149,12 +228,12 @@ func (s *store) finish(seq uint64, r *record, body []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Batch(func(tx *bbolt.Tx) error { return put(tx, seq, text, body) })
+	return s.write(func(tx *bbolt.Tx) error { return put(tx, seq, text, body) })
 }
 
 // remove forgets a call.
 func (s *store) remove(seq uint64) error {
-	return s.db.Batch(func(tx *bbolt.Tx) error {
+	return s.write(func(tx *bbolt.Tx) error {
 		if err := tx.Bucket(bucketRecords).Delete(key(seq)); err != nil {
 			return err
 		}
