@@ -33,8 +33,7 @@ func (l *limiter) user(now time.Duration, fn int) bool {
 	if !l.users[fn].take(now) {
 		return false
 	}
-	all := &l.all[fn]
-	all.usedUntil = min(max(all.usedUntil, now)+all.interval, now+2*all.depth)
+	l.all[fn].debit(now)
 	return true
 }
 

@@ -26,14 +26,20 @@ func (b *bucket) tokens(now time.Duration) float64 {
 	return float64(b.left(now)) / float64(b.interval)
 }
 
-func (b *bucket) open(now time.Duration) bool { return b.interval > 0 && b.left(now) >= b.interval }
+func (b *bucket) take(now time.Duration) bool { return b.takeInto(now, 0) }
 
-func (b *bucket) take(now time.Duration) bool {
-	if !b.open(now) {
+// takeInto is take with a debt of so much allowed.
+func (b *bucket) takeInto(now, debt time.Duration) bool {
+	if b.interval == 0 || b.left(now)+debt < b.interval {
 		return false
 	}
 	b.usedUntil = max(b.usedUntil, now) + b.interval
 	return true
+}
+
+// debit counts a call that is served in any case.
+func (b *bucket) debit(now time.Duration) {
+	b.usedUntil = min(max(b.usedUntil, now)+b.interval, now+2*b.depth)
 }
 
 // oracle serves the same arrivals as the federation, knowing the state of all

@@ -17,8 +17,8 @@ type maker func(w *world, self int) (node, error)
 // its own code, and baselines that exist in the simulator only.
 func makers() map[string]maker {
 	all := map[string]maker{
-		"omniscient":  func(w *world, self int) (node, error) { return newOmniscient(w, self, false), nil },
-		"late-news":   func(w *world, self int) (node, error) { return newOmniscient(w, self, true), nil },
+		"omniscient":  func(w *world, self int) (node, error) { return newOmniscient(w, self), nil },
+		"late-news":   func(w *world, self int) (node, error) { return newLateNews(w, self), nil },
 		"two-choices": func(w *world, self int) (node, error) { return newTwoChoices(w, self), nil },
 		"hot-cold":    func(w *world, self int) (node, error) { return newHotCold(w, self), nil },
 		"empirical":   func(w *world, self int) (node, error) { return newEmpirical(w, self), nil },

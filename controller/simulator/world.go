@@ -383,6 +383,9 @@ func (w *world) change(i int) {
 	}
 }
 
+// userRate is what a node's users ask for just now, requests/s.
+func (w *world) userRate(n, fn int) float64 { return w.streams[n*len(w.names)+fn].rate }
+
 // next has the stream's next call arrive.
 func (w *world) next(id int32) {
 	s := &w.streams[id]

@@ -126,6 +126,7 @@ func (a aim) String() string {
 type verdict struct {
 	Cell
 	ours, best mean
+	late       mean // zero: not simulated
 	missed     [aims]bool
 	// beyond is that what was missed is missed with late news, too, or the other of
 	// served and inVain.
@@ -151,8 +152,8 @@ func judge(cells []Cell, t table, bounds ...string) []verdict {
 		}
 		v.missed[served] = ours.OfOracle < least
 		v.missed[inVain] = ours.InVain > most
-		late, ok := t.of(c, lateNews)
-		v.beyond = ok && (v.missed[served] || v.missed[inVain]) && (late.OfOracle < least || late.InVain > most)
+		v.late, ok = t.of(c, lateNews)
+		v.beyond = ok && (v.missed[served] || v.missed[inVain]) && (v.late.OfOracle < least || v.late.InVain > most)
 		v.missed[notBelow] = v.best.Served-ours.Served > aimBelowOthers
 		out = append(out, v)
 	}

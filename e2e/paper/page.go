@@ -132,18 +132,35 @@ func (g Grid) aimsBlock(t table, verdicts []verdict) string {
 		}
 	}
 	line([]string{"all", "", ""}, verdicts)
-	missed, beyond := 0, 0
+	missedBlock(&b, verdicts)
+	b.WriteString("\nEach cell is in [figures/grid.csv](figures/grid.csv).\n")
+	return b.String()
+}
+
+// missedBlock lists the cells in which one of the first two aims is missed, beside what
+// late news would do.
+func missedBlock(b *strings.Builder, verdicts []verdict) {
+	var missed []verdict
+	beyond := 0
 	for _, v := range verdicts {
 		if v.missed[served] || v.missed[inVain] {
-			missed++
+			missed = append(missed, v)
 		}
 		if v.beyond {
 			beyond++
 		}
 	}
-	fmt.Fprintf(&b, "\nIn %d cells one of the first two aims is missed. `%s`, which knows all that can be known of peers, misses one of them in %d of these.\n", missed, lateNews, beyond)
-	b.WriteString("\nEach cell is in [figures/grid.csv](figures/grid.csv).\n")
-	return b.String()
+	fmt.Fprintf(b, "\nIn %d cells one of the first two aims is missed. `%s`, which knows all that can be known of peers by then, misses one of them in %d of these.\n",
+		len(missed), lateNews, beyond)
+	if len(missed) == 0 {
+		return
+	}
+	b.WriteString("\n")
+	header(b, "nodes", "demand", "load", "delay", "loss", "`"+Judged+"`", "`"+lateNews+"`")
+	for _, v := range missed {
+		text := func(m mean) string { return fmt.Sprintf("%.3f (%.1f)", m.OfOracle, 100*m.InVain) }
+		row(b, strconv.Itoa(v.Nodes), string(v.Pattern), number(v.Load), v.Delay.String(), fmt.Sprintf("%g %%", 100*v.Loss), text(v.ours), text(v.late))
+	}
 }
 
 // writeCSV writes a row for each cell.
