@@ -65,7 +65,7 @@ func (p Path) Dial(ctx context.Context) (net.Conn, error) {
 // Listen opens a listening socket there, with that mode and, unless it is "",
 // that group (name or number). A socket on which nobody listens any more is
 // replaced; anything else at that path is left alone. Closing the listener
-// removes the socket.
+// removes the socket. Of several who start at once one gets it.
 func Listen(at Path, mode fs.FileMode, group string) (net.Listener, error) {
 	if at == (Path{}) {
 		return nil, fmt.Errorf("socket %q: %w", "", errNoPath)
@@ -75,6 +75,11 @@ func Listen(at Path, mode fs.FileMode, group string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lock(path)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
@@ -88,6 +93,25 @@ func Listen(at Path, mode fs.FileMode, group string) (net.Listener, error) {
 	return l, nil
 }
 
+// lock keeps others from looking for a stale socket in the same directory until the
+// function that it returns is called: between bind and listen, and until it is bound, a
+// socket looks as stale as one that was left behind.
+func lock(path string) (unlock func(), err error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: lock its directory: %w", path, err), dir.Close())
+	}
+	return func() {
+		// A process that is just being started may have a copy of the file, which closing
+		// leaves locked.
+		_ = syscall.Flock(int(dir.Fd()), syscall.LOCK_UN)
+		_ = dir.Close()
+	}, nil
+}
+
 // explain adds the hint to the errors that operators meet.
 func explain(path string, err error) error {
 	dir := filepath.Dir(path)
@@ -95,7 +119,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: there is no directory %s: create it, writable for this user", path, dir)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s: this user must be allowed to write to %s: %w", path, dir, err)
+		return fmt.Errorf("%s: this user must be allowed to read and write %s: %w", path, dir, err)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s: is in use by another process", path)
 	}

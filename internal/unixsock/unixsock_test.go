@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -78,19 +79,59 @@ func TestListen(t *testing.T) {
 	}
 }
 
-func TestStaleSocketIsReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s")
-	crashed, err := net.Listen("unix", path)
+// crash leaves a socket there on which nobody listens.
+func crash(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	crashed.(*net.UnixListener).SetUnlinkOnClose(false)
-	crashed.Close()
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+}
+
+func TestStaleSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	crash(t, path)
 	l, err := Listen(at(t, path), 0o600, "0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
+}
+
+// TestOneOfSeveralStarters gets the socket, and whoever connects gets to that one.
+func TestOneOfSeveralStarters(t *testing.T) {
+	dir := t.TempDir()
+	for round := range 200 {
+		path := filepath.Join(dir, fmt.Sprint(round))
+		crash(t, path)
+		const starters = 8
+		got := make(chan net.Listener, starters)
+		var group sync.WaitGroup
+		for range starters {
+			group.Go(func() {
+				switch l, err := Listen(at(t, path), 0o600, ""); {
+				case err == nil:
+					got <- l
+				case !strings.Contains(err.Error(), "in use"):
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		close(got)
+		if len(got) != 1 {
+			t.Fatalf("in round %d %d of %d listen", round, len(got), starters)
+		}
+		l := <-got
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatalf("in round %d: %v", round, err)
+		}
+		conn.Close()
+		l.Close()
+	}
 }
 
 func TestListenRefuses(t *testing.T) {
