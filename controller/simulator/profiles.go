@@ -172,7 +172,7 @@ func (m *minute) read(rates map[string]float64, times map[string][]float64) erro
 		}
 		switch {
 		case !funcname.Valid(f.Name):
-			return refuse("name", "%q is no name of a function", f.Name[:min(len(f.Name), 60)])
+			return refuse("name", "%.80q is no name of a function", f.Name)
 		case f.MaxRate == 0 || !limit.ValidRate(f.MaxRate):
 			return refuse("max_rate", "%v requests/s of %s: it must be above 0 and at most %v", f.MaxRate, f.Name, float64(limit.MaxRate))
 		case !(f.Took >= 0 && f.Took <= 3600):

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/faasd/queue"
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 const (
@@ -94,7 +95,7 @@ func byAddress(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !addressHost(r.Host) {
 			http.Error(w, fmt.Sprintf("without credentials the REST API answers to IP addresses and localhost only, not to %q: "+
-				"call it by its address, or start dfaas-provider with --basic-auth-dir", clip(r.Host)), http.StatusForbidden)
+				"call it by its address, or start dfaas-provider with --basic-auth-dir", clip.Text(r.Host)), http.StatusForbidden)
 			return
 		}
 		next(w, r)
@@ -142,7 +143,7 @@ func decode(r *http.Request, into any) error {
 		return fmt.Errorf("read the request: %w", err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return badRequest("the request is not valid JSON of this call: %s", clip(err.Error()))
+		return badRequest("the request is not valid JSON of this call: %s", clip.Text(err.Error()))
 	}
 	return nil
 }
@@ -242,7 +243,7 @@ func (p *server) showFunction(w http.ResponseWriter, r *http.Request) {
 	}
 	f := p.registry.find(name)
 	if f == nil {
-		answerError(w, notFound("function %s is not deployed", clip(name)))
+		answerError(w, notFound("function %s is not deployed", clip.Text(name)))
 		return
 	}
 	answer(w, f.status())
@@ -335,21 +336,21 @@ func parseLogQuery(r *http.Request) (logQuery, error) {
 	if text := query.Get("tail"); text != "" {
 		tail, err := strconv.Atoi(text)
 		if err != nil {
-			return q, badRequest("tail=%s: use a number of lines", clip(text))
+			return q, badRequest("tail=%s: use a number of lines", clip.Text(text))
 		}
 		q.tail = max(tail, 0) // faas-cli sends -1 for all
 	}
 	if text := query.Get("since"); text != "" {
 		since, err := time.Parse(time.RFC3339, text)
 		if err != nil {
-			return q, badRequest("since=%s: use a time such as 2026-01-31T12:00:00Z", clip(text))
+			return q, badRequest("since=%s: use a time such as 2026-01-31T12:00:00Z", clip.Text(text))
 		}
 		q.since = since
 	}
 	if text := query.Get("follow"); text != "" {
 		follow, err := strconv.ParseBool(text)
 		if err != nil {
-			return q, badRequest("follow=%s: use true or false", clip(text))
+			return q, badRequest("follow=%s: use true or false", clip.Text(text))
 		}
 		q.follow = follow
 	}
@@ -369,7 +370,7 @@ func (p *server) showLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	f := p.registry.find(name)
 	if f == nil {
-		answerError(w, notFound("function %s is not deployed", clip(name)))
+		answerError(w, notFound("function %s is not deployed", clip.Text(name)))
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

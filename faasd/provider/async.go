@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/faasd/queue"
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 const (
@@ -56,7 +57,7 @@ func (p *server) invokeAsync(w http.ResponseWriter, r *http.Request) {
 	case strings.IndexByte(rest, 0) >= 0:
 		p.refuse(c.w, http.StatusBadRequest, "a path with a NUL in it cannot be handed to a function")
 	case f == nil:
-		p.refuse(c.w, http.StatusNotFound, fmt.Sprintf("function %q is not deployed here", clip(name)))
+		p.refuse(c.w, http.StatusNotFound, fmt.Sprintf("function %q is not deployed here", clip.Text(name)))
 	case f.problem != nil:
 		p.refuse(c.w, http.StatusServiceUnavailable, fmt.Sprintf("function %s cannot be run here: %s", f.key, f.problem))
 	default:

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 const (
@@ -140,7 +142,7 @@ func (p *server) ready(c *call, name string) (*function, bool) {
 	f := p.registry.find(name)
 	switch {
 	case f == nil:
-		p.refuse(c.w, http.StatusNotFound, fmt.Sprintf("function %q is not deployed here", clip(name)))
+		p.refuse(c.w, http.StatusNotFound, fmt.Sprintf("function %q is not deployed here", clip.Text(name)))
 	case f.problem != nil:
 		p.refuse(c.w, http.StatusServiceUnavailable, fmt.Sprintf("function %s cannot be run here: %s", f.key, f.problem))
 	case f.full():

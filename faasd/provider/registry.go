@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // maxFunctions is the most functions that one provider deploys.
@@ -179,7 +180,7 @@ func (g *registry) scale(ctx context.Context, name string, replicas uint64) erro
 	return g.do(ctx, func() error {
 		f := g.find(name)
 		if f == nil {
-			return notFound("function %s is not deployed", clip(name))
+			return notFound("function %s is not deployed", clip.Text(name))
 		}
 		if replicas > 1 {
 			return badRequest("%d replicas: there is at most one here; raise max_inflight to let it serve more calls at once", replicas)
@@ -198,7 +199,7 @@ func (g *registry) remove(ctx context.Context, name string) error {
 	return g.do(ctx, func() error {
 		f := g.find(name)
 		if f == nil {
-			return notFound("function %s is not deployed", clip(name))
+			return notFound("function %s is not deployed", clip.Text(name))
 		}
 		next := maps.Clone(g.all())
 		delete(next, f.name)

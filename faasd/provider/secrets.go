@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/openfaas/faas-provider/types"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // Bounds of the secrets of one namespace. The size of each is bounded by that of
@@ -26,7 +28,7 @@ func checkSecretName(name string) error {
 	odd := strings.ContainsFunc(name, func(c rune) bool { return !plain(c) })
 	if name == "" || len(name) > maxSecretName || name[0] == '.' || odd {
 		return badRequest("secret name %q is not valid: use 1 to %d letters, digits and -_., not beginning with a dot",
-			clip(name), maxSecretName)
+			clip.Text(name), maxSecretName)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/faasd/functions"
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // Bounds of a deployment. One outside them is refused with 400.
@@ -93,7 +94,7 @@ func (r *resolver) checkDeployment(d *types.FunctionDeployment) error {
 	}
 	for name := range d.EnvVars {
 		if !validVariable(name) {
-			return badRequest("envVars: %q is not the name of a variable", clip(name))
+			return badRequest("envVars: %q is not the name of a variable", clip.Text(name))
 		}
 	}
 	return cmp.Or(checkMap("envVars", d.EnvVars), checkMap("labels", deref(d.Labels)),
@@ -107,7 +108,7 @@ func checkMap(what string, entries map[string]string) error {
 	for key, value := range entries {
 		if key == "" || len(key) > maxKeyLen || len(value) > maxValueLen || strings.ContainsRune(key+value, 0) {
 			return badRequest("%s: %q needs a name of 1 to %d bytes and a value of at most %d, without NUL",
-				what, clip(key), maxKeyLen, maxValueLen)
+				what, clip.Text(key), maxKeyLen, maxValueLen)
 		}
 	}
 	return nil
@@ -167,10 +168,10 @@ func (r *resolver) command(d types.FunctionDeployment) (string, *functions.Entry
 	case asked == "":
 		return "", nil, badRequest("image %q is not in the catalogue (%s): this provider runs local commands, not images; "+
 			"use one of those, or start dfaas-provider with --allow-processes and name the command in envProcess",
-			clip(d.Image), r.catalogueNames())
+			clip.Text(d.Image), r.catalogueNames())
 	case !r.allowProcesses:
 		return "", nil, badRequest("envProcess %q is not a command of the catalogue for image %q: "+
-			"dfaas-provider must be started with --allow-processes to run any other", clip(asked), clip(d.Image))
+			"dfaas-provider must be started with --allow-processes to run any other", clip.Text(asked), clip.Text(d.Image))
 	}
 	if len(asked) > maxCommandLen || hasControl(asked) {
 		return "", nil, badRequest("fprocess: at most %d bytes in one line", maxCommandLen)
@@ -191,7 +192,7 @@ func (r *resolver) checkEnvironment(variables map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		if _, ok := settings[name]; !ok {
 			return badRequest("envVars: %q is not one of the settings (%s): dfaas-provider must be started with --allow-processes "+
-				"to give functions other variables", clip(name), strings.Join(slices.Sorted(maps.Keys(settings)), ", "))
+				"to give functions other variables", clip.Text(name), strings.Join(slices.Sorted(maps.Keys(settings)), ", "))
 		}
 	}
 	return nil
@@ -210,14 +211,14 @@ func (r *resolver) readSettings(s *spec, d types.FunctionDeployment) error {
 		}
 		s.mode = cmp.Or(asked, modeSerializing)
 	case asked != "" && asked != s.mode:
-		return badRequest("mode %q: image %q has no other mode than %s", asked, clip(d.Image), s.mode)
+		return badRequest("mode %q: image %q has no other mode than %s", asked, clip.Text(d.Image), s.mode)
 	}
 	if s.timeout, err = parseTimeout(d.EnvVars["exec_timeout"], r.timeout); err != nil {
 		return err
 	}
 	s.maxInflight, err = parseInflight(cmp.Or(d.EnvVars["max_inflight"], labels["max_inflight"]), r.maxInflight)
 	if err == nil && hasControl(s.contentType) {
-		err = badRequest("content_type: %q is not a media type", clip(s.contentType))
+		err = badRequest("content_type: %q is not a media type", clip.Text(s.contentType))
 	}
 	return err
 }
@@ -242,7 +243,7 @@ func missingProgram(program string, entry *functions.Entry) error {
 	if entry != nil && strings.Fields(entry.Command)[0] == program {
 		return badRequest("command %s is not installed on this node: apt-get install %s", program, entry.Package)
 	}
-	return badRequest("command %q is not installed on this node, or is not executable: give its absolute path, or install it", clip(program))
+	return badRequest("command %q is not installed on this node, or is not executable: give its absolute path, or install it", clip.Text(program))
 }
 
 func parseMode(text string) (mode, error) {
@@ -250,7 +251,7 @@ func parseMode(text string) (mode, error) {
 	case "", modeSerializing, modeStreaming, modeHTTP:
 		return m, nil
 	}
-	return "", badRequest("mode %q: use serializing (the default), streaming or http", clip(text))
+	return "", badRequest("mode %q: use serializing (the default), streaming or http", clip.Text(text))
 }
 
 // parseTimeout reads a duration as the watchdogs do: 10s, or 10 for seconds.
@@ -264,7 +265,7 @@ func parseTimeout(text string, byDefault time.Duration) (time.Duration, error) {
 		duration, err = time.Duration(seconds)*time.Second, nil
 	}
 	if err != nil || duration < 0 || duration > maxExecTimeout {
-		return 0, badRequest("exec_timeout %q: use a duration of at most %s, such as 30s", clip(text), maxExecTimeout)
+		return 0, badRequest("exec_timeout %q: use a duration of at most %s, such as 30s", clip.Text(text), maxExecTimeout)
 	}
 	if duration == 0 {
 		return byDefault, nil
@@ -278,7 +279,7 @@ func parseInflight(text string, byDefault int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 || n > maxInflight {
-		return 0, badRequest("max_inflight %q: use a number of calls at once from 1 to %d", clip(text), maxInflight)
+		return 0, badRequest("max_inflight %q: use a number of calls at once from 1 to %d", clip.Text(text), maxInflight)
 	}
 	return n, nil
 }
@@ -304,13 +305,4 @@ func deref(m *map[string]string) map[string]string {
 		return nil
 	}
 	return *m
-}
-
-// clip shortens what a client sent to what an error message can bear.
-func clip(text string) string {
-	const most = 80
-	if len(text) > most {
-		return text[:most] + "..."
-	}
-	return text
 }

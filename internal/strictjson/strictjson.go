@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // Unmarshal decodes one JSON document into v. It refuses unknown fields and
@@ -166,7 +168,7 @@ func (s *scanner) field(name []byte) error {
 			}
 		}
 		if s.ignored == "" {
-			s.ignored = string(name[:min(len(name), 80)])
+			s.ignored = clip.Text(string(name))
 		}
 	}
 	s.shapes[len(s.shapes)-1] = next

@@ -17,6 +17,7 @@ import (
 	"github.com/dfaas/dfaas/controller/cmd/dfaasctl/rollout"
 	"github.com/dfaas/dfaas/faasd"
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // deployment is what deploy is told.
@@ -166,7 +167,7 @@ func (a *app) gateways(d *deployment) (gateways []rollout.Gateway, closeAll func
 		if err != nil {
 			closeAll()
 			text = text[strings.LastIndex(text, "@")+1:] // a password may come before that
-			return nil, nil, cli.Usage(fmt.Errorf("gateway %q: %w", clip(text), err))
+			return nil, nil, cli.Usage(fmt.Errorf("gateway %q: %w", clip.Text(text), err))
 		}
 		clients = append(clients, client)
 		gateways = append(gateways, rollout.Gateway{Name: name, API: client})
@@ -204,5 +205,3 @@ func countFailed(results []rollout.Result) (n int) {
 	}
 	return n
 }
-
-func clip(text string) string { return text[:min(len(text), 80)] }

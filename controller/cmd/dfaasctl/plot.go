@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/internal/cli"
+	"github.com/dfaas/dfaas/internal/clip"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/plot"
 	"github.com/dfaas/dfaas/internal/experiment/results"
@@ -122,10 +123,10 @@ func (d *drawing) check(a *app, paths []string) (files []string, names map[strin
 			continue
 		}
 		if !slices.Contains(plot.Formats(), strings.TrimPrefix(filepath.Ext(output), ".")) {
-			return nil, nil, fmt.Errorf("--output %s: a file that ends in .%s is drawn, and json or table printed", clip(output), strings.Join(plot.Formats(), ", ."))
+			return nil, nil, fmt.Errorf("--output %s: a file that ends in .%s is drawn, and json or table printed", clip.Text(output), strings.Join(plot.Formats(), ", ."))
 		}
 		if slices.Contains(paths, output) {
-			return nil, nil, fmt.Errorf("--output %s: that would replace the results", clip(output))
+			return nil, nil, fmt.Errorf("--output %s: that would replace the results", clip.Text(output))
 		}
 		files = append(files, output)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // MaxFile bounds a file of links, bytes.
@@ -80,12 +82,12 @@ func (f *file) refuse(line int, format string, args ...any) error {
 func (f *file) add(line int, from, to string, properties map[string]string) error {
 	a, ok := f.index[from]
 	if !ok {
-		return f.refuse(line, "there is no node %q", clip(from))
+		return f.refuse(line, "there is no node %q", clip.Text(from))
 	}
 	b, ok := f.index[to]
 	switch {
 	case !ok:
-		return f.refuse(line, "there is no node %q", clip(to))
+		return f.refuse(line, "there is no node %q", clip.Text(to))
 	case a == b:
 		return f.refuse(line, "%s is linked to itself", from)
 	case len(f.edges) == MaxEdges:
@@ -135,7 +137,7 @@ func (f *file) csv(data []byte) error {
 		if first && len(row) >= 2 && row[0] == "source" && row[1] == "target" {
 			for i, name := range row[2:] {
 				if !slices.Contains(Properties(), name) || slices.Contains(row[2:2+i], name) {
-					return f.refuse(line, "column %q: behind source and target, each of %s may be named once", clip(name), strings.Join(Properties(), ", "))
+					return f.refuse(line, "column %q: behind source and target, each of %s may be named once", clip.Text(name), strings.Join(Properties(), ", "))
 				}
 			}
 			header = slices.Clone(row)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // graphML reads the edges of the graph in a GraphML file (http://graphml.graphdrawing.org),
@@ -27,9 +29,9 @@ func (f *file) graphML(data []byte) error {
 		}
 		var malformed *xml.SyntaxError
 		if errors.As(err, &malformed) {
-			return f.refuse(max(1, malformed.Line), "not XML: %q", clip(malformed.Msg))
+			return f.refuse(max(1, malformed.Line), "not XML: %q", clip.Text(malformed.Msg))
 		} else if err != nil {
-			return f.refuse(line, "not XML: %q", clip(err.Error()))
+			return f.refuse(line, "not XML: %q", clip.Text(err.Error()))
 		}
 		if err := g.take(f, line, token); err != nil {
 			return err
@@ -66,7 +68,7 @@ func (g *graph) take(f *file, line int, token xml.Token) error {
 			return f.refuse(line, "elements are nested more than %d deep", maxDepth)
 		}
 		if g.depth == 1 && t.Name.Local != "graphml" {
-			return f.refuse(line, "not GraphML: it begins with %q", clip(t.Name.Local))
+			return f.refuse(line, "not GraphML: it begins with %q", clip.Text(t.Name.Local))
 		}
 		return g.start(f, line, t)
 	case xml.EndElement:
@@ -107,7 +109,7 @@ func (g *graph) start(f *file, line int, t xml.StartElement) error {
 	case "node":
 		if id := attribute("id"); g.seen {
 			if _, known := f.index[id]; !known {
-				return f.refuse(line, "there is no node %q", clip(id))
+				return f.refuse(line, "there is no node %q", clip.Text(id))
 			}
 		}
 	case "edge":

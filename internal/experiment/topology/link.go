@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // Link is what a link does to what goes over it, in each direction. The zero value
@@ -42,7 +44,7 @@ func (l *Link) Set(property, text string) (err error) {
 	case "loss":
 		l.Loss, err = ParseLoss(text)
 	default:
-		return fmt.Errorf("a link has no %q, but %s", clip(property), strings.Join(Properties(), ", "))
+		return fmt.Errorf("a link has no %q, but %s", clip.Text(property), strings.Join(Properties(), ", "))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", property, err)
@@ -61,7 +63,7 @@ func (l Link) Check() error {
 func parseDelay(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("a duration like 20ms is expected, not %q", clip(text))
+		return 0, fmt.Errorf("a duration like 20ms is expected, not %q", clip.Text(text))
 	}
 	if d < 0 || d > MaxDelay {
 		return 0, fmt.Errorf("%v is outside of 0s to %v", d, MaxDelay)
@@ -96,11 +98,11 @@ func ParseRate(text string) (float64, error) {
 			break
 		}
 		if x*u.size < minRate || x*u.size > maxRate {
-			return 0, fmt.Errorf("%s is outside of 8kbit to 100gbit", clip(text))
+			return 0, fmt.Errorf("%s is outside of 8kbit to 100gbit", clip.Text(text))
 		}
 		return x * u.size, nil
 	}
-	return 0, fmt.Errorf("a rate like 100mbit is expected (bit, kbit, mbit or gbit, per second), not %q", clip(text))
+	return 0, fmt.Errorf("a rate like 100mbit is expected (bit, kbit, mbit or gbit, per second), not %q", clip.Text(text))
 }
 
 // ParseLoss reads 1%, or the fraction 0.01.
@@ -108,13 +110,13 @@ func ParseLoss(text string) (float64, error) {
 	number, percent := strings.CutSuffix(text, "%")
 	x, err := strconv.ParseFloat(number, 64)
 	if err != nil || math.IsNaN(x) {
-		return 0, fmt.Errorf("a percentage like 1%% or a fraction like 0.01 is expected, not %q", clip(text))
+		return 0, fmt.Errorf("a percentage like 1%% or a fraction like 0.01 is expected, not %q", clip.Text(text))
 	}
 	if percent {
 		x /= 100
 	}
 	if x < 0 || x > 1 {
-		return 0, fmt.Errorf("%s is outside of 0%% to 100%%, or 0 to 1", clip(text))
+		return 0, fmt.Errorf("%s is outside of 0%% to 100%%, or 0 to 1", clip.Text(text))
 	}
 	return x, nil
 }
@@ -159,12 +161,4 @@ func (l Link) Then(next Link) Link {
 		out.Rate = next.Rate
 	}
 	return out
-}
-
-// clip shortens what a file says, for complaints.
-func clip(text string) string {
-	if len(text) <= 60 {
-		return text
-	}
-	return strings.ToValidUTF8(text[:60], "") + "..."
 }

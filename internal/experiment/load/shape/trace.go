@@ -10,6 +10,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/dfaas/dfaas/internal/clip"
 )
 
 // Bounds of a trace. A file outside them is refused.
@@ -89,12 +91,10 @@ func ParseTrace(name string, data []byte) ([]Step, error) {
 func ParseNumber(text string, most float64) (float64, error) {
 	x, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(x) {
-		return 0, fmt.Errorf("a number is expected, not %q", clip(text))
+		return 0, fmt.Errorf("a number is expected, not %q", clip.Text(text))
 	}
 	if x < 0 || x > most {
-		return 0, fmt.Errorf("%s is outside of 0 to %v", clip(text), most)
+		return 0, fmt.Errorf("%s is outside of 0 to %v", clip.Text(text), most)
 	}
 	return x, nil
 }
-
-func clip(text string) string { return text[:min(len(text), 40)] }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/clip"
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 )
 
@@ -49,7 +50,7 @@ func ParseColumns(text string) (Columns, error) {
 	for part := range strings.SplitSeq(text, ",") {
 		name, column, ok := strings.Cut(part, "=")
 		if !ok || name == "" || column == "" || seen[name] {
-			return c, fmt.Errorf("columns: KEY=COLUMN is expected, each key once, not %q", clip(part))
+			return c, fmt.Errorf("columns: KEY=COLUMN is expected, each key once, not %q", clip.Text(part))
 		}
 		seen[name] = true
 		switch name {
@@ -66,11 +67,11 @@ func ParseColumns(text string) (Columns, error) {
 		case "step":
 			var err error
 			if c.Step, err = time.ParseDuration(column); err != nil || c.Step < time.Millisecond || c.Step > 7*24*time.Hour {
-				return c, fmt.Errorf("columns: step=%s: a duration of 1ms to 168h is expected", clip(column))
+				return c, fmt.Errorf("columns: step=%s: a duration of 1ms to 168h is expected", clip.Text(column))
 			}
 		case "where":
 			if c.Where, c.Value, ok = strings.Cut(column, ":"); !ok {
-				return c, fmt.Errorf("columns: where=COLUMN:VALUE is expected, not %q", clip(part))
+				return c, fmt.Errorf("columns: where=COLUMN:VALUE is expected, not %q", clip.Text(part))
 			}
 		default:
 			node, function, _ := strings.Cut(name, "/")
@@ -149,7 +150,7 @@ func (c Columns) form(head []string) (*form, error) {
 func azure2019(head []string) (*form, error) {
 	for i, name := range head[4:] {
 		if name != strconv.Itoa(i+1) {
-			return nil, fmt.Errorf("column %d: minute %d is expected, not %q", i+5, i+1, clip(name))
+			return nil, fmt.Errorf("column %d: minute %d is expected, not %q", i+5, i+1, clip.Text(name))
 		}
 	}
 	return &form{name: "azure-2019", step: 60, counts: true, row: func(r *reader, row []string) error {
@@ -201,7 +202,7 @@ func huawei2023(head []string) *form {
 			}
 			count, err := shape.ParseNumber(text, maxCount)
 			if err != nil {
-				return fmt.Errorf("function %s: %w", clip(functions[i]), err)
+				return fmt.Errorf("function %s: %w", clip.Text(functions[i]), err)
 			}
 			if err := r.add(key{function: functions[i]}, second, count); err != nil {
 				return err
@@ -239,7 +240,7 @@ func (c Columns) own(head []string) (*form, error) {
 		}
 		i := slices.Index(head, name)
 		if i < 0 {
-			return -1, fmt.Errorf("columns: %s: there is no column %q, only %s", what, clip(name), clip(strings.Join(head, ",")))
+			return -1, fmt.Errorf("columns: %s: there is no column %q, only %s", what, clip.Text(name), clip.Text(strings.Join(head, ",")))
 		}
 		return i, nil
 	}
@@ -287,7 +288,7 @@ func (c Columns) own(head []string) (*form, error) {
 			for i, s := range c.Series {
 				rate, err := shape.ParseNumber(row[series[i]], maxCount)
 				if err != nil {
-					return fmt.Errorf("%s: %w", clip(s.Column), err)
+					return fmt.Errorf("%s: %w", clip.Text(s.Column), err)
 				}
 				if err := r.add(key{s.Node, s.Function}, second, rate); err != nil {
 					return err
@@ -321,7 +322,7 @@ func (r *reader) second(text string) (float64, error) {
 		r.began, r.first = true, x
 	}
 	if x < r.first {
-		return 0, fmt.Errorf("%s comes before %g, that of the first row", clip(text), r.first)
+		return 0, fmt.Errorf("%s comes before %g, that of the first row", clip.Text(text), r.first)
 	}
 	return x - r.first, nil
 }

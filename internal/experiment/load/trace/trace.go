@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/clip"
 	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 )
 
@@ -226,7 +227,7 @@ func (r *reader) finish(t *Trace, f *form) error {
 		s := Series{Node: k.node, Function: k.function}
 		var err error
 		if s.Steps, err = r.steps(r.series[k], f, begin, step); err != nil {
-			return fmt.Errorf("series %q: %w", clip(strings.Trim(k.node+"/"+k.function, "/")), err)
+			return fmt.Errorf("series %q: %w", clip.Text(strings.Trim(k.node+"/"+k.function, "/")), err)
 		}
 		s.Calls = shape.Requests(shape.Shape{Kind: shape.Steps, Steps: s.Steps}.Course(t.Lasts), t.Lasts)
 		t.Series = append(t.Series, s)
@@ -339,8 +340,6 @@ func (c *course) follow(p *points, begin, step float64) {
 func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(min(s, 1e9) * float64(time.Second)))
 }
-
-func clip(text string) string { return text[:min(len(text), 40)] }
 
 // bound refuses a file, or a line, that is larger than may be.
 type bound struct {
