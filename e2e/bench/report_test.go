@@ -153,17 +153,6 @@ func TestReportOfABusyMachine(t *testing.T) {
 	line(t, m.report(), warning)
 }
 
-func TestHAProxyVersion(t *testing.T) {
-	for output, want := range map[string]string{
-		"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus": "2.6.12-1+deb12u4",
-		"": "unknown",
-	} {
-		if got := haproxyVersion(output); got != want {
-			t.Errorf("%q: got %s, want %s", output, got, want)
-		}
-	}
-}
-
 func TestSeries(t *testing.T) {
 	for version, want := range map[string]string{"2.6.12-1+deb12u4": "2.6", "3.4.7-1": "3.4", "unknown": "unknown", "3.5-dev5": "3.5-dev5"} {
 		if got := series(version); got != want {

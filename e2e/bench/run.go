@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	started := time.Now()
 	m := measurements{quick: o.Quick, setting: look(ctx, o.Root)}
-	if m.groups, err = findGroups(binaries[scenario.HAProxy], progress); err != nil {
+	if m.groups, err = findGroups(ctx, binaries[scenario.HAProxy], progress); err != nil {
 		return err
 	}
 	e := o.effort()

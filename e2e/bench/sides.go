@@ -1,10 +1,10 @@
 package bench
 
 import (
-	"fmt"
-	"os/exec"
+	"context"
 	"strings"
 
+	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/debian"
 )
 
@@ -53,10 +53,10 @@ var releases = []string{"bookworm", "trixie", "forky", "sid", "experimental"}
 
 // findGroups returns what is to be measured, the installed HAProxy and what would take
 // the place of DFaaS first. What cannot be had is left out, and said.
-func findGroups(installed string, progress func(string, ...any)) ([]group, error) {
+func findGroups(ctx context.Context, installed string, progress func(string, ...any)) ([]group, error) {
 	first := group{argv: []string{installed}}
 	var err error
-	if first.version, err = versionOf(first.argv); err != nil {
+	if first.version, err = haproxy.Release(ctx, first.argv[0], first.argv[1:]...); err != nil {
 		return nil, err
 	}
 	for _, k := range []kind{bare, unasked, dfaas, fast, lua, goProxy, caddy} {
@@ -70,7 +70,7 @@ func findGroups(installed string, progress func(string, ...any)) ([]group, error
 			continue
 		}
 		g := group{release: release, argv: found.Argv()}
-		if g.version, err = versionOf(g.argv); err != nil {
+		if g.version, err = haproxy.Release(ctx, g.argv[0], g.argv[1:]...); err != nil {
 			return nil, err
 		}
 		if known[series(g.version)] {
@@ -89,21 +89,4 @@ func findGroups(installed string, progress func(string, ...any)) ([]group, error
 func series(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
-}
-
-func versionOf(argv []string) (string, error) {
-	output, err := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], "-v")...).Output()
-	if err != nil {
-		return "", fmt.Errorf("%s -v: %w", strings.Join(argv, " "), err)
-	}
-	return haproxyVersion(string(output)), nil
-}
-
-// haproxyVersion finds the version in the output of `haproxy -v`.
-func haproxyVersion(output string) string {
-	line, _, _ := strings.Cut(output, "\n")
-	if fields := strings.Fields(line); len(fields) >= 3 {
-		return fields[2]
-	}
-	return "unknown"
 }

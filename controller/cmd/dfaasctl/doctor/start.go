@@ -73,20 +73,6 @@ func isSocket(path string) bool {
 	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
-// versionOf asks a HAProxy for its version: "HAProxy version 2.6.12-1+deb12u4
-// 2026/10/17 - ...", or HA-Proxy.
-func versionOf(ctx context.Context, program string) string {
-	output, err := exec.CommandContext(ctx, program, "-v").Output()
-	if err != nil {
-		return ""
-	}
-	_, rest, _ := strings.Cut(string(output), "version ")
-	if words := strings.Fields(rest); len(words) > 0 {
-		return words[0]
-	}
-	return ""
-}
-
 // configCheck is what `haproxy -c` says of the files.
 type configCheck struct {
 	err    error // that it could not be run
@@ -124,7 +110,7 @@ func gatherStart(ctx context.Context, s Start) *startFacts {
 	f := &startFacts{settings: s.Settings}
 	f.own, _ = config.InterfaceAddresses() // only for the hints
 	f.check = checkConfig(ctx, s)
-	f.version = versionOf(ctx, s.Program)
+	f.version, _ = haproxy.Release(ctx, s.Program) // that it does not say is a finding
 	f.spoa = gatherSPOASocket(s.Settings, defaultListen)
 	own := ownProcesses(ctx, s)
 	others := otherBinds(ctx, s.Settings)

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dfaas/dfaas/deploy/emulator/faults"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/haproxy"
 	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
@@ -64,7 +63,11 @@ func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, kee
 	}
 	ctx, cancel := context.WithTimeout(ctx, faultsLimit)
 	defer cancel()
-	matrix := faults.Report{Setting: setting(ctx, binaries)}
+	where, err := setting(ctx, binaries)
+	if err != nil {
+		return err
+	}
+	matrix := faults.Report{Setting: where}
 	matrix.Results, err = faults.Run(ctx, cases, faults.Options{
 		Binaries: binaries, Keep: keep, Log: a.logger(), Progress: func(line string) { fmt.Fprintln(a.err, line) },
 	})
@@ -82,12 +85,10 @@ func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, kee
 }
 
 // setting is this machine with its HAProxy.
-func setting(ctx context.Context, binaries federation.Binaries) report.Setting {
-	haproxy := "of an unknown version"
-	if text, err := exec.CommandContext(ctx, binaries[scenario.HAProxy], "-v").Output(); err == nil {
-		if fields := strings.Fields(string(text)); len(fields) >= 3 {
-			haproxy = fields[2]
-		}
+func setting(ctx context.Context, binaries federation.Binaries) (report.Setting, error) {
+	release, err := haproxy.Release(ctx, binaries[scenario.HAProxy])
+	if err != nil {
+		return report.Setting{}, err
 	}
-	return report.Here(cli.Version(version), haproxy)
+	return report.Here(cli.Version(version), release), nil
 }

@@ -66,7 +66,10 @@ func (a *app) soak(ctx context.Context, o soak.Options, out string) error {
 	}
 	fmt.Fprintf(a.out, "soak for %v, seed %d, logs in %s\n", o.Duration, o.Seed, o.Logs)
 	o.Log, o.Progress = a.logger(), func(line string) { fmt.Fprintln(a.out, line) }
-	where := setting(ctx, o.Binaries)
+	where, err := setting(ctx, o.Binaries)
+	if err != nil {
+		return err
+	}
 	result, err := soak.Run(ctx, o)
 	if err != nil {
 		return err
