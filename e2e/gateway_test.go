@@ -10,6 +10,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
 	"github.com/dfaas/dfaas/faasd"
+	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
 
@@ -29,7 +30,7 @@ func TestForeignGateway(t *testing.T) {
 	write("basic-auth-user", "admin")
 	password := write("basic-auth-password", "open sesame")
 	wrong := write("wrong-password", "open barley")
-	address := freeAddress(t)
+	address := haproxytest.FreeAddr(t)
 	provider := command("dfaas-provider", "--listen", address, "--state-dir", filepath.Join(dir, "state"),
 		"--basic-auth-dir", dir, "--allow-processes")
 	runUntilEnd(t, provider)

@@ -25,6 +25,7 @@ import (
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/controller/identity"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/haproxy/haproxytest"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 	"github.com/dfaas/dfaas/internal/testvalue"
 	"github.com/dfaas/dfaas/spoa/control"
@@ -326,7 +327,7 @@ func (c *cluster) put(t *testing.T, body string) (status int, answer string) {
 func (c *cluster) hostileGossip(t *testing.T) {
 	var metrics string
 	c.reconfigure(t, c.one, func(conf *config.Config) {
-		metrics = freeAddress(t)
+		metrics = haproxytest.FreeAddr(t)
 		conf.Metrics = metrics
 	})
 	if err := c.WaitReady(t.Context()); err != nil {
@@ -448,14 +449,4 @@ func (m *member) say(t *testing.T, data []byte) {
 	if err := m.topic.Publish(t.Context(), data); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -8,10 +8,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/internal/port"
 	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
@@ -322,27 +323,20 @@ func Environ(settings map[string]string) []string {
 	return env
 }
 
-// given are the addresses that FreeAddr has returned: two HAProxies with the same
-// port do not complain, each gets a part of the connections.
-var given sync.Map
-
 // Free ports are looked for below the range from which the kernel takes the ports of
 // outgoing connections, and where package federation does not look.
 const lowestPort, ports = 10_000, 10_000
 
-// FreeAddr returns an address on 127.0.0.1 with a port that was free just now, and
-// that no other test of this program gets.
+// FreeAddr returns an address on 127.0.0.1 with a port at which nobody listens and that
+// no other test gets until this one ends: two HAProxies with the same port would not
+// complain, each would get a part of the connections.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
 	for range 1000 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowestPort+rand.IntN(ports)))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		l.Close()
-		if _, taken := given.LoadOrStore(addr, true); !taken {
-			return addr
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(lowestPort+rand.IntN(ports)))
+		if release, err := port.Keep(at); err == nil {
+			tb.Cleanup(release)
+			return at.String()
 		}
 	}
 	tb.Fatal("no free port found")

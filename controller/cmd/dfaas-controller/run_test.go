@@ -266,7 +266,7 @@ func lone(t *testing.T, dir string) *edge {
 	conf.Identity, conf.AdminSocket = filepath.Join(dir, "id"), filepath.Join(dir, "a")
 	conf.HAProxySocket, conf.SPOASocket = filepath.Join(dir, "h"), filepath.Join(dir, "s")
 	conf.HTTPAddress, conf.Gateway = "127.0.0.1:8081", "127.0.0.1:1"
-	conf.Listen, conf.Metrics = []string{"/ip4/127.0.0.1/tcp/0"}, freeAddress(t)
+	conf.Listen, conf.Metrics = []string{"/ip4/127.0.0.1/tcp/0"}, haproxytest.FreeAddr(t)
 	return &edge{conf: conf, admin: api.NewClient(testvalue.Path(conf.AdminSocket))}
 }
 
@@ -357,14 +357,4 @@ func TestAloneWithoutAnything(t *testing.T) {
 	if err := e.stop(); err != nil {
 		t.Errorf("stopping: %v", err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

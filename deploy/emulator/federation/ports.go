@@ -7,7 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"syscall"
+
+	"github.com/dfaas/dfaas/internal/port"
 )
 
 // host is where all nodes live that have no address of their own.
@@ -29,14 +30,11 @@ type Ports struct {
 	Gateway, Overlay int
 }
 
-// allocator hands out free ports, each once. It has for each the descriptor of a
-// socket that is bound to it and never listens, or notKept: until close no other
-// allocator, of this program or another, takes the port, while a server that sets
-// SO_REUSEADDR, as all here do, can have it.
-type allocator map[int]int
+// allocator hands out free ports, each once, and has for each what gives it back: until
+// close they are kept. Those that their user chose are not.
+type allocator map[int]func()
 
-// notKept stands for a port that its user chose.
-const notKept = -1
+func notKept() {}
 
 // node returns free ports for one node; those given in fixed are kept, after a
 // look whether they are free.
@@ -52,47 +50,34 @@ func (a allocator) node(fixed Ports, tls bool) (Ports, error) {
 	return ports, errors.Join(errs...)
 }
 
-func (a allocator) take(port *int) error {
-	if *port != 0 {
-		if _, taken := a[*port]; taken || !free(*port) {
-			return fmt.Errorf("port %d of %s is in use: stop what listens there (`ss -ltnp` shows it)", *port, host)
+func (a allocator) take(number *int) error {
+	if *number != 0 {
+		if _, taken := a[*number]; taken || !free(*number) {
+			return fmt.Errorf("port %d of %s is in use: stop what listens there (`ss -ltnp` shows it)", *number, host)
 		}
-		a[*port] = notKept
+		a[*number] = notKept
 		return nil
 	}
 	for range 1000 {
 		candidate := lowestPort + rand.IntN(highestPort-lowestPort+1)
-		if fd, err := keep(candidate); err == nil {
-			a[candidate] = fd
-			*port = candidate
+		if release, err := keep(candidate); err == nil {
+			a[candidate] = release
+			*number = candidate
 			return nil
 		}
 	}
 	return fmt.Errorf("no free port between %d and %d on %s", lowestPort, highestPort, host)
 }
 
-// keep binds a socket to a port that nobody has.
-func keep(port int) (fd int, err error) {
-	if fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0); err != nil {
-		return 0, err
-	}
-	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: netip.MustParseAddr(host).As4()})
-	if err == nil {
-		// Only now: with it, binding would succeed beside other such sockets.
-		err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	}
-	if err != nil {
-		return 0, errors.Join(err, syscall.Close(fd))
-	}
-	return fd, nil
+// keep keeps a port that nobody has.
+func keep(number int) (release func(), err error) {
+	return port.Keep(netip.AddrPortFrom(netip.MustParseAddr(host), uint16(number)))
 }
 
 // close lets others have the ports.
 func (a allocator) close() {
-	for _, fd := range a {
-		if fd != notKept {
-			_ = syscall.Close(fd) // it was bound, that is all
-		}
+	for _, release := range a {
+		release()
 	}
 }
 
