@@ -100,8 +100,6 @@ const (
 	// busyRate requests/s or more.
 	busyTick = 100 * time.Millisecond
 	busyRate = 2.0
-	// stall is how long nothing is stepped only when this process stands still.
-	stall = 3 * maxTick
 	// lonely is how long bootstrap members may be out of reach before that is
 	// shown as a fault.
 	lonely = 10 * time.Second
@@ -114,8 +112,7 @@ type Core struct {
 	fx   Effects       // of the step under way
 
 	start     time.Time
-	ran       time.Time // last step
-	resumed   time.Time // first step after the last stall
+	resumed   time.Time // last step that came too late
 	planCost  time.Duration
 	connected int // nodes this one is connected to
 	unfed     int // members that feeds do not reach
@@ -176,7 +173,7 @@ type Core struct {
 func New(o Options, now time.Time) *Core {
 	o.Limits = o.Limits.orDefaults()
 	c := &Core{
-		o: o, tick: TickOf(o.Period), start: now, ran: now,
+		o: o, tick: TickOf(o.Period), start: now,
 		tickAt: now, periodAt: now.Add(o.Period), planAt: now.Add(settle(o.Period)), speakAt: now.Add(settle(o.Period)),
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
@@ -351,16 +348,17 @@ func (c *Core) follow(now time.Time, plan strategy.Plan) {
 	c.plan, c.since = plan, since
 }
 
-// awake notes that this process runs.
+// awake notes whether this process runs when it should. One that comes a whole tick too
+// late stood still, or has too little processor time; so the others' words may be late
+// as well.
 func (c *Core) awake(now time.Time) {
-	if now.Sub(c.ran) > stall {
+	if now.Sub(c.Next()) > c.tick {
 		c.resumed = now
 	}
-	c.ran = now
 }
 
-// attentive reports whether this process has run for long enough to have heard
-// whoever spoke while it stood still.
+// attentive reports whether this process has run for long enough to have heard whoever
+// spoke while it did not.
 func (c *Core) attentive(now time.Time) bool { return now.Sub(c.resumed) >= c.tick }
 
 func later(a, b time.Time) time.Time {

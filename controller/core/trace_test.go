@@ -78,6 +78,7 @@ func playFile(t *testing.T, file []byte) []byte {
 // and goes on with:
 //
 //	pass 2s                         time passes
+//	starved 6s each 1.2s            time passes in which the process runs once in so long, and hears nothing
 //	users cat=30 dog=5              from now on the node's users ask for so many requests/s
 //	spoa hangs|works|restarts       (the first is what the SPOA does until it works)
 //	haproxy reloads                 and has lost its servers, which are back 400 ms later
@@ -102,6 +103,16 @@ func (w *world) play(words []string) error {
 			return err
 		}
 		w.pass(d)
+	case "starved":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			return err
+		}
+		once, err := time.ParseDuration(words[3])
+		if err != nil {
+			return err
+		}
+		w.starve(d, once)
 	case "users":
 		return w.setUsers(words[1:])
 	case "spoa":

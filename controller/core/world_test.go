@@ -202,8 +202,17 @@ func (w *world) pass(d time.Duration) {
 			w.now = end
 			return
 		}
-		w.now = next
+		w.now = later(w.now, next)
 		happen()
+	}
+}
+
+// starve lets time pass in which this process hardly runs: it looks up once in so long, and
+// hears nothing.
+func (w *world) starve(d, once time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); {
+		w.now = w.now.Add(once)
+		w.step(Tick{})
 	}
 }
 
