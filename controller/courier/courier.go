@@ -4,6 +4,7 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dfaas/dfaas/haproxy"
+	"github.com/dfaas/dfaas/spoa/control"
 	"github.com/dfaas/dfaas/spoa/grant"
 )
 
@@ -31,8 +33,8 @@ type SPOA interface {
 const (
 	// roundTimeout bounds a round: the agent's counters are read after it.
 	roundTimeout = 500 * time.Millisecond
-	// pause is for how long nothing is carried where nothing can be, or need be. It is longer
-	// than what HAProxy has been granted lasts.
+	// pause is for how long nothing is carried where nothing can be, or need be, and for an
+	// HAProxy that may hang. It is longer than what HAProxy has been granted lasts.
 	pause = 5 * time.Second
 )
 
@@ -74,7 +76,9 @@ func (c *Courier) Carry(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	on, granted, err := c.round(ctx)
-	if err != nil || !on {
+	// An agent that has died is back at any time, and asking whether it is costs no more than
+	// asking one that is there.
+	if _, absent := errors.AsType[*absentError](err); !absent && (err != nil || !on) {
 		c.idleUntil = time.Now().Add(pause)
 	}
 	c.note(on, Status{granted, err})
@@ -98,7 +102,11 @@ func (c *Courier) round(ctx context.Context) (on bool, granted int, err error) {
 	}
 	answer, err := c.spoa.Unasked(ctx, report)
 	if err != nil {
-		return true, 0, fmt.Errorf("telling dfaas-spoa what HAProxy has served without a question: %w", err)
+		err = fmt.Errorf("telling dfaas-spoa what HAProxy has served without a question: %w", err)
+		if !errors.Is(err, control.ErrOlder) {
+			err = &absentError{err}
+		}
+		return true, 0, err
 	}
 	grants, granted := grantsOf(answer, counted)
 	if err := c.haproxy.Grant(ctx, counted, grants); err != nil {
@@ -106,6 +114,11 @@ func (c *Courier) round(ctx context.Context) (on bool, granted int, err error) {
 	}
 	return true, granted, nil
 }
+
+// absentError is that the agent did not answer.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() error { return e.error }
 
 // grantsOf says in HAProxy's counts what was granted beyond them, and of how many functions
 // that is any.

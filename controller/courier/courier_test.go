@@ -114,6 +114,29 @@ func TestPauses(t *testing.T) {
 	}
 }
 
+// TestAgentIsBack: an agent that has died is granted from as soon as it answers again.
+func TestAgentIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &ends{
+			counted: haproxy.Unasked{On: true, Run: "7-1"}, grants: grant.Grants{Functions: map[string]grant.Grant{"f": {Calls: 100}}},
+			spoaErr: errors.New("connection refused"),
+		}
+		c := New(e, agent{e}, zerolog.Nop())
+		for range 3 {
+			c.Carry(t.Context())
+			if s := c.Status(); s == nil || !errors.Is(s.Err, e.spoaErr) {
+				t.Errorf("status %+v without an agent", s)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		e.spoaErr = nil
+		c.Carry(t.Context())
+		if s := c.Status(); len(e.granted) != 1 || s == nil || s.Err != nil || s.Functions != 1 {
+			t.Errorf("granted %v, status %+v", e.granted, s)
+		}
+	})
+}
+
 // TestHangs: an HAProxy that hangs holds up nobody for long, and what has failed works
 // again.
 func TestHangs(t *testing.T) {
