@@ -63,7 +63,8 @@ func (c *Core) followClock(now time.Time) time.Duration {
 // federation's.
 func (c *Core) tablePeers(now time.Time) []tablePeer {
 	peers := make([]tablePeer, 0, len(c.alive)+len(c.gone))
-	for _, m := range c.alive {
+	for i := range c.alive {
+		m := &c.alive[i]
 		if !c.isNeighbour(m.ID) { // known, so that what it sends is refused for lack of a share, not as forged
 			peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr())})
 			continue
@@ -96,9 +97,12 @@ func (c *Core) sourceOf(a netip.Addr) string {
 
 // applyServers says which servers HAProxy should have.
 func (c *Core) applyServers() {
-	wanted := make([]Peer, 0, len(c.alive)+len(c.gone))
-	for _, m := range c.alive {
-		if c.isNeighbour(m.ID) {
+	wanted := c.spareWanted[:0]
+	if wanted == nil {
+		wanted = make([]Peer, 0, len(c.alive)+len(c.gone)) // nil would ask for nothing
+	}
+	for i := range c.alive {
+		if m := &c.alive[i]; c.isNeighbour(m.ID) {
 			wanted = append(wanted, Peer{m.ID, m.HTTP})
 		}
 	}
@@ -108,8 +112,9 @@ func (c *Core) applyServers() {
 		}
 	}
 	if c.wanted == nil || !slices.Equal(c.wanted, wanted) {
-		c.wanted, c.fx.Servers = wanted, wanted
+		c.wanted, c.fx.Servers, wanted = wanted, wanted, nil
 	}
+	c.spareWanted = wanted // mostly they are the same servers
 }
 
 // leave does the last things: peers are told, and the SPOA is left with a table

@@ -185,7 +185,8 @@ func (c *Core) peers() []strategy.Peer {
 		if !c.isNeighbour(m.ID) {
 			continue
 		}
-		p := strategy.Peer{ID: m.ID.String(), Offers: c.offers(m), Down: !c.usable(m.ID), Distrust: c.trust.Distrust(m.ID.String())}
+		usable := c.usable(m.ID)
+		p := strategy.Peer{ID: m.ID.String(), Offers: offersOf(m, usable), Down: !usable, Distrust: c.trust.Distrust(m.ID.String())}
 		if c.trust.AnyUnserved() {
 			p.Unserved = byFunction(&p, func(name string) float64 { return c.trust.Unserved(estimate.Offered{Peer: p.ID, Function: name}) })
 		}
@@ -212,10 +213,10 @@ func byFunction(p *strategy.Peer, distrust func(function string) float64) (parts
 	return parts
 }
 
-// offers returns what a peer offers this node: while HAProxy cannot reach it,
+// offersOf returns what a peer offers this node: while HAProxy cannot reach it,
 // nothing but the surplus of its users.
-func (c *Core) offers(m *membership.Member) []strategy.Offer {
-	if c.usable(m.ID) {
+func offersOf(m *membership.Member, usable bool) []strategy.Offer {
+	if usable {
 		return m.Offers
 	}
 	offers := slices.Clone(m.Offers)

@@ -98,8 +98,8 @@ func share(before, t *table.Table) {
 		for len(rows) > 0 && rows[0].Name.Compare(f.Name) < 0 {
 			rows = rows[1:]
 		}
-		if len(rows) > 0 && !f.Same(&rows[0]) && f.Equal(&rows[0]) {
-			*f = rows[0]
+		if len(rows) > 0 && rows[0].Name == f.Name {
+			f.TakeOver(&rows[0])
 		}
 	}
 }
@@ -121,7 +121,9 @@ func (m *tableMaker) follow(in *tableInput) *table.Table {
 	}
 	b, t := m.builder, in.head()
 	b.budget = in.limits.Routes
-	t.Peers = tablePeers(in.peers)
+	if t.Peers = m.table.Peers; !slices.EqualFunc(in.peers, t.Peers, func(p tablePeer, before table.Peer) bool { return p.toTable() == before }) {
+		t.Peers = tablePeers(in.peers)
+	}
 	t.Functions = make([]table.Function, 0, len(in.plan.Functions))
 	before, rows := last.plan.Functions, m.table.Functions
 	for i := range in.plan.Functions {
@@ -138,8 +140,14 @@ func (m *tableMaker) follow(in *tableInput) *table.Table {
 			f = rows[0]
 			b.budget -= len(f.Forward) + len(f.Admit)
 		case rowName(p.Name, in.defaultNamespace):
-			f = b.function(p)
-			b.addLingering(&f)
+			f = b.row(p)
+			if len(rows) > 0 && rows[0].Name == p.Name && len(before) > 0 && before[0].SameIn(p) {
+				f.Admit = rows[0].Admit
+				b.budget -= len(f.Admit)
+			} else {
+				b.addAdmitted(&f, p)
+				b.addLingering(&f)
+			}
 		default:
 			continue
 		}
@@ -189,7 +197,8 @@ func buildTable(in tableInput) (t table.Table, b *builder) {
 	plans := functionPlans(in)
 	t.Functions = make([]table.Function, 0, len(plans))
 	for i := range plans {
-		f := b.function(&plans[i])
+		f := b.row(&plans[i])
+		b.addAdmitted(&f, &plans[i])
 		f.Async = b.async(in.takers[f.Name])
 		t.Functions = append(t.Functions, f)
 	}
@@ -205,12 +214,16 @@ func buildTable(in tableInput) (t table.Table, b *builder) {
 func tablePeers(peers []tablePeer) []table.Peer {
 	out := make([]table.Peer, len(peers))
 	for i, p := range peers {
-		out[i] = table.Peer{ID: p.id, Token: p.token, Source: p.source}
+		out[i] = p.toTable()
 	}
 	if byID := func(a, b table.Peer) int { return a.ID.Compare(b.ID) }; !slices.IsSortedFunc(out, byID) {
 		slices.SortFunc(out, byID)
 	}
 	return out
+}
+
+func (p *tablePeer) toTable() table.Peer {
+	return table.Peer{ID: p.id, Token: p.token, Source: p.source}
 }
 
 // functionPlans returns the rows to put into the table: those deployed here
@@ -312,8 +325,8 @@ func (b *builder) room() bool {
 	return true
 }
 
-// function makes a plan's row.
-func (b *builder) function(p *strategy.FunctionPlan) table.Function {
+// row makes a plan's row, but for what is admitted.
+func (b *builder) row(p *strategy.FunctionPlan) table.Function {
 	f := table.Function{Name: p.Name, Elastic: p.Elastic}
 	if p.Local != nil {
 		f.Local = &table.Local{
@@ -330,10 +343,15 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 			next = at + 1
 		}
 	}
+	return f
+}
+
+// addAdmitted notes what a plan admits from the living.
+func (b *builder) addAdmitted(f *table.Function, p *strategy.FunctionPlan) {
 	if len(p.In) > 0 {
 		f.Admit = make([]table.Admission, 0, len(p.In)+len(b.gone))
 	}
-	next = 0
+	next := 0
 	for i := range p.In {
 		flow, rate := &p.In[i], p.In[i].Rate.Rounded()
 		if rate == (limit.Bound{}) && !p.Elastic {
@@ -344,7 +362,6 @@ func (b *builder) function(p *strategy.FunctionPlan) table.Function {
 			next = at + 1
 		}
 	}
-	return f
 }
 
 // place returns where the peer of that id is among those of the table, -1 for nowhere.

@@ -220,7 +220,7 @@ func (f *fill) in(v *view, alive []Peer) []Flow {
 	if f.ownSpare == 0 && !f.elastic {
 		return nil
 	}
-	in := make([]Flow, 0, len(alive))
+	in := slices.Grow(v.in[:0], len(alive))
 	offers := v.peers // in the order of alive, with gaps
 	for _, p := range alive {
 		flow := Flow{Peer: p.ID}
@@ -238,6 +238,7 @@ func (f *fill) in(v *view, alive []Peer) []Flow {
 		}
 		in = append(in, flow)
 	}
+	v.in = in
 	return in
 }
 

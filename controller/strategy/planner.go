@@ -24,6 +24,7 @@ type Planner struct {
 	parts    []part       // of the last plan, by name
 	last     Plan
 	peers    []peerOffer // of the function that is planned
+	out, in  []Flow      // of that function, for the time being
 }
 
 // part is what a plan says of one function.
@@ -134,20 +135,21 @@ func appendDifferent(names []funcname.Name, before, now map[funcname.Name]float6
 func (p *Planner) replace(o *Observation, name funcname.Name, rule rule) {
 	i, known := slices.BinarySearchFunc(p.parts, name, func(p part, name funcname.Name) int { return p.plan.Name.Compare(name) })
 	v := viewOf(o, name, p.peers[:0])
-	p.peers = v.peers
+	v.out, v.in = p.out, p.in
 	switch {
 	case !v.exists() && known:
 		p.parts = slices.Delete(p.parts, i, i+1)
 	case !v.exists():
 	case known:
 		now := v.part(rule)
-		if before := &p.parts[i].plan; before.equal(&now.plan) {
-			now.plan = *before
-		}
+		now.plan.keep(&p.parts[i].plan)
 		p.parts[i] = now
 	default:
-		p.parts = slices.Insert(p.parts, i, v.part(rule))
+		now := v.part(rule)
+		now.plan.keep(new(FunctionPlan))
+		p.parts = slices.Insert(p.parts, i, now)
 	}
+	p.peers, p.out, p.in = v.peers, v.out, v.in
 }
 
 // part plans the function that is viewed.
@@ -180,9 +182,25 @@ func (p *FunctionPlan) Same(other *FunctionPlan) bool {
 		sameSlice(p.Out, other.Out) && sameSlice(p.In, other.In)
 }
 
-func (p *FunctionPlan) equal(other *FunctionPlan) bool {
-	return (p.Local == nil) == (other.Local == nil) && (p.Local == nil || *p.Local == *other.Local) && p.Elastic == other.Elastic &&
-		slices.Equal(p.Out, other.Out) && slices.Equal(p.In, other.In)
+// SameIn is Same of what is admitted from peers.
+func (p *FunctionPlan) SameIn(other *FunctionPlan) bool {
+	return p.Name == other.Name && p.Elastic == other.Elastic && sameSlice(p.In, other.In)
+}
+
+// keep has a plan share with the one before of the same function what both say, and have
+// flows of its own else: those that it comes with lie where the next plan's will.
+func (p *FunctionPlan) keep(before *FunctionPlan) {
+	if p.Local != nil && before.Local != nil && *p.Local == *before.Local {
+		p.Local = before.Local
+	}
+	p.Out, p.In = kept(p.Out, before.Out), kept(p.In, before.In)
+}
+
+func kept(now, before []Flow) []Flow {
+	if slices.Equal(now, before) {
+		return before
+	}
+	return slices.Clone(now)
 }
 
 // sameSlice reports whether both are the same part of the same array, or both empty.

@@ -14,6 +14,8 @@ type view struct {
 	own   Function // Absent when this node neither has it nor was asked for it
 	peers []peerOffer
 	alive int // peers alive, whether they have the function or not
+	// out and in are where to put its flows: each is used for one plan at a time.
+	out, in []Flow
 	// backup is that this node's function is used only after the peers', since
 	// somebody has it who is no backup.
 	backup bool
@@ -71,11 +73,16 @@ func viewOf(o *Observation, name funcname.Name, peers []peerOffer) view {
 	if own := o.function(name); own != nil {
 		v.own = *own
 	}
+	at := 0 // mostly it is at the same place of all that are offered
 	for i := range o.Peers {
 		p := &o.Peers[i]
-		if j, offered := FindOffer(p.Offers, name); offered {
-			v.peers = append(v.peers, p.offer(j))
+		if at >= len(p.Offers) || p.Offers[at].Name != name {
+			var offered bool
+			if at, offered = FindOffer(p.Offers, name); !offered {
+				continue
+			}
 		}
+		v.peers = append(v.peers, p.offer(at))
 	}
 	if v.exists() {
 		v.setBackups()
@@ -198,13 +205,13 @@ func (v *view) flows(to func(*peerOffer) Flow) []Flow {
 	if having == 0 {
 		return nil
 	}
-	out := make([]Flow, 0, having)
+	v.out = slices.Grow(v.out[:0], having)
 	for i := range v.peers {
 		if p := &v.peers[i]; !p.Absent {
-			out = append(out, to(p))
+			v.out = append(v.out, to(p))
 		}
 	}
-	return out
+	return v.out
 }
 
 // flow is what may be sent to the peer.

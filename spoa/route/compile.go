@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dfaas/dfaas/internal/limit"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/table"
 	"github.com/dfaas/dfaas/spoa/token"
@@ -177,6 +178,7 @@ type compiler struct {
 	// By place: what the row had before. It is nil between two rows.
 	forward []*forward
 	admit   []*admission
+	weighed []weighed // see byWeight
 }
 
 // placesOf returns the places that peers of one snapshot have in the next, nil if those
@@ -227,7 +229,7 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.admits = c.admissions(f, old)
 	}
 	anyOpen := false
-	f.forwards, anyOpen = c.forwards(tf, old, f.meter)
+	f.forwards, anyOpen = c.forwards(f, old)
 	f.upTo = make([]float64, len(f.forwards))
 	for i := range f.forwards {
 		f.weight += f.forwards[i].weight
@@ -248,13 +250,15 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 
 // forwards keeps those that nothing can be sent to for now, with their state, and
 // reports whether there are others.
-func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row) (forwards []forward, anyOpen bool) {
+func (c *compiler) forwards(f, old *function) (forwards []forward, anyOpen bool) {
+	tf := &f.row
 	if len(tf.Forward) == 0 {
 		return nil, false
 	}
 	if c.forward == nil {
 		c.forward = make([]*forward, len(c.s.peers))
 	}
+	var said []table.Forward // before; what is said again is as it was
 	if old != nil {
 		for i := range old.forwards {
 			if place := c.placeOf(old.forwards[i].peer); place >= 0 {
@@ -262,52 +266,82 @@ func (c *compiler) forwards(tf *table.Function, old *function, counts *meter.Row
 			}
 		}
 		defer clear(c.forward)
+		if c.places == nil && old.elastic == f.elastic && old.timeout == f.timeout {
+			said = old.row.Forward
+		}
 	}
-	forwards = make([]forward, 0, len(tf.Forward))
-	next := int32(0)
-	for i := range tf.Forward {
-		tfw := &tf.Forward[i]
-		p := c.s.peerNear(next, tfw.Peer)
-		next = p.place + 1
-		fw := forward{weight: tfw.Weight, peer: p.place, spare: tfw.Spare.PerSecond(), timeout: int32(tfw.TimeoutMillis)}
-		if tf.Local != nil && tf.Local.TimeoutMillis > 0 {
-			fw.timeout = int32(tf.Local.TimeoutMillis) // what this node's operator wrote goes for its users
+	forwards = make([]forward, len(tf.Forward))
+	for i, d := range c.byWeight(tf.Forward) {
+		fw, tfw, k := &forwards[i], &tf.Forward[d.entry], c.forward[d.place]
+		anyOpen = anyOpen || d.open
+		if int(d.entry) < len(said) && said[d.entry] == *tfw {
+			*fw = *k
+			continue
+		}
+		*fw = forward{weight: d.weight, peer: d.place, timeout: int32(tfw.TimeoutMillis)}
+		if c.s.peers[d.place].token != "" {
+			fw.spare = tfw.Spare.PerSecond()
+		}
+		if f.timeout > 0 {
+			fw.timeout = f.timeout // what this node's operator wrote goes for its users
 		}
 		var before *bucket
-		if k := c.forward[p.place]; k != nil {
+		if k != nil {
 			fw.state, fw.count, before = k.state, k.count, &k.bucket
 		} else {
-			fw.state, fw.count = new(forwardState), counts.Out(tfw.Peer.String())
+			fw.state, fw.count = new(forwardState), f.meter.Out(tfw.Peer.String())
 		}
 		fw.bucket = newBucket(tfw.Rate, &fw.state.used)
-		if tf.Elastic {
+		if f.elastic {
 			fw.bucket.slow(plannedPart)
 			fw.rate = max(0, tfw.Rate.PerSecond()) / float64(time.Second)
 		}
 		fw.settle(before, c.at, fw.depth())
-		open := !fw.never() && p.token != ""
-		if !open {
-			fw.weight = 0
-		}
-		if p.token == "" {
-			fw.spare = 0
-		}
-		anyOpen = anyOpen || open
-		forwards = append(forwards, fw)
-	}
-	if !slices.IsSortedFunc(forwards, byWeight) {
-		slices.SortStableFunc(forwards, byWeight)
 	}
 	return forwards, anyOpen
 }
 
-func byWeight(a, b forward) int { return cmp.Compare(b.weight, a.weight) }
+// weighed is an entry of a row's list of forwards: where it is there, the place of its
+// peer, and the weight of what can be sent there.
+type weighed struct {
+	weight       float64
+	entry, place int32
+	open         bool // something can be sent there
+}
+
+// byWeight lists the entries, those of the greatest weight first. It is used up before
+// the next row.
+func (c *compiler) byWeight(entries []table.Forward) []weighed {
+	c.weighed = slices.Grow(c.weighed[:0], len(entries))[:len(entries)]
+	next, sorted := int32(0), true
+	for i := range entries {
+		tfw := &entries[i]
+		p := c.s.peerNear(next, tfw.Peer)
+		next = p.place + 1
+		w := weighed{entry: int32(i), place: p.place, open: tfw.Rate != (limit.Bound{}) && p.token != ""}
+		if w.open {
+			w.weight = tfw.Weight
+		}
+		c.weighed[i] = w
+		sorted = sorted && (i == 0 || c.weighed[i-1].weight >= w.weight)
+	}
+	if !sorted {
+		slices.SortFunc(c.weighed, func(a, b weighed) int {
+			return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.entry, b.entry))
+		})
+	}
+	return c.weighed
+}
 
 // admissions lists from whom calls of a function that is here are admitted.
 func (c *compiler) admissions(f, old *function) []admission {
 	tf := &f.row
 	if len(tf.Admit) == 0 {
 		return nil
+	}
+	if c.places == nil && old != nil && old.local && slices.Equal(old.row.Admit, tf.Admit) {
+		f.bySource = old.bySource
+		return old.admits
 	}
 	if c.admit == nil {
 		c.admit = make([]*admission, len(c.s.peers))

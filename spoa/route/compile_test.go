@@ -74,6 +74,38 @@ func TestSharedRowsDecideTheSame(t *testing.T) {
 	}
 }
 
+// TestTakenOverRowsSayTheSame: what a row takes over from the table before is what it would
+// be if there had been none.
+func TestTakenOverRowsSayTheSame(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 10))
+		tab := testtable.New(6, 4)
+		var s *Snapshot
+		for step := range 40 {
+			tab = changeTable(r, tab)
+			s = compile(t, clone(tab), s, t0)
+			for i, want := range compile(t, clone(tab), nil, t0).functions {
+				got := s.functions[i]
+				if diff := cmp.Diff(said(want), said(got)); diff != "" {
+					t.Fatalf("seed %d, step %d, %s (-from nothing +after others):\n%s", seed, step, want.row.Name, diff)
+				}
+			}
+		}
+	}
+}
+
+// said is what a row says of peers, but for what they have used up.
+func said(f *function) (all []string) {
+	bucket := func(b bucket) string { return fmt.Sprint(b.usedUntil != nil, b.interval, b.burst) }
+	for i, fw := range f.forwards {
+		all = append(all, fmt.Sprint("to ", fw.peer, fw.weight, f.upTo[i], fw.spare, fw.rate, fw.timeout, bucket(fw.bucket), fw.usedUntil == nil || fw.usedUntil == &fw.state.used))
+	}
+	for _, a := range f.admits {
+		all = append(all, fmt.Sprint("from ", a.peer, bucket(a.bucket), a.sender == &a.state.sender, slices.Sorted(maps.Keys(f.bySource))))
+	}
+	return append(all, fmt.Sprint(f.owed, f.weight, f.refusal))
+}
+
 // clone is a table that shares nothing with the other.
 func clone(t *table.Table) *table.Table {
 	c := *t
@@ -107,7 +139,8 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 			}
 		case kind == 2:
 			next.Peers = slices.Clone(next.Peers)
-			next.Peers[r.IntN(len(next.Peers))].Token = []string{"", "a.b.c", "d.e.f"}[r.IntN(3)]
+			p := &next.Peers[r.IntN(len(next.Peers))]
+			p.Token, p.Source = []string{"", "a.b.c", "d.e.f"}[r.IntN(3)], []string{"", "here"}[r.IntN(2)]
 		case kind == 3: // it leaves, or one comes
 			next.Peers = slices.Clone(next.Peers)
 			gone := next.Peers[len(next.Peers)-1].ID
@@ -126,7 +159,7 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 		case kind <= 6:
 			f.Local = nil
 			if r.IntN(3) > 0 {
-				f.Local = &table.Local{Rate: testvalue.Bound(float64(r.IntN(20))), Share: []float64{0, 0.5, 1}[r.IntN(3)]}
+				f.Local = &table.Local{Rate: testvalue.Bound(float64(r.IntN(20))), Share: []float64{0, 0.5, 1}[r.IntN(3)], TimeoutMillis: int64(r.IntN(2))}
 			}
 		case kind <= 8:
 			f.Admit = nil

@@ -125,6 +125,22 @@ func (f *Function) Equal(other *Function) bool {
 		slices.Equal(f.Forward, other.Forward) && slices.Equal(f.Admit, other.Admit) && slices.Equal(f.Async, other.Async)
 }
 
+// TakeOver has a row share with the one before of the same function what both say, which
+// makes them Same if that is all.
+func (f *Function) TakeOver(before *Function) {
+	if f.Local != nil && before.Local != nil && *f.Local == *before.Local {
+		f.Local = before.Local
+	}
+	f.Forward, f.Admit, f.Async = takeOver(f.Forward, before.Forward), takeOver(f.Admit, before.Admit), takeOver(f.Async, before.Async)
+}
+
+func takeOver[T comparable](now, before []T) []T {
+	if !sameSlice(now, before) && slices.Equal(now, before) {
+		return before
+	}
+	return now
+}
+
 // sameSlice reports whether both are the same part of the same array, or both empty.
 func sameSlice[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])

@@ -136,7 +136,11 @@ func (t *Valid) validateFunctions(before []Function, pause func()) error {
 			before = before[1:]
 		}
 		if len(before) == 0 || !f.Same(&before[0]) {
-			if err := t.validateFunction(i, names); err != nil {
+			var row *Function
+			if len(before) > 0 && before[0].Name == f.Name {
+				row = &before[0]
+			}
+			if err := t.validateFunction(i, names, row); err != nil {
 				return err
 			}
 			if pause != nil {
@@ -166,7 +170,8 @@ func (t *Valid) names() map[funcname.Name]int {
 	return names
 }
 
-func (t *Valid) validateFunction(i int, names map[funcname.Name]int) error {
+// validateFunction checks a row; before is the same function's that is valid, nil for none.
+func (t *Valid) validateFunction(i int, names map[funcname.Name]int, before *Function) error {
 	f := &t.Functions[i]
 	if f.Name == (funcname.Name{}) {
 		return fmt.Errorf("function number %d: name: is missing", i+1)
@@ -177,13 +182,13 @@ func (t *Valid) validateFunction(i int, names map[funcname.Name]int) error {
 	if names[f.Name] > 1 {
 		return fmt.Errorf("function %s: name: listed twice", f.Name)
 	}
-	if err := f.validate(t.ids); err != nil {
+	if err := f.validate(t.ids, before); err != nil {
 		return fmt.Errorf("function %s: %w", f.Name, err)
 	}
 	return nil
 }
 
-func (f *Function) validate(peers map[peerid.ID]bool) error {
+func (f *Function) validate(peers map[peerid.ID]bool, before *Function) error {
 	if f.Local != nil {
 		if err := f.Local.validate(); err != nil {
 			return fmt.Errorf("local: %w", err)
@@ -192,8 +197,10 @@ func (f *Function) validate(peers map[peerid.ID]bool) error {
 	if err := f.validateAsync(peers); err != nil {
 		return fmt.Errorf("async: %w", err)
 	}
-	if err := f.validateAdmit(peers); err != nil {
-		return fmt.Errorf("admit: %w", err)
+	if before == nil || !sameSlice(f.Admit, before.Admit) {
+		if err := f.validateAdmit(peers); err != nil {
+			return fmt.Errorf("admit: %w", err)
+		}
 	}
 	listed := listed(f.Forward, func(fw *Forward) peerid.ID { return fw.Peer })
 	for i := range f.Forward {
