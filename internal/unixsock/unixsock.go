@@ -20,6 +20,9 @@ import (
 // MaxPath is the longest path of a socket that Linux accepts, in bytes.
 const MaxPath = 107
 
+// lockPatience is how long others that start at the same time may take.
+const lockPatience = 2 * time.Second
+
 // Path is the path of a socket, absolute or relative. There is no other than one that
 // ParsePath accepts, and the zero value, where nobody can listen and nothing is reached.
 type Path struct{ text string }
@@ -95,14 +98,21 @@ func Listen(at Path, mode fs.FileMode, group string) (net.Listener, error) {
 
 // lock keeps others from looking for a stale socket in the same directory until the
 // function that it returns is called: between bind and listen, and until it is bound, a
-// socket looks as stale as one that was left behind.
+// socket looks as stale as one that was left behind. Whoever may read the directory can
+// hold its lock for ever, so after lockPatience it is done without.
 func lock(path string) (unlock func(), err error) {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return nil, explain(path, err)
 	}
-	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: lock its directory: %w", path, err), dir.Close())
+	for end := time.Now().Add(lockPatience); ; time.Sleep(time.Millisecond) {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || errors.Is(err, syscall.EWOULDBLOCK) && time.Now().After(end) {
+			break
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("%s: lock its directory: %w", path, err), dir.Close())
+		}
 	}
 	return func() {
 		// A process that is just being started may have a copy of the file, which closing

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -132,6 +133,24 @@ func TestOneOfSeveralStarters(t *testing.T) {
 		conn.Close()
 		l.Close()
 	}
+}
+
+// TestLockedDirectory: who holds the lock of the directory and does not let go keeps
+// nobody from starting.
+func TestLockedDirectory(t *testing.T) {
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen(at(t, filepath.Join(dir.Name(), "socket")), 0o600, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
 }
 
 func TestListenRefuses(t *testing.T) {
