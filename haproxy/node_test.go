@@ -118,6 +118,8 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, "/function/status/"):
 		status, _ := strconv.Atoi(r.URL.Path[len("/function/status/"):])
 		w.WriteHeader(status)
+	case r.URL.Path == "/async-function/queueless":
+		w.WriteHeader(http.StatusNotImplemented)
 	case strings.HasPrefix(r.URL.Path, "/function/missing"):
 		http.Error(w, "no such function, says the gateway", http.StatusNotFound)
 		return
