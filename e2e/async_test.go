@@ -48,7 +48,7 @@ func TestAsync(t *testing.T) {
 	})
 	async := func(at *federation.Node, function, body string) reply {
 		t.Helper()
-		return call(t, at, request{path: "/async-function/" + function, body: strings.NewReader(body)})
+		return call(t, at, request{path: "/async-function/" + function, body: []byte(body)})
 	}
 	eventually(t, patience, "node-1's table has the queue", func() error {
 		if r := async(c.one, "both", "first"); r.status != http.StatusAccepted {

@@ -168,9 +168,10 @@ var client = &http.Client{
 
 // request is a request for a node. The zero value gets "/".
 type request struct {
-	path   string // with its query
-	body   io.Reader
-	header http.Header
+	path    string // with its query
+	body    []byte // nil: none
+	chunked bool   // the length of the body is not known beforehand
+	header  http.Header
 }
 
 // reply is the response.
@@ -189,11 +190,14 @@ func (r reply) String() string {
 
 // send sends a request to a node: GET without a body, POST with one.
 func send(ctx context.Context, n *federation.Node, r request) (reply, error) {
-	method := http.MethodGet
+	method, body := http.MethodGet, io.Reader(nil)
 	if r.body != nil {
-		method = http.MethodPost
+		method, body = http.MethodPost, bytes.NewReader(r.body)
 	}
-	out, err := http.NewRequestWithContext(ctx, method, n.URL+r.path, r.body)
+	if r.chunked {
+		body = struct{ io.Reader }{body}
+	}
+	out, err := http.NewRequestWithContext(ctx, method, n.URL+r.path, body)
 	if err != nil {
 		return reply{}, err
 	}
@@ -205,23 +209,39 @@ func send(ctx context.Context, n *federation.Node, r request) (reply, error) {
 		return reply{}, err
 	}
 	defer in.Body.Close()
-	body, err := io.ReadAll(in.Body)
-	return reply{in.StatusCode, body, in.Header}, err
+	text, err := io.ReadAll(in.Body)
+	return reply{in.StatusCode, text, in.Header}, err
 }
 
-// call is send for requests that are answered. Where a busy machine's agent was late
-// with its decision, users are told to try again, and so it does, a few times.
+// callOnce is send for requests that are answered.
+func callOnce(t *testing.T, n *federation.Node, r request) reply {
+	t.Helper()
+	answer, err := send(t.Context(), n, r)
+	if err != nil {
+		t.Fatalf("calling %s%s: %v", n.Name, r.path, err)
+	}
+	return answer
+}
+
+// call is callOnce where the agent decides. Where a busy machine's agent was late, users are
+// told to try again, and so it does for a while.
 func call(t *testing.T, n *federation.Node, r request) reply {
 	t.Helper()
 	for try := 1; ; try++ {
-		answer, err := send(t.Context(), n, r)
-		if err != nil {
-			t.Fatalf("calling %s%s: %v", n.Name, r.path, err)
-		}
-		if r.body != nil || try == 3 || !strings.HasPrefix(string(answer.body), "not at this node, and where else is not known now") {
+		begun := time.Now()
+		answer := callOnce(t, n, r)
+		if try == 20 || !answer.undecided(time.Since(begun)) {
 			return answer
 		}
+		time.Sleep(100 * time.Millisecond) // one that is silent is asked that often
 	}
+}
+
+// undecided reports whether an answer that took so long is HAProxy's own, for want of the
+// agent's.
+func (r reply) undecided(took time.Duration) bool {
+	return strings.HasPrefix(string(r.body), "not at this node, and where else is not known now") ||
+		strings.HasPrefix(string(r.body), "nobody can serve this function now") && took >= agentPatience
 }
 
 // get calls a path of a node.
@@ -386,6 +406,3 @@ func payload(n int) []byte {
 	}
 	return text[:n]
 }
-
-// unsized hides the length of a body, so that it is sent in chunks.
-func unsized(body []byte) io.Reader { return struct{ io.Reader }{bytes.NewReader(body)} }

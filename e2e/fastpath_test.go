@@ -113,7 +113,7 @@ func TestFastPath(t *testing.T) {
 		act(t, c.one, scenario.Restart, scenario.Controller)
 		awaitUnasked(t, s, c.one, "funca")
 		samples := s.stop(t)
-		if by := flawless(t, samples); by["node-1"] != len(samples) {
+		if by := flawless(t, s, samples); by["node-1"] != len(samples) {
 			t.Errorf("served by %v, want all of %d by node-1", by, len(samples))
 		}
 		wantCounted(t, c.one, "funca", len(samples))
@@ -154,7 +154,7 @@ func TestFastPath(t *testing.T) {
 				act(t, c.one, scenario.Restart, fault.part)
 			}
 			awaitUnasked(t, s, c.one, "funca")
-			flawless(t, s.stop(t))
+			flawless(t, s, s.stop(t))
 		})
 	}
 	c.quiet(t)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ func TestForeignGateway(t *testing.T) {
 	c := start(t, federation.Options{Nodes: all})
 	for path, by := range map[string]*federation.Node{"/function/lent": c.one, "/function/own": c.two} {
 		for _, at := range c.Nodes() {
-			r := call(t, at, request{path: path, body: bytes.NewReader([]byte("hello"))})
+			r := call(t, at, request{path: path, body: []byte("hello")})
 			if err := served(r, by); err != nil || string(r.body) != "hello" {
 				t.Errorf("%s at %s: %v %v", path, at.Name, r, err)
 			}

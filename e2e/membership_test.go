@@ -68,7 +68,7 @@ func (c *cluster) leave(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.awaitForwarding(t, c.three)
-	t.Logf("served by %v", flawless(t, s.stop(t)))
+	t.Logf("served by %v", flawless(t, s, s.stop(t)))
 }
 
 // leaveGrace is how long a node that says goodbye may be sent something.

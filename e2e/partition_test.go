@@ -76,14 +76,14 @@ func TestPartition(t *testing.T) {
 	s.progress(t, 2*surplusLoad)
 
 	all := s.stop(t)
-	by := flawless(t, within(all, known, parted))
+	by := flawless(t, s, within(all, known, parted))
 	if by[c.three.Name] > 0 || by[c.two.Name] == 0 {
 		t.Errorf("while node-3 was cut off, served by %v", by)
 	}
-	if by = flawless(t, within(all, together, time.Since(s.start))); by[c.three.Name] == 0 {
+	if by = flawless(t, s, within(all, together, time.Since(s.start))); by[c.three.Name] == 0 {
 		t.Errorf("after the partition, served by %v", by)
 	}
-	if by = flawless(t, alone.stop(t)); by[c.three.Name] == 0 || len(by) > 1 {
+	if by = flawless(t, alone, alone.stop(t)); by[c.three.Name] == 0 || len(by) > 1 {
 		t.Errorf("the users of node-3 were served by %v", by)
 	}
 	c.quiet(t)

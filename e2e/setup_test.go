@@ -263,7 +263,7 @@ func TestLackingParts(t *testing.T) {
 	t.Run("NoSPOA", func(t *testing.T) {
 		act(t, c.one, scenario.Kill, scenario.SPOA)
 		for range 100 {
-			if err := refused(get(t, c.one, "/function/there"), 503, c.one); err != nil {
+			if err := refused(callOnce(t, c.one, request{path: "/function/there"}), 503, c.one); err != nil {
 				t.Error(err)
 			}
 			if err := served(get(t, c.one, "/function/here"), c.one); err != nil {
@@ -277,7 +277,7 @@ func TestLackingParts(t *testing.T) {
 		const longEnough = 4 * time.Second // for it to leave, and to be back
 		act(t, c.two, scenario.Restart, scenario.Controller)
 		for end := time.Now().Add(longEnough); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if r := get(t, c.one, "/function/there"); r.status != 200 && r.status != 503 {
+			if r := callOnce(t, c.one, request{path: "/function/there"}); r.status != 200 && r.status != 503 {
 				t.Fatalf("answered %v", r)
 			}
 		}

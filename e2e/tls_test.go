@@ -30,7 +30,7 @@ func TestTLS(t *testing.T) {
 	t.Run("Outsiders", c.outsiders)
 	t.Run("Reload", func(t *testing.T) { c.reloaded(t, s) })
 	c.awaitForwarding(t, c.two, c.three)
-	by := flawless(t, s.stop(t))
+	by := flawless(t, s, s.stop(t))
 	t.Logf("served by %v", by)
 	for _, n := range []*federation.Node{c.two, c.three} {
 		if by[n.Name] == 0 {
@@ -88,7 +88,7 @@ func (c *cluster) outsiders(t *testing.T) {
 			t.Errorf("%s: %d %v, want %d", test.name, status, err, test.status)
 		}
 		if test.reason != "" {
-			c.awaitDenied(t, c.two, test.reason, before+1)
+			c.awaitDenied(t, c.two, test.reason, before+1, before+1)
 		}
 	}
 }

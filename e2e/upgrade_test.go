@@ -144,7 +144,7 @@ func TestUpgrade(t *testing.T) {
 	awaitServed(t, u.one, "/function/My_Func", u.three)
 	u.change(t, u.two, scenario.Controller, u.old)
 	u.awaitForwarding(t, u.two, u.three)
-	t.Logf("served by %v", flawless(t, s.stop(t)))
+	t.Logf("served by %v", flawless(t, s, s.stop(t)))
 	if seen := watch(); seen != "" {
 		t.Error(seen)
 	}

@@ -199,18 +199,21 @@ func (n *node) addPeers(t *testing.T, peers ...haproxy.Peer) {
 	}
 }
 
-// reconcile does what the controller does in every round.
+// reconcile does what the controller does in every round, and once more after an HAProxy
+// that did not answer in time.
 func (n *node) reconcile(t *testing.T, desired ...haproxy.Peer) (steps []haproxy.Step, busy []string) {
 	t.Helper()
-	current, err := n.Client.Servers(t.Context(), haproxy.BackendPeers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps = haproxy.Reconcile(current, desired)
-	busy, err = n.Client.Apply(t.Context(), steps)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "HAProxy has done it", func() bool {
+		current, err := n.Client.Servers(t.Context(), haproxy.BackendPeers)
+		if err == nil {
+			steps = haproxy.Reconcile(current, desired)
+			busy, err = n.Client.Apply(t.Context(), steps)
+		}
+		if err != nil && !strings.Contains(err.Error(), "in time") {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return steps, busy
 }
 
