@@ -96,7 +96,7 @@ func (c *cluster) tokens(t *testing.T) {
 	keyOne := c.signer(t, c.one)
 	good := mint(keyOne, one, two, now)
 	parts := strings.Split(good, ".")
-	ask := func(path string, h http.Header) reply { return call(t, c.two, request{path: path, header: h}) }
+	ask := func(path string, h http.Header) reply { return callOnce(t, c.two, request{path: path, header: h}) }
 
 	eventually(t, patience, "a true peer is let in", func() error {
 		r := ask("/function/guarded", http.Header{"DFaaS-Node-ID": {one}, "DFaaS-Token": {good}})
