@@ -104,7 +104,7 @@ func TestStart(t *testing.T) {
 	}
 	defer held.Close()
 	taken := held.Addr().String()
-	me := fmt.Sprintf("is taken by doctor.test, process %d", os.Getpid())
+	me := fmt.Sprintf("is taken by %s, process %d", filepath.Base(os.Args[0]), os.Getpid())
 	port := held.Addr().(*net.TCPAddr).Port
 	for _, c := range []struct {
 		name          string
