@@ -64,7 +64,7 @@ func (c *Core) replan(now time.Time) {
 	} else {
 		c.followOffers()
 	}
-	c.observed = strategy.Observation{Self: c.o.Self.String(), Functions: c.functions(), Peers: c.peers()}
+	c.observed = strategy.Observation{Self: c.o.Self.String(), Functions: c.functions(), Peers: c.peers(), Sparse: c.o.Neighbours != nil}
 	c.follow(now, c.tryAgain(c.planner.Plan(c.observed)))
 	c.fx.Planned = true
 	settled := c.settled(now)

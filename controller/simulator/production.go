@@ -88,7 +88,7 @@ func (p *production) start(now time.Duration) error {
 // neighbourIDs are the ids of those to whom a node may forward, nil where whoever it hears
 // of is one.
 func (w *world) neighbourIDs(n int) map[peerid.ID]bool {
-	if w.routes == nil || w.reach == nil {
+	if w.reach == nil {
 		return nil
 	}
 	ids := make(map[peerid.ID]bool)

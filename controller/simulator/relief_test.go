@@ -27,3 +27,26 @@ func TestRoomBeyondNeighbours(t *testing.T) {
 		}
 	}
 }
+
+// TestSpareOfWhomOthersReach: where not everybody reaches everybody, a node's spare is
+// claimed by some who do not know of each other. Little is sent in vain nevertheless, and
+// nearly all that the oracle serves is served, with more than the federation can serve, too.
+func TestSpareOfWhomOthersReach(t *testing.T) {
+	for _, load := range []float64{0.8, 1.2} {
+		mean := 0.0
+		for seed := uint64(701); seed <= 710; seed++ {
+			i, err := Generate{Nodes: 10, Functions: 1, EdgeProb: 0.3, Capacity: [2]float64{10, 50}, Seed: seed}.Instance()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := simulate(t, func(c *Config) { c.Instance, c.Load, c.Seed = i, load, seed })
+			part, inVain := of(r.Served, r.Oracle), of(r.InVain, r.Sent)
+			if mean += part / 10; part < 0.92 || inVain > 0.06 {
+				t.Errorf("seed %d, load %v: %.3f of the oracle's are served, and %.3f of all sent in vain", seed, load, part, inVain)
+			}
+		}
+		if mean < 0.98 {
+			t.Errorf("load %v: on average, %.3f of the oracle's are served", load, mean)
+		}
+	}
+}

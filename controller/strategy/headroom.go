@@ -20,9 +20,9 @@ import (
 // fill leaves unclaimed of S_k is lent in advance, in equal parts to all m other
 // nodes, so that a sudden surplus is served at once, before any gossip.
 //
-// Where not everybody hears everybody, nobody knows from its own view what others
-// claim of a spare: the owner does, and announces what it lends to each (Offer.Limit).
-// Nodes that have no surplus, who take part in no fill, go by that.
+// Each announces what it lends to each (Offer.Limit), and nodes that have no surplus, who
+// take part in no fill, go by that. Where not everybody exchanges calls with everybody,
+// nobody knows from its own view what others claim of a spare: see sparseFill.
 //
 // # Liars
 //
@@ -81,7 +81,13 @@ func fillRule(alive []Peer, elastic bool) rule {
 	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
 		f.elastic = elastic
-		fp, offer := FunctionPlan{Local: v.local(1), Out: f.out(v), Elastic: elastic}, v.offer()
+		fp, offer := FunctionPlan{Local: v.local(1), Elastic: elastic}, v.offer()
+		sparse := elastic && v.sparse
+		if sparse {
+			fp.Out = v.flows(sparseFill{&f}.outTo)
+		} else {
+			fp.Out = f.out(v)
+		}
 		if v.bounded() {
 			fp.In = f.in(v, alive)
 			if elastic {
@@ -90,6 +96,9 @@ func fillRule(alive []Peer, elastic bool) rule {
 		}
 		if f.ownSpare > 0 && v.distrustful(alive) {
 			offer.Demand = limit.NearestRate(max(noDemand, f.believed))
+		}
+		if sparse && v.bounded() {
+			sparseFill{&f}.announce(&offer, v, fp.Out)
 		}
 		return fp, offer
 	}
@@ -104,7 +113,8 @@ func (v *view) distrustful(peers []Peer) bool {
 // fill is the common plan for one function as this node computes it.
 type fill struct {
 	elastic              bool
-	ownSurplus, ownSpare float64
+	need                 float64 // of this node's users, beyond what it can serve
+	ownSurplus, ownSpare float64 // need as a claim, and what is left here
 	capacity             float64 // of all nodes
 	surplus, spare       float64 // sums of what is claimed
 	claimed, believed    float64 // sums of surplus that counts: as claimed, as far as believed here
@@ -124,6 +134,7 @@ func newFill(v *view) fill {
 		f.spare += v.peers[i].spare()
 	}
 	if v.lacking() || v.bounded() {
+		f.need = surplus(own.UserRate.PerSecond(), own.Capacity.PerSecond())
 		f.ownSurplus = f.claim(&own)
 	}
 	f.surplus = f.ownSurplus
@@ -231,6 +242,9 @@ func (f *fill) in(v *view, alive []Peer) []Flow {
 			if counts = f.counted(f.claim(&o.Offer)); counts > 0 {
 				measured := min(counts, o.UserRate.PerSecond()-o.Capacity.PerSecond())
 				flow.Weight = f.countedSpare(f.ownSpare) * measured / max(f.claimed, f.trusted)
+				if v.sparse { // it prefers those of which others claim less
+					flow.Weight *= measured / max(f.claimed, f.trusted)
+				}
 			}
 		}
 		if f.ownSpare > 0 {

@@ -66,7 +66,7 @@ func (p *Planner) Plan(o Observation) Plan {
 // last one, sorted, or reports that all have to be planned.
 func (p *Planner) changes(o *Observation) (names []funcname.Name, all bool) {
 	before := p.observed
-	if before == nil || before.Self != o.Self ||
+	if before == nil || before.Self != o.Self || before.Sparse != o.Sparse ||
 		!slices.EqualFunc(before.Peers, o.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
 		return nil, true
 	}

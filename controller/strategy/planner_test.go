@@ -22,7 +22,7 @@ func TestPlannerPlansTheSame(t *testing.T) {
 		t.Run(s.Name(), func(t *testing.T) {
 			for seed := range uint64(40) {
 				r := rand.New(rand.NewPCG(seed, 3))
-				p, o := NewPlanner(s), Observation{Self: id(0)}
+				p, o := NewPlanner(s), Observation{Self: id(0), Sparse: seed%2 == 1}
 				var before Plan
 				shared := 0
 				for step := range 60 {

@@ -20,6 +20,9 @@ type Observation struct {
 	Self      string     // own peer id
 	Functions []Function // deployed here or asked for here, sorted by name
 	Peers     []Peer     // alive, sorted by id; never Self
+	// Sparse is true where calls are exchanged with some of the members only: peers may
+	// hear claims that this node does not hear.
+	Sparse bool
 }
 
 // UserRate is the demand of this node's own users for a function, 0 where there is none.
@@ -95,10 +98,12 @@ type Offer struct {
 	Capacity limit.Rate // of functions without limit: 0
 	UserRate limit.Rate
 	// Limit is what each peer having the function may send the announcer. recalc goes by
-	// it; headroom announces what it lends to each, by which go nodes without a surplus.
+	// it; headroom announces what it lends to each, by which go nodes without a surplus,
+	// or, where Observation.Sparse and with more Demand than spare, how much room it could
+	// make for all of them together.
 	Limit limit.Rate
 	// Demand is the sum of surplus that the announcer counts; > 0 only while it
-	// does not believe all that is claimed. Used by headroom.
+	// does not believe all that is claimed, and where Observation.Sparse. Used by headroom.
 	Demand limit.Rate
 	// TimeoutMillis is how long the announcer lets the function take, 0 where
 	// nobody wrote that down. Who forwards to it must wait as long.

@@ -217,7 +217,7 @@ func TestPlansAreSane(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 2))
 				pick := func() float64 { return wild[r.IntN(len(wild))] }
 				rate := func() limit.Rate { return limit.NearestRate(pick()) }
-				o := Observation{Self: id(0)}
+				o := Observation{Self: id(0), Sparse: seed%2 == 1}
 				for _, n := range names {
 					if r.IntN(2) == 0 {
 						capacity := rate().Bound()

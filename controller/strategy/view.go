@@ -10,10 +10,11 @@ import (
 // view is one function as every strategy wants to see it: this node's own row
 // and the peers' offers.
 type view struct {
-	name  funcname.Name
-	own   Function // Absent when this node neither has it nor was asked for it
-	peers []peerOffer
-	alive int // peers alive, whether they have the function or not
+	name   funcname.Name
+	own    Function // Absent when this node neither has it nor was asked for it
+	peers  []peerOffer
+	alive  int  // peers alive, whether they have the function or not
+	sparse bool // Observation.Sparse
 	// out and in are where to put its flows: each is used for one plan at a time.
 	out, in []Flow
 	// backup is that this node's function is used only after the peers', since
@@ -36,7 +37,7 @@ func views(o Observation) []view {
 		v := byName[name]
 		if v == nil {
 			v = &view{
-				name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: make([]peerOffer, 0, len(o.Peers)),
+				name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), sparse: o.Sparse, peers: make([]peerOffer, 0, len(o.Peers)),
 			}
 			byName[name] = v
 		}
@@ -69,7 +70,7 @@ func views(o Observation) []view {
 
 // viewOf is the view of one function; peers is where to put those that offer it.
 func viewOf(o *Observation, name funcname.Name, peers []peerOffer) view {
-	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), peers: peers}
+	v := view{name: name, own: Function{Name: name, Absent: true}, alive: len(o.Peers), sparse: o.Sparse, peers: peers}
 	if own := o.function(name); own != nil {
 		v.own = *own
 	}
