@@ -35,7 +35,7 @@ func TestLargeBuffers(t *testing.T) {
 		"128 KiB":    {"global\n    tune.bufsize 131072\n    setenv DFAAS_MAX_HEADERS 128672\n", 127 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global})
+			proxy := haproxytest.Start(t, haproxytest.Options{NodeID: self, Before: buffers.global, Patient: true})
 			router := route.NewRouter(meter.New(time.Now()))
 			router.Swap(testtable.Valid(t, &table.Table{
 				Version: 1, NodeID: testvalue.Peer(self), TTLMillis: time.Hour.Milliseconds(),

@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,17 +34,12 @@ type asked struct {
 // startAsked starts the nodes 0, 1, ... of a federation, each the others' peer.
 func startAsked(t *testing.T, binary haproxytest.Binary, nodes int) []*asked {
 	t.Helper()
-	// On a busy machine the agent may be late, and a peer slow to connect to; what then happens is tested elsewhere.
-	patient := filepath.Join(t.TempDir(), "dfaas-spoe.conf")
-	text := strings.Replace(haproxy.SPOEConfig(), "timeout processing 20ms", "timeout processing 10s", 1)
-	if err := os.WriteFile(patient, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	settings := map[string]string{haproxy.EnvSPOEConf: patient, haproxy.EnvPeerConnect: "10s"}
+	// On a busy machine a peer may be slow to connect to, too; what then happens is tested elsewhere.
+	settings := map[string]string{haproxy.EnvPeerConnect: "10s"}
 	all := make([]*asked, nodes)
 	for i := range all {
 		all[i] = &asked{id: testtable.ID(i).String(), number: i, router: route.NewRouter(meter.New(time.Now()))}
-		all[i].node = startWith(t, haproxytest.Options{Binary: binary, NodeID: all[i].id, Settings: settings})
+		all[i].node = startWith(t, haproxytest.Options{Binary: binary, NodeID: all[i].id, Settings: settings, Patient: true})
 		l, err := net.Listen("unix", all[i].SPOA)
 		if err != nil {
 			t.Fatal(err)

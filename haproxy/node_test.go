@@ -182,6 +182,7 @@ func startWith(t *testing.T, opts haproxytest.Options) *node {
 		Proxies: opts.Proxies,
 
 		Settings: opts.Settings,
+		Patient:  opts.Patient,
 		Before:   opts.Before,
 		Config:   fmt.Sprintf(decidedFrontend, n.decided),
 	})

@@ -54,6 +54,9 @@ type Options struct {
 	// Dir is an existing directory for sockets, configuration and log; its path
 	// must be short. Empty: a new one, removed when the test ends.
 	Dir string
+	// Patient has HAProxy wait for dfaas-spoa for ten seconds, so that all calls are decided
+	// on a busy machine, too, where it may be late for the 20 ms that it has.
+	Patient bool
 	// Quiet leaves requests out of the log, for measurements.
 	Quiet bool
 }
@@ -184,8 +187,12 @@ func writeConfig(opts Options, socket string) ([]string, error) {
 	if opts.Quiet {
 		logLine = "log stderr format raw local0 notice\n"
 	}
+	questions := haproxy.SPOEConfig()
+	if opts.Patient {
+		questions = strings.Replace(questions, "timeout processing 20ms", "timeout processing 10s", 1)
+	}
 	contents := []struct{ name, text string }{
-		{"dfaas-spoe.conf", haproxy.SPOEConfig()},
+		{"dfaas-spoe.conf", questions},
 		{"haproxy.cfg", "global\n\t" + logLine + "\tstats socket " + socket + " mode 600 level admin\n" + opts.Before},
 		{"dfaas.cfg", haproxy.Config()},
 		{"extra.cfg", opts.Config + "\n"},
