@@ -56,7 +56,11 @@ func (b *bucket) slow(part float64) {
 }
 
 func (b *bucket) unlimited() bool { return b.interval == 0 }
-func (b *bucket) never() bool     { return b.usedUntil == nil && b.interval != 0 }
+
+// quicker reports whether the bucket fills at a greater rate than the other.
+func (b *bucket) quicker(other *bucket) bool { return b.interval < other.interval }
+
+func (b *bucket) never() bool { return b.usedUntil == nil && b.interval != 0 }
 
 // take admits a request and reports true, or reports false.
 func (b *bucket) take(now int64) bool { return b.takeInto(now, 0) }

@@ -235,6 +235,14 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.weight += f.forwards[i].weight
 		f.upTo[i] = f.weight
 	}
+	if f.elastic {
+		var before *bucket
+		if old != nil {
+			before = &old.planned
+		}
+		f.planned = plannedBucket(f.forwards, &f.thrift.used)
+		f.planned.settle(before, c.at, f.planned.mostDebt())
+	}
 	f.owed = owedFor(f.forwards)
 	f.dryUntil.Store(0)
 	f.takers = c.s.takers(tf)
@@ -361,8 +369,9 @@ func (c *compiler) admissions(f, old *function) []admission {
 		a := admission{peer: c.s.peerNear(next, ta.Peer).place}
 		next = a.peer + 1
 		var before *bucket
-		if k := c.admit[a.peer]; k != nil {
-			a.state, a.count, before = k.state, k.count, &k.bucket
+		kept := c.admit[a.peer]
+		if kept != nil {
+			a.state, a.count, before = kept.state, kept.count, &kept.bucket
 		} else {
 			a.state, a.count = new(admissionState), f.meter.In(ta.Peer.String())
 		}
@@ -372,6 +381,9 @@ func (c *compiler) admissions(f, old *function) []admission {
 		}
 		a.bucket = newBucket(ta.Rate, &a.state.used)
 		a.settle(before, c.at, a.depth())
+		if f.elastic && kept != nil {
+			a.keepWord(kept, c.at)
+		}
 		admits = append(admits, a)
 	}
 	slices.SortFunc(admits, func(a, b admission) int { return int(a.peer - b.peer) })

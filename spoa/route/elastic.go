@@ -28,7 +28,7 @@ const (
 	// A trial costs one until the peer is heard to have served it; each call that is not
 	// served here at once earns perCall, and no more than maxTrials are kept. A refusal of
 	// what was no trial costs one for good, down to minTrials.
-	trial, perCall       = 1000, 35
+	trial, perCall       = 1000, 45
 	maxTrials, minTrials = 10 * trial, -20 * trial
 	// Users who come all at once find peers of which nothing was heard lately, and no
 	// credit, since nothing was to be earned. So who has not had to try for calmTime may
@@ -117,7 +117,7 @@ func (t *trials) want(at, owed int64) bool {
 // without credit.
 func (f *function) reach(at int64, free bool) (best *forward, why why) {
 	if best = f.roomiest(at); best != nil {
-		return best, asPlanned
+		return best, asTold
 	}
 	if !f.want(at, f.owed) && !free {
 		return nil, onTrial
@@ -167,6 +167,7 @@ func (f *function) roomiest(at int64) (best *forward) {
 type sender struct {
 	all    sharer // of all its calls, of which nothing is noted but that there are any
 	beyond sharer // of those beyond its rate
+	told   promise
 }
 
 // room is how many calls a peer could send beyond its rate, now, if each of those
@@ -182,15 +183,16 @@ func (f *function) room(at int64, p *sender) int32 {
 	if may := left - f.leaves(at, p); may >= 0 {
 		interval := f.capacity.interval
 		if room := min(maxRoom, (left/interval+1)/f.senders.active(), may/interval+1); room > 0 {
+			p.told.tell(at, room)
 			return int32(room)
 		}
 	}
 	return f.roomToMake(at, p)
 }
 
-// honored is how far into debt, in ns, the capacity bucket goes for peers within
-// their rates. When users come back, a node's word holds until those that it was
-// given can have heard otherwise; calls that come later pay for it.
+// honored is how far into debt, in ns, the capacity bucket goes for what peers were
+// given: rates, and room that they were told. When users come back, a node's word holds
+// until those that it was given can have heard otherwise; calls that come later pay for it.
 func (f *function) honored() int64 {
 	if !f.elastic {
 		return 0
@@ -222,6 +224,9 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) (why why) {
 		return asPlanned
 	}
 	f, fw := call.function, call.forward
+	if call.why == asPlanned {
+		f.thrift.note(refused)
+	}
 	switch {
 	case refused && call.why != onTrial:
 		f.lose(trial)

@@ -268,11 +268,14 @@ func (f *function) fits(at int64, a *admission, from *sender) bool {
 	if f.capacity.opensAt() > at+debt {
 		return false
 	}
-	if a != nil && a.take(at) {
+	if a != nil && (a.take(at) || a.takeWord(at)) {
 		return f.capacity.takeInto(at, debt)
 	}
 	if !f.elastic {
 		return false
+	}
+	if from.told.take(at) && f.capacity.takeInto(at, debt) {
+		return true
 	}
 	f.beyond.ask(at, &from.beyond)
 	if f.capacity.opensAt() > at-f.leaves(at, from) || !f.capacity.take(at) {
@@ -422,9 +425,18 @@ func (s *Snapshot) otherName(name string) bool {
 // draw picks a peer by weight among those with rate left and takes from its
 // rate, or returns nil.
 func (f *function) draw(at int64) *forward {
-	if f.weight == 0 || at < f.dryUntil.Load() {
+	if f.weight == 0 || at < f.dryUntil.Load() || f.planned.opensAt() > at {
 		return nil
 	}
+	fw := f.drawByWeight(at)
+	if fw != nil {
+		f.thrift.spend(at, &f.planned)
+	}
+	return fw
+}
+
+// drawByWeight is draw, of what is sent by plan in all.
+func (f *function) drawByWeight(at int64) *forward {
 	for try := range f.sequences.peer {
 		mark := f.sequences.peer[try].next() * f.weight
 		i := firstAbove(f.upTo, mark)

@@ -33,7 +33,8 @@ type sentCall struct {
 type why uint8
 
 const (
-	asPlanned  why = iota // there was to be room, by rate or answers
+	asPlanned  why = iota // there was to be room, by rate
+	asTold                // there was to be room, by answers
 	onTrial               // to see whether there is
 	toMakeRoom            // there was to be room, and a peer was given that which is here
 )

@@ -63,6 +63,7 @@ type function struct {
 	upTo     []float64   // of each: the sum of the weights up to and including its own
 	takers   []int32     // whose queues take its asynchronous calls, see async.go
 	weight   float64     // sum over all
+	planned  bucket      // what may be sent by plan to all together, see thrift.go; unlimited if not elastic
 	owed     int64       // trials that may be owed, as credit
 	refusal  int32       // status for users whom nobody serves
 	admits   []admission // by place of the peer
@@ -84,6 +85,7 @@ type functionState struct {
 	dryUntil atomic.Int64
 	sequences
 	trials
+	thrift          thrift
 	relief          relief
 	senders, beyond sharing // peers' calls: all, and those beyond their rates
 	others          sender  // all peers that the table names no rate for
@@ -125,6 +127,7 @@ type peer struct {
 // admission is a peer's inbound rate of one function.
 type admission struct {
 	bucket
+	word   word
 	peer   int32 // place
 	state  *admissionState
 	count  *meter.In
