@@ -345,7 +345,7 @@ func TestStalledUploads(t *testing.T) {
 				// Its end takes longer than the beginning may.
 				conn := sent(t, a.decided, "POST /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 40000\r\n"+expect+headers+"\r\n")
 				for range 4 {
-					time.Sleep(400 * time.Millisecond)
+					time.Sleep(300 * time.Millisecond)
 					io.WriteString(conn, strings.Repeat("x", 10000))
 				}
 				text, err := io.ReadAll(conn)

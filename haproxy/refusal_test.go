@@ -95,9 +95,15 @@ func TestRefusalsArrive(t *testing.T) {
 					errs := make([]error, tries)
 					for i := range errs {
 						tried.Go(func() {
-							ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-							defer cancel()
-							if got, err := c.send(ctx, n, tlsAddr, test.status, test.size); got != fmt.Sprint(test.status) || err != nil {
+							// A busy machine may not send it all within the second for which HAProxy reads on.
+							for again := 3; again > 0; again-- {
+								ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+								got, err := c.send(ctx, n, tlsAddr, test.status, test.size)
+								cancel()
+								if got == fmt.Sprint(test.status) && err == nil {
+									errs[i] = nil
+									return
+								}
 								errs[i] = fmt.Errorf("read %q: %w", got, err)
 							}
 						})
