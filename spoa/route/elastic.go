@@ -21,7 +21,7 @@ const (
 	// overcommit is how many times the room that it is told of a sender uses: the peer's
 	// bucket fills while the answer is under way, and what is too much is decided on
 	// once more.
-	overcommit = 1.25
+	overcommit = 1.5
 	// shutTime is how long a peer that has refused is left alone at first, maxShut
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
