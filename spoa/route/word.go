@@ -5,12 +5,18 @@ import (
 	"time"
 )
 
-// What a node has told a peer that it may send is its word, and holds for wordTime, in
-// which the peer can hear otherwise, on debt if need be (function.honored): the rate that
-// the peer had in an earlier table, and the room that an answer named, which is no more
-// than an equal part. Users mostly come back while calls are under way that were sent
-// because they had gone.
-const wordTime = 500 * time.Millisecond
+// What a node has told a peer that it may send is its word, and holds until the peer can have
+// heard otherwise, on debt if need be (function.honored): the rate that the peer had in an
+// earlier table for wordTime, and the room that an answer named, which is no more than an
+// equal part, for promiseTime. Users mostly come back while calls are under way that were
+// sent because they had gone.
+const (
+	wordTime = 500 * time.Millisecond
+	// The peer goes by room for echoTime. That begins when the answer arrives, and the last
+	// call has yet to arrive: farthest is how long these two ways may take together.
+	promiseTime = echoTime + farthest
+	farthest    = 400 * time.Millisecond
+)
 
 // word is a greater rate than an admission has by now.
 type word struct {
@@ -41,7 +47,7 @@ type promise struct {
 func (p *promise) tell(at int64, calls int64) {
 	if calls > 0 && (calls >= p.calls.Load() || at >= p.until.Load()) {
 		p.calls.Store(calls)
-		p.until.Store(at + int64(wordTime))
+		p.until.Store(at + int64(promiseTime))
 	}
 }
 

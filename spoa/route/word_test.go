@@ -55,12 +55,27 @@ func TestToldRoomHolds(t *testing.T) {
 	if admitted != told {
 		t.Errorf("%d calls of those %d that it was told of", admitted, told)
 	}
-	late := t0.Add(2 * wordTime)
+	late := t0.Add(2 * promiseTime)
 	from(t, s, late, 1)
-	late = late.Add(wordTime + time.Millisecond)
+	late = late.Add(promiseTime + time.Millisecond)
 	full(late)
 	full(late)
 	if d := from(t, s, late, 1); d.Action != Deny {
 		t.Errorf("the word holds for ever: %+v", d)
+	}
+}
+
+// TestToldRoomHoldsFarAway: what a peer sends just before it stops going by an answer is
+// admitted though users have taken all meanwhile, with 200 ms each way.
+func TestToldRoomHoldsFarAway(t *testing.T) {
+	const way = 200 * time.Millisecond
+	s := compile(t, elastic(1, 20), nil, t0)
+	told := from(t, s, t0, 1).Room
+	last := t0.Add(way + echoTime + way - time.Millisecond)
+	s.function("f0").capacity.debitMany(s.sinceEpoch(last), 10)
+	for call := range told {
+		if d := from(t, s, last, 1); d.Action != Local {
+			t.Fatalf("call %d of the %d that it was told of: %+v", call+1, told, d)
+		}
 	}
 }
