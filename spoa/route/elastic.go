@@ -171,8 +171,7 @@ type sender struct {
 }
 
 // room is how many calls a peer could send beyond its rate, now, if each of those
-// who send takes an equal part. Where that is less than a call, one call is told to as many
-// as there is room for: else many who send would hear of none.
+// who send takes an equal part.
 func (f *function) room(at int64, p *sender) int32 {
 	if f.capacity.unlimited() {
 		return maxRoom
@@ -183,12 +182,7 @@ func (f *function) room(at int64, p *sender) int32 {
 	left := at - f.capacity.opensAt() // ns of rate
 	if may := left - f.leaves(at, p); may >= 0 {
 		interval := f.capacity.interval
-		all, among := left/interval+1, f.senders.active()
-		each := all / among
-		if each == 0 && f.sequences.told.next()*float64(among) < float64(all) {
-			return 1 // no promise: it may go to whoever asks first
-		}
-		if room := min(maxRoom, each, may/interval+1); room > 0 {
+		if room := min(maxRoom, (left/interval+1)/f.senders.active(), may/interval+1); room > 0 {
 			p.told.tell(at, room)
 			return int32(room)
 		}

@@ -262,25 +262,3 @@ func TestLongWay(t *testing.T) {
 		}
 	}
 }
-
-// TestManySendersHearOfLittleRoom: room for fewer calls than there are senders is told, one
-// call each, to as many as there is room for.
-func TestManySendersHearOfLittleRoom(t *testing.T) {
-	const senders = 40
-	s := compile(t, elastic(senders, 60), nil, t0)
-	for peer := range senders {
-		from(t, s, t0, peer+1)
-	}
-	f := s.function("f0")
-	at := t0.Add(depthTime) // the bucket has just become full again
-	for peer := range senders {
-		f.senders.ask(s.sinceEpoch(at), &f.admission(s.peers[peer].place).sender.all)
-	}
-	told := int32(0)
-	for peer := range senders {
-		told += f.room(s.sinceEpoch(at), f.admission(s.peers[peer].place).sender)
-	}
-	if room := int32(60 * depthTime.Seconds()); told < room-1 || told > room+1 {
-		t.Errorf("%d calls told of where there is room for %d, among %d", told, room, senders)
-	}
-}
