@@ -97,10 +97,7 @@ func (c *Core) sourceOf(a netip.Addr) string {
 
 // applyServers says which servers HAProxy should have.
 func (c *Core) applyServers() {
-	wanted := c.spareWanted[:0]
-	if wanted == nil {
-		wanted = make([]Peer, 0, len(c.alive)+len(c.gone)) // nil would ask for nothing
-	}
+	wanted := make([]Peer, 0, len(c.alive)+len(c.gone)) // nil would ask for nothing
 	for i := range c.alive {
 		if m := &c.alive[i]; c.isNeighbour(m.ID) {
 			wanted = append(wanted, Peer{m.ID, m.HTTP})
@@ -112,9 +109,8 @@ func (c *Core) applyServers() {
 		}
 	}
 	if c.wanted == nil || !slices.Equal(c.wanted, wanted) {
-		c.wanted, c.fx.Servers, wanted = wanted, wanted, nil
+		c.wanted, c.fx.Servers = wanted, wanted
 	}
-	c.spareWanted = wanted // mostly they are the same servers
 }
 
 // leave does the last things: peers are told, and the SPOA is left with a table

@@ -165,7 +165,6 @@ type Core struct {
 	sources     map[netip.Addr]string
 	tables      tables
 	wanted      []Peer // servers, as asked for last
-	spareWanted []Peer // room for the next list of them
 	clockWrong  time.Duration
 	clocksLied  time.Duration
 }
