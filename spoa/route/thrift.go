@@ -37,10 +37,10 @@ func (t *thrift) note(inVain bool) {
 
 // spend has a call by plan paid for.
 func (t *thrift) spend(at int64, planned *bucket) {
-	part := float64(t.wasted.Load()) / wholly
 	if planned.usedUntil == nil {
 		return
 	}
+	part := float64(t.wasted.Load()) / wholly
 	planned.owe(at, int64(float64(planned.interval)*min(mostCost, wastedCost*part)))
 }
 
