@@ -18,28 +18,53 @@ const answerTime = 3 * time.Second
 func (o *Overlay) watchSilence() {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
-	asked := make(map[peer.ID]time.Time)
-	mutes := make(mutes)
+	w := newWatch(time.Now())
 	for {
 		select {
 		case <-o.ctx.Done():
 			return
-		case now := <-ticker.C:
-			o.unmute(mutes, now)
-			o.unfed.Store(int64(o.countUnfed(now)))
-			silent := o.silent(now)
-			for id, since := range silent {
-				// Once for each silence.
-				if asked[id] != since && o.connected(id) {
-					asked[id] = since
-					o.work.Go(func() { o.ask(id) })
-				}
-			}
-			for id := range asked {
-				if _, still := silent[id]; !still {
-					delete(asked, id)
-				}
-			}
+		case <-ticker.C:
+			o.look(w, time.Now())
+		}
+	}
+}
+
+// watch is what watchSilence remembers from look to look.
+type watch struct {
+	looked time.Time
+	asked  map[peer.ID]time.Time // about the silence since then
+	mutes  mutes
+}
+
+func newWatch(now time.Time) *watch {
+	return &watch{looked: now, asked: make(map[peer.ID]time.Time), mutes: make(mutes)}
+}
+
+// late reports whether a look comes a whole one too late: this process stood still, or
+// has too little processor time, and has yet to hear who spoke meanwhile.
+func (w *watch) late(now time.Time) bool {
+	before := w.looked
+	w.looked = now
+	return now.Sub(before) > 2*tendEvery
+}
+
+// look asks those who are silent whether they are there, once for each silence.
+func (o *Overlay) look(w *watch, now time.Time) {
+	if w.late(now) {
+		return
+	}
+	o.unmute(w.mutes, now)
+	o.unfed.Store(int64(o.countUnfed(now)))
+	silent := o.silent(now)
+	for id, since := range silent {
+		if w.asked[id] != since && o.connected(id) {
+			w.asked[id] = since
+			o.work.Go(func() { o.ask(id) })
+		}
+	}
+	for id := range w.asked {
+		if _, still := silent[id]; !still {
+			delete(w.asked, id)
 		}
 	}
 }
