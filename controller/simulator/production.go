@@ -47,6 +47,7 @@ func (tokens) Token(time.Time, peerid.ID) (string, error) { return "simulated", 
 type production struct {
 	world  *world
 	self   int
+	rule   strategy.Strategy
 	core   *core.Core
 	router *route.Router
 	valid  table.Valid  // the SPOA's table
@@ -61,28 +62,32 @@ type production struct {
 }
 
 func newProduction(w *world, self int) (node, error) {
+	rule, err := strategy.New(w.specs[self].name)
+	if err != nil {
+		return nil, err
+	}
+	return newProductionBy(rule, w, self), nil
+}
+
+func newProductionBy(rule strategy.Strategy, w *world, self int) *production {
 	// Nodes do not start in step.
 	start := time.Duration(float64(core.TickOf(w.specs[self].period)) * float64(self) / float64(len(w.capacity)))
-	p := &production{world: w, self: self, router: route.NewRouter(meter.New(epoch)), heard: answer{peer: -1}}
-	return p, p.start(start)
+	p := &production{world: w, self: self, rule: rule, router: route.NewRouter(meter.New(epoch)), heard: answer{peer: -1}}
+	p.start(start)
+	return p
 }
 
 // start starts the controller.
-func (p *production) start(now time.Duration) error {
+func (p *production) start(now time.Duration) {
 	w, self := p.world, p.self
-	rule, err := strategy.New(w.specs[self].name)
-	if err != nil {
-		return err
-	}
 	p.servers, p.told = nil, nil
 	p.core = core.New(core.Options{
-		Self: w.ids[self], Strategy: rule, Period: w.specs[self].period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
+		Self: w.ids[self], Strategy: p.rule, Period: w.specs[self].period, HTTP: address(self), Seed: w.config.Seed<<16 ^ uint64(self),
 		Members:    membership.New(membership.Options{Self: w.ids[self], Allowed: []netip.Prefix{network}, MaxMembers: maxNodes}),
 		Neighbours: w.neighbourIDs(self),
 		Tokens:     tokens{}, Limits: core.Limits{Peers: maxNodes, Routes: maxNodes * maxFunctions},
 	}, epoch.Add(now))
 	p.step(now, p.gateway())
-	return nil
 }
 
 // neighbourIDs are the ids of those to whom a node may forward, nil where whoever it hears

@@ -78,8 +78,7 @@ func (p *production) restarted(now time.Duration, anew, wereDead parts) {
 	}
 	switch {
 	case anew&controllerPart != 0:
-		// It has run before with this strategy: there is nothing that could be wrong.
-		_ = p.start(now)
+		p.start(now)
 	case anew&providerPart != 0 && !p.world.silent(p.self, controllerPart):
 		p.step(now, p.gateway())
 	}
