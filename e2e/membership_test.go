@@ -83,19 +83,7 @@ func (c *cluster) restartOfTheOnlyOne(t *testing.T) {
 		act(t, c.three, scenario.Restart, scenario.Controller)
 		s.progress(t, 5*surplusLoad)
 	}
-	late, samples := 0, s.stop(t)
-	for _, sample := range samples {
-		switch {
-		case sample.Status == http.StatusOK:
-		case undecided(sample):
-			late++ // this machine is busy
-		default:
-			t.Errorf("after %v: answered %d by %q in %v", sample.At, sample.Status, sample.Node, sample.Latency)
-		}
-	}
-	if late > len(samples)/50 {
-		t.Errorf("%d requests were not decided in time", late)
-	}
+	flawless(t, s, s.stop(t))
 }
 
 // awaitGone waits until node-1 neither routes to the node nor takes it for alive.
@@ -164,7 +152,6 @@ func (c *cluster) die(t *testing.T) {
 func (c *cluster) smugglingBehindADeadPeer(t *testing.T) {
 	deploy(t, c.one, function("env", "env", maxrate("0.01")))
 	deploy(t, c.three, function("env", "env", maxrate("100")))
-	awaitServed(t, c.one, "/function/env", c.three)
 	fellBack := func() int64 {
 		servers, err := haproxy.New(c.one.HAProxySocket).Servers(t.Context(), haproxy.BackendPeers)
 		if err != nil {
@@ -181,24 +168,32 @@ func (c *cluster) smugglingBehindADeadPeer(t *testing.T) {
 		}
 		return total
 	}
-	before := fellBack()
-	act(t, c.three, scenario.Kill, scenario.HAProxy)
-	// The worker is killed with its master, but may be a moment later to die.
-	eventually(t, patience, "nobody listens any more at node-3", func() error {
-		if _, err := send(t.Context(), c.three, request{path: "/healthz"}); !errors.Is(err, syscall.ECONNREFUSED) {
-			return fmt.Errorf("connecting gave: %v", err)
+	for end := time.Now().Add(time.Minute); ; {
+		awaitServed(t, c.one, "/function/env", c.three)
+		before := fellBack()
+		act(t, c.three, scenario.Kill, scenario.HAProxy)
+		// The worker is killed with its master, but may be a moment later to die.
+		eventually(t, patience, "nobody listens any more at node-3", func() error {
+			if _, err := send(t.Context(), c.three, request{path: "/healthz"}); !errors.Is(err, syscall.ECONNREFUSED) {
+				return fmt.Errorf("connecting gave: %v", err)
+			}
+			return nil
+		})
+		r := call(t, c.one, request{path: "/function/env", header: smuggled()})
+		fell := fellBack() > before
+		act(t, c.three, scenario.Restart, scenario.HAProxy)
+		if err := c.WaitReady(t.Context()); err != nil {
+			t.Error(err)
 		}
-		return nil
-	})
-	r := call(t, c.one, request{path: "/function/env", header: smuggled()})
-	if err := errors.Join(served(r, c.one), clean(r)); err != nil {
-		t.Error(err)
-	}
-	if n := fellBack() - before; n < 1 {
-		t.Errorf("%d requests fell back, expected one at least", n)
-	}
-	act(t, c.three, scenario.Restart, scenario.HAProxy)
-	if err := c.WaitReady(t.Context()); err != nil {
-		t.Error(err)
+		if fell {
+			if err := errors.Join(served(r, c.one), clean(r)); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		// A busy machine may have noticed before that the peer is down.
+		if time.Now().After(end) {
+			t.Fatalf("no request fell back, the last was answered %v", r)
+		}
 	}
 }
