@@ -97,9 +97,9 @@ func TestRoomThatCanBeMade(t *testing.T) {
 	}
 }
 
-// TestNothingIsPromisedTwice: however nodes are linked, what they may send to one and what
-// it may be relieved of are no more than there is behind it.
-func TestNothingIsPromisedTwice(t *testing.T) {
+// TestReliefIsThere: however nodes are linked, none says that it can be relieved of more
+// than its users ask it for, nor, beyond its spare, of more than all others serve.
+func TestReliefIsThere(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		sites, edges := randomSites(r), [][2]int(nil)
