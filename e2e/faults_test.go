@@ -90,7 +90,13 @@ func (s *stream) stop(t *testing.T) []summary.Sample {
 // many each node served.
 func flawless(t *testing.T, s *stream, samples []summary.Sample) map[string]int {
 	t.Helper()
-	most, late := len(samples)/100, s.sent.Delay > load.Late
+	return flawlessBut(t, s, samples, len(samples)/100)
+}
+
+// flawlessBut is flawless with so many excused that a busy machine was late with.
+func flawlessBut(t *testing.T, s *stream, samples []summary.Sample, most int) map[string]int {
+	t.Helper()
+	late := s.sent.Delay > load.Late
 	if late {
 		most = len(samples) / 10 // what is so busy may be late with everything
 	}

@@ -83,7 +83,8 @@ func (c *cluster) restartOfTheOnlyOne(t *testing.T) {
 		act(t, c.three, scenario.Restart, scenario.Controller)
 		s.progress(t, 5*surplusLoad)
 	}
-	flawless(t, s, s.stop(t))
+	samples := s.stop(t)
+	flawlessBut(t, s, samples, len(samples)/50) // what the agent is late for cannot be served here
 }
 
 // awaitGone waits until node-1 neither routes to the node nor takes it for alive.
