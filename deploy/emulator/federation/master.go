@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	masterTimeout = 2 * time.Second
+	masterTimeout = 10 * time.Second // on a busy machine it is slow to answer
 	masterRetry   = 20 * time.Millisecond
 )
 
