@@ -1,10 +1,8 @@
 package haproxy
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,49 +49,139 @@ type Server struct {
 	Answers map[Function]Answers
 }
 
+// column is one of the statistics that is read, of some hundred.
+type column int
+
+const (
+	columnName column = iota
+	columnStatus
+	columnWeight
+	columnAddress
+	columnCheck
+	columnCheckMillis
+	columnChanged
+	columnSessions
+	columnTotal
+	columnRefusedConns
+	columnBroken
+	columnRedispatched
+	column1xx
+	column2xx
+	column3xx
+	column4xx
+	column5xx
+	columnOther
+	columns int = iota
+)
+
+var columnNames = [columns]string{
+	columnName: "svname", columnStatus: "status", columnWeight: "weight", columnAddress: "addr",
+	columnCheck: "check_status", columnCheckMillis: "check_duration", columnChanged: "lastchg",
+	columnSessions: "scur", columnTotal: "stot", columnRefusedConns: "econ", columnBroken: "eresp", columnRedispatched: "wredis",
+	column1xx: "hrsp_1xx", column2xx: "hrsp_2xx", column3xx: "hrsp_3xx", column4xx: "hrsp_4xx", column5xx: "hrsp_5xx", columnOther: "hrsp_other",
+}
+
 // parseServers reads the answer to `show stat BACKEND 4 -1`.
 func parseServers(answer string) ([]Server, error) {
 	head, ok := strings.CutPrefix(answer, "# ")
 	if !ok {
 		return nil, fmt.Errorf("statistics expected, got %.80q", answer)
 	}
-	r := csv.NewReader(strings.NewReader(head))
-	r.ReuseRecord = true
-	names, err := r.Read()
+	rows := csvRows{rest: head}
+	names, err := rows.next()
 	if err != nil {
 		return nil, fmt.Errorf("reading the statistics' column names: %w", err)
 	}
-	columns := make(map[string]int, len(names))
+	width := len(names)
+	var at [columns]int // one more than the place in a row; 0: none
 	for i, name := range names {
-		columns[name] = i
+		if c := slices.Index(columnNames[:], name); c >= 0 {
+			at[c] = i + 1
+		}
 	}
-	for _, name := range []string{"svname", "status", "weight", "addr"} {
-		if _, ok := columns[name]; !ok {
-			return nil, fmt.Errorf("the statistics have no column %q", name)
+	for c := columnName; c <= columnAddress; c++ {
+		if at[c] == 0 {
+			return nil, fmt.Errorf("the statistics have no column %q", columnNames[c])
 		}
 	}
 	var servers []Server
-	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return servers, nil
-		}
+	for rows.rest != "" {
+		row, err := rows.next()
 		if err != nil {
 			return nil, fmt.Errorf("reading the statistics: %w", err)
+		}
+		if len(row) != width {
+			return nil, fmt.Errorf("statistics with %d columns, but %d in one row", width, len(row))
 		}
 		if len(servers) == maxServers {
 			return nil, fmt.Errorf("more than %d servers in one backend", maxServers)
 		}
-		server, err := parseServer(func(column string) string {
-			if i, ok := columns[column]; ok {
-				return row[i]
+		server, err := parseServer(func(c column) string {
+			if at[c] == 0 {
+				return ""
 			}
-			return ""
+			return row[at[c]-1]
 		})
 		if err != nil {
 			return nil, err
 		}
 		servers = append(servers, server)
+	}
+	return servers, nil
+}
+
+// csvRows reads HAProxy's CSV, in which what has a comma, a quote or the end of a line in it
+// is in quotes. It copies nothing that need not be: the statistics of all peers are read
+// some times a second, and of each hundred cells few are looked at.
+type csvRows struct {
+	rest  string
+	cells []string
+}
+
+// next returns the cells of the next row. They are there until it is called again.
+func (r *csvRows) next() ([]string, error) {
+	r.cells = r.cells[:0]
+	for {
+		if err := r.cell(); err != nil {
+			return nil, err
+		}
+		if r.rest == "" {
+			return r.cells, nil
+		}
+		separator := r.rest[0]
+		r.rest = r.rest[1:]
+		switch separator {
+		case ',':
+		case '\n':
+			return r.cells, nil
+		default:
+			return nil, fmt.Errorf("%.40q after a quoted cell", r.rest)
+		}
+	}
+}
+
+// cell reads one cell.
+func (r *csvRows) cell() error {
+	if !strings.HasPrefix(r.rest, `"`) {
+		end := 0
+		for end < len(r.rest) && r.rest[end] != ',' && r.rest[end] != '\n' {
+			end++
+		}
+		r.cells, r.rest = append(r.cells, r.rest[:end]), r.rest[end:]
+		return nil
+	}
+	var text string
+	for {
+		part, rest, closed := strings.Cut(r.rest[1:], `"`)
+		if !closed {
+			return errors.New("a quote without its end")
+		}
+		text, r.rest = text+part, rest
+		if !strings.HasPrefix(rest, `"`) {
+			r.cells = append(r.cells, text)
+			return nil
+		}
+		text += `"` // which was doubled
 	}
 }
 
@@ -116,38 +204,38 @@ func parseTLS(answer string) (map[string]bool, error) {
 	return speaks, nil
 }
 
-func parseServer(field func(column string) string) (Server, error) {
-	s := Server{Name: strings.Clone(field("svname"))}
+func parseServer(field func(column) string) (Server, error) {
+	s := Server{Name: strings.Clone(field(columnName))}
 	if s.Name == "" {
 		return Server{}, errors.New("a server without a name in the statistics")
 	}
 	// Not an address for servers behind unix sockets, which is fine.
-	s.Address, _ = netip.ParseAddrPort(field("addr"))
-	s.State, s.Checked = parseStatus(field("status"))
+	s.Address, _ = netip.ParseAddrPort(field(columnAddress))
+	s.State, s.Checked = parseStatus(field(columnStatus))
 	// "INI" is a check that has not run yet, a leading "* " one that runs now.
-	if check := strings.TrimPrefix(field("check_status"), "* "); check != "" && check != "INI" {
-		s.Check = check + " in " + field("check_duration") + "ms"
+	if check := strings.TrimPrefix(field(columnCheck), "* "); check != "" && check != "INI" {
+		s.Check = check + " in " + field(columnCheckMillis) + "ms"
 	}
 	var errs []error
-	number := func(column string) int64 {
-		text := field(column)
+	number := func(c column) int64 {
+		text := field(c)
 		if text == "" {
 			return 0
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("server %.80q: %s is %.40q, not a number", s.Name, column, text))
+			errs = append(errs, fmt.Errorf("server %.80q: %s is %.40q, not a number", s.Name, columnNames[c], text))
 		}
 		return n
 	}
-	s.Weight = int(number("weight"))
-	s.Since = time.Duration(number("lastchg")) * time.Second
-	s.Sessions, s.Total = number("scur"), number("stot")
-	s.Errors = number("econ") + number("eresp")
-	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
+	s.Weight = int(number(columnWeight))
+	s.Since = time.Duration(number(columnChanged)) * time.Second
+	s.Sessions, s.Total = number(columnSessions), number(columnTotal)
+	s.Errors = number(columnRefusedConns) + number(columnBroken)
+	s.Good = number(column1xx) + number(column2xx) + number(column3xx)
 	// No connection is why a call goes to another server, so what else is in econ has
 	// waited in vain for one to end: users can bring that about.
-	s.Lost = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other") + number("eresp") + number("wredis")
+	s.Lost = number(column4xx) + number(column5xx) + number(columnOther) + number(columnBroken) + number(columnRedispatched)
 	return s, errors.Join(errs...)
 }
 
