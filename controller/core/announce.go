@@ -252,21 +252,21 @@ func (a *announcer) significant(before, now []strategy.Offer) bool {
 		return true
 	}
 	for i := range now {
-		if b, n := &before[i], &now[i]; a.differently(b, n) || a.moved(b, n) {
+		if b, n := &before[i], &now[i]; a.differently(b, n) || a.moved(b, n) || counted(b, n) {
 			return true
 		}
 	}
 	return false
 }
 
-// differently reports whether something but the rate of users is noticeably another, or
+// differently reports whether something but rates of users is noticeably another, or
 // that rate has crossed the capacity. Where changes are followed, the limit does not
 // count: it changes with what others announce, and all would speak whenever one does.
 func (a *announcer) differently(b, n *strategy.Offer) bool {
 	return b.Name != n.Name || b.Absent != n.Absent || b.Backup != n.Backup || b.Capacity != n.Capacity || b.TimeoutMillis != n.TimeoutMillis ||
 		b.Overloaded() != n.Overloaded() ||
 		(b.Demand == limit.Rate{}) != (n.Demand == limit.Rate{}) ||
-		differs(b.Demand, n.Demand, limit.Rate{}) || !a.changing && differs(b.Limit, n.Limit, limit.Rate{})
+		!a.changing && differs(b.Limit, n.Limit, limit.Rate{})
 }
 
 // moves reports whether users ask for much more or less of a function than before,
@@ -292,6 +292,11 @@ func (a *announcer) moved(before, now *strategy.Offer) bool {
 		return differs(before.UserRate, now.UserRate, now.Capacity)
 	}
 	return differs(before.UserRate, now.UserRate, limit.Rate{})
+}
+
+// counted reports whether the sum of surplus that is counted is noticeably another.
+func counted(before, now *strategy.Offer) bool {
+	return differs(before.Demand, now.Demand, limit.Rate{})
 }
 
 // differs reports whether a rate is noticeably another than before, where a part of

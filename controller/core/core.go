@@ -22,6 +22,7 @@ import (
 	"github.com/dfaas/dfaas/controller/estimate"
 	"github.com/dfaas/dfaas/controller/membership"
 	"github.com/dfaas/dfaas/controller/strategy"
+	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/spoa/meter"
 	"github.com/dfaas/dfaas/spoa/peerid"
 	"github.com/dfaas/dfaas/spoa/table"
@@ -151,12 +152,14 @@ type Core struct {
 
 	planner     *strategy.Planner
 	plan        strategy.Plan
-	since       []time.Time          // by the plan's functions: from when on nothing was expected of peers yet
-	observed    strategy.Observation // that the plan is of
-	judgements  uint64               // of trust, by then
-	changed     bool                 // peers or servers, since then
-	membersNew  bool                 // somebody came, left or moved, since followMembers
-	offersNew   []peerid.ID          // members that offer something else, since then
+	since       []time.Time            // by the plan's functions: from when on nothing was expected of peers yet
+	observed    strategy.Observation   // that the plan is of
+	judgements  uint64                 // of trust, by then
+	changed     bool                   // peers or servers, of which it is not
+	whole       bool                   // the next plan is of everything
+	urgent      map[funcname.Name]bool // or else of these functions, those that users lack here, and what is other here
+	membersNew  bool                   // somebody came, left or moved, since followMembers
+	offersNew   []peerid.ID            // members that offer something else, since then
 	announcer   announcer
 	publishErr  error    // of the last announcement
 	unannounced []string // functions that not all members are told of
@@ -181,6 +184,7 @@ func New(o Options, now time.Time) *Core {
 		planner: strategy.NewPlanner(o.Strategy),
 		leaving: make(map[peerid.ID]leaver), gone: make(map[peerid.ID]departed), strategies: make(map[peerid.ID]string),
 		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string), demands: make(map[string]demand),
+		urgent: make(map[funcname.Name]bool),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())), c.measuredOver)
 	return c
@@ -308,6 +312,7 @@ func (c *Core) endPeriod(now time.Time) {
 	c.trust.JudgeUse(c.rates.Last(), seconds)
 	c.trust.JudgeAnswers(now, c.answers, c.ofGateway)
 	if c.stale() {
+		c.whole = true
 		c.replan(now)
 	}
 }

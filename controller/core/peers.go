@@ -73,30 +73,37 @@ func (c *Core) onOffers(now time.Time, e *Heard) {
 			c.changed = true
 			return
 		}
-	} else {
-		c.membersNew = true
+		c.planWithin(now)
+		return
 	}
+	c.membersNew = true
 	c.soon(now)
 }
 
 // matters reports whether calls go elsewhere if a member offers this now, and not that
-// before. How much room a member has which needs none of others' does not matter at once
-// to a node that needs none either: its plan says what could be sent there, and will by
-// the end of the period.
+// before, and notes of which functions. How much room a member has which needs none of
+// others', and how much surplus is counted by one that has room for it or not as before,
+// does not matter at once to a node that needs no room either: its plan says what could be
+// sent there, and will by the end of the period.
 func (c *Core) matters(before, now []strategy.Offer) bool {
 	if len(before) != len(now) {
+		c.whole = true
 		return true
 	}
+	matters := false
 	for i := range now {
 		b, n := &before[i], &now[i]
-		if c.announcer.differently(b, n) {
-			return true
-		}
-		if c.announcer.moved(b, n) && (!c.followsChanges() || n.Overloaded() || c.lacks(n.Name)) {
-			return true
+		switch {
+		case b.Name != n.Name:
+			c.whole, matters = true, true
+		case c.announcer.differently(b, n),
+			c.announcer.moved(b, n) && (!c.followsChanges() || n.Overloaded() || c.lacks(n.Name)),
+			counted(b, n) && (c.lacks(n.Name) || b.Full() != n.Full()):
+			matters = true
+			c.urgent[n.Name] = true
 		}
 	}
-	return false
+	return matters
 }
 
 // lacks reports whether users of this node ask for more of a function than it can serve,

@@ -48,6 +48,9 @@ func TestWhatMatters(t *testing.T) {
 		{"surplus grows", 50, strategy.Offer{UserRate: testvalue.Rate(110)}, strategy.Offer{UserRate: testvalue.Rate(150)}, true},
 		{"a backup", 50, strategy.Offer{}, strategy.Offer{Backup: true}, true},
 		{"the member counts surplus", 50, strategy.Offer{}, strategy.Offer{Demand: testvalue.Rate(1)}, true},
+		{"it counts more", 50, strategy.Offer{Demand: testvalue.Rate(10)}, strategy.Offer{Demand: testvalue.Rate(20)}, false},
+		{"it counts more than it has room for", 50, strategy.Offer{Demand: testvalue.Rate(90)}, strategy.Offer{Demand: testvalue.Rate(120)}, true},
+		{"it counts more of what this node claims, too", 120, strategy.Offer{Demand: testvalue.Rate(10)}, strategy.Offer{Demand: testvalue.Rate(20)}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newWorld(t, nil).c
@@ -59,6 +62,50 @@ func TestWhatMatters(t *testing.T) {
 				t.Errorf("matters is %v", got)
 			}
 		})
+	}
+}
+
+// TestWhatMattersIsPlannedAlone: the other functions of the same announcement wait for the
+// end of the period.
+func TestWhatMattersIsPlannedAlone(t *testing.T) {
+	s := newStepped(t, nil)
+	s.step(Tick{})
+	names := []string{"cat", "wc"}
+	var functions []Function
+	for _, name := range names {
+		functions = append(functions, Function{Name: testvalue.Name(name), Capacity: testvalue.Bound(100)})
+	}
+	s.step(Gateway{Functions: functions})
+	hear := func(rates ...float64) {
+		var offers []strategy.Offer
+		for i, name := range names {
+			offers = append(offers, strategy.Offer{Name: testvalue.Name(name), Capacity: testvalue.Rate(100), UserRate: testvalue.Rate(rates[i])})
+		}
+		s.seq++
+		s.step(Heard{From: peerID(1), Announcement: wire.Announcement{
+			V: 2, Epoch: 1, Seq: s.seq, HTTP: "127.0.0.1:8180", Strategy: "headroom", PeriodMillis: 60_000, SentAtMillis: s.now.UnixMilli(), Offers: offers,
+		}, Via: membership.Via{Direct: true}})
+	}
+	hear(50, 50)
+	s.pass(10 * time.Second)
+	for s.c.periodAt.Sub(s.now) < maxTick { // not just before the end
+		s.pass(10 * time.Millisecond)
+	}
+	before := s.c.plan
+	same := func() (same [2]bool) {
+		for i := range names {
+			same[i] = s.c.plan.Functions[i].Same(&before.Functions[i])
+		}
+		return same
+	}
+	hear(20, 140)
+	s.pass(2 * debounce)
+	if got, want := same(), [2]bool{true, false}; got != want {
+		t.Errorf("soon, the plan is the same: %v, want %v", got, want)
+	}
+	s.pass(s.c.o.Period)
+	if got, want := same(), [2]bool{false, false}; got != want {
+		t.Errorf("after the period, the plan is the same: %v, want %v", got, want)
 	}
 }
 

@@ -11,8 +11,14 @@ import (
 	"github.com/dfaas/dfaas/internal/limit"
 )
 
-// soon has a plan made within the debounce.
+// soon has a plan of everything made within the debounce.
 func (c *Core) soon(now time.Time) {
+	c.whole = true
+	c.planWithin(now)
+}
+
+// planWithin has a plan made within the debounce.
+func (c *Core) planWithin(now time.Time) {
 	c.changed = true
 	if c.planSoon {
 		return
@@ -58,14 +64,23 @@ func (c *Core) drifted() bool {
 // replan makes a plan from all that is known now, applies it, and sees to it
 // that it is announced.
 func (c *Core) replan(now time.Time) {
-	c.planSoon, c.planAt, c.changed, c.judgements = false, time.Time{}, false, c.trust.Judgements()
+	c.planSoon, c.planAt, c.judgements = false, time.Time{}, c.trust.Judgements()
 	if c.membersNew {
+		c.whole = true
 		c.followMembers(now)
 	} else {
 		c.followOffers()
 	}
 	c.observed = strategy.Observation{Self: c.o.Self.String(), Functions: c.functions(), Peers: c.peers(), Sparse: c.o.Neighbours != nil}
-	c.follow(now, c.tryAgain(c.planner.Plan(c.observed)))
+	var plan strategy.Plan
+	if c.whole {
+		plan, c.changed = c.planner.Plan(c.observed), false
+	} else {
+		plan, c.changed = c.planner.PlanUrgent(c.observed, func(name funcname.Name) bool { return c.urgent[name] || c.lacks(name) })
+	}
+	c.whole = false
+	clear(c.urgent)
+	c.follow(now, c.tryAgain(plan))
 	c.fx.Planned = true
 	settled := c.settled(now)
 	switch earliest := c.start.Add(settle(c.o.Period)); {

@@ -20,8 +20,9 @@ type perFunction interface{ rule(alive []Peer) rule }
 // (FunctionPlan.Same). It is owned by one goroutine.
 type Planner struct {
 	strategy Strategy
-	observed *Observation // that the last plan is of; nil: none yet
-	parts    []part       // of the last plan, by name
+	observed *Observation    // that the last plan is of; nil: none yet
+	parts    []part          // of the last plan, by name
+	later    []funcname.Name // of which it says what the one before said, sorted
 	last     Plan
 	peers    []peerOffer // of the function that is planned
 	out, in  []Flow      // of that function, for the time being
@@ -38,12 +39,23 @@ func NewPlanner(s Strategy) *Planner { return &Planner{strategy: s} }
 
 // Plan plans. Neither the observation nor the plan may be changed any more.
 func (p *Planner) Plan(o Observation) Plan {
+	return p.planned(o, func(funcname.Name) bool { return true })
+}
+
+// PlanUrgent is Plan, but that where nothing but peers' offers of a function is other, it
+// is planned anew only if it is an urgent one. It reports whether any are left for later.
+func (p *Planner) PlanUrgent(o Observation, urgent func(funcname.Name) bool) (plan Plan, left bool) {
+	plan = p.planned(o, urgent)
+	return plan, len(p.later) > 0
+}
+
+func (p *Planner) planned(o Observation, urgent func(funcname.Name) bool) Plan {
 	each, ok := p.strategy.(perFunction)
 	if !ok {
 		return p.strategy.Plan(o)
 	}
 	rule := each.rule(o.Peers)
-	names, all := p.changes(&o)
+	names, all := p.changes(&o, urgent)
 	p.observed = &o
 	switch {
 	case all:
@@ -63,13 +75,15 @@ func (p *Planner) Plan(o Observation) Plan {
 }
 
 // changes names the functions of which the observation says something else than the
-// last one, sorted, or reports that all have to be planned.
-func (p *Planner) changes(o *Observation) (names []funcname.Name, all bool) {
+// last one, sorted, or reports that all have to be planned. It puts off what is not urgent.
+func (p *Planner) changes(o *Observation, urgent func(funcname.Name) bool) (names []funcname.Name, all bool) {
 	before := p.observed
 	if before == nil || before.Self != o.Self || before.Sparse != o.Sparse ||
 		!slices.EqualFunc(before.Peers, o.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
+		p.later = p.later[:0]
 		return nil, true
 	}
+	offered := p.later
 	names = appendChanges(names, before.Functions, o.Functions, func(f *Function) funcname.Name { return f.Name })
 	for i := range o.Peers {
 		b, n := &before.Peers[i], &o.Peers[i]
@@ -78,8 +92,17 @@ func (p *Planner) changes(o *Observation) (names []funcname.Name, all bool) {
 			names = appendChanges(names, nil, b.Offers, offerName)
 			offers = nil
 		}
-		names = appendChanges(names, offers, n.Offers, offerName)
+		offered = appendChanges(offered, offers, n.Offers, offerName)
 		names = appendDifferent(appendDifferent(names, b.Unserved, n.Unserved), b.Unused, n.Unused)
+	}
+	p.later = offered[:0]
+	slices.SortFunc(offered, funcname.Name.Compare)
+	for _, name := range slices.Compact(offered) {
+		if urgent(name) {
+			names = append(names, name)
+		} else {
+			p.later = append(p.later, name)
+		}
 	}
 	slices.SortFunc(names, funcname.Name.Compare)
 	return slices.Compact(names), false

@@ -51,6 +51,53 @@ func TestPlannerPlansTheSame(t *testing.T) {
 	}
 }
 
+// TestPlanUrgent: what is urgent is planned as in the strategy's plan, the rest is either
+// so or as it was, and the next plan of everything is the strategy's.
+func TestPlanUrgent(t *testing.T) {
+	put := 0
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		p, o := NewPlanner(headroom{}), Observation{Self: id(0), Sparse: seed%2 == 1}
+		before := p.Plan(o)
+		for step := range 30 {
+			o = changed(r, o)
+			urgent := map[funcname.Name]bool{testvalue.Name("a"): true, testvalue.Name("b"): true}
+			got, left := p.PlanUrgent(o, func(name funcname.Name) bool { return urgent[name] })
+			want := headroom{}.Plan(o)
+			if different := !reflect.DeepEqual(got, want); different && !left {
+				t.Fatalf("seed %d, step %d: nothing is left, and yet (-the whole +the planner's):\n%s", seed, step, cmp.Diff(want, got))
+			} else if different {
+				put++
+			}
+			for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+				f, whole, was := planOfOne(got, name), planOfOne(want, name), planOfOne(before, name)
+				if !reflect.DeepEqual(f, whole) && (urgent[testvalue.Name(name)] || !reflect.DeepEqual(f, was)) {
+					t.Fatalf("seed %d, step %d: %s is neither planned nor put off (-the whole +the planner's):\n%s", seed, step, name, cmp.Diff(whole, f))
+				}
+			}
+			before = got
+			if r.IntN(3) == 0 {
+				if before = p.Plan(o); !reflect.DeepEqual(want, before) {
+					t.Fatalf("seed %d, step %d: later (-the whole +the planner's):\n%s", seed, step, cmp.Diff(want, before))
+				}
+			}
+		}
+	}
+	if put == 0 {
+		t.Error("nothing was ever put off")
+	}
+}
+
+// planOfOne is the plan of one function, nil if there is none.
+func planOfOne(p Plan, name string) *FunctionPlan {
+	for i := range p.Functions {
+		if p.Functions[i].Name == testvalue.Name(name) {
+			return &p.Functions[i]
+		}
+	}
+	return nil
+}
+
 // TestDistrustOfOneFunction: it is one function that is planned anew, as if the peer
 // were distrusted as a whole; the plans of all others stay as they are.
 func TestDistrustOfOneFunction(t *testing.T) {

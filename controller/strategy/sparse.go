@@ -24,12 +24,9 @@ import "github.com/dfaas/dfaas/internal/limit"
 // ever, and no more than D_k leaves them.
 type sparseFill struct{ *fill }
 
-// full reports whether more is claimed of the peer than it has.
-func (p *peerOffer) full() bool { return p.Demand.PerSecond() > p.spare() }
-
 // room is what those who claim may have of the peer together: S + R.
 func (p *peerOffer) room() float64 {
-	if !p.full() {
+	if !p.Full() {
 		return p.spare()
 	}
 	return min(p.Capacity.PerSecond(), p.spare()+p.Limit.PerSecond())
@@ -62,7 +59,7 @@ func (f sparseFill) outTo(p *peerOffer) Flow {
 	case f.need > 0:
 		share := f.share(p)
 		weight, rate = f.counted(p)*share*share, room*share
-	case !p.full():
+	case !p.Full():
 		weight = min(f.counted(p), p.Limit.PerSecond())
 		rate = weight
 	}

@@ -116,6 +116,11 @@ type Offer struct {
 // Overloaded reports whether users there ask for more than the node can serve.
 func (o *Offer) Overloaded() bool { return o.UserRate.Exceeds(o.Capacity.Bound()) }
 
+// Full reports whether more surplus is counted there than the node has room for.
+func (o *Offer) Full() bool {
+	return o.Demand.PerSecond() > max(0, o.Capacity.PerSecond()-o.UserRate.PerSecond())
+}
+
 // Local is how a function is served on this node.
 type Local struct {
 	Rate limit.Bound // the node's capacity
