@@ -2,7 +2,6 @@ package core
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -12,9 +11,13 @@ import (
 
 // apply hands the plan to those who act on it.
 func (c *Core) apply(now time.Time) {
+	gone := len(c.gone)
 	maps.DeleteFunc(c.gone, func(_ peerid.ID, d departed) bool { return now.After(d.until) })
 	c.applyTable(now)
-	c.applyServers()
+	if c.serversNew || len(c.gone) < gone {
+		c.serversNew = false
+		c.applyServers()
+	}
 }
 
 // applyTable gives the SPOA a table if it differs from the one it has, or is
@@ -65,41 +68,28 @@ func (c *Core) tablePeers(now time.Time) []tablePeer {
 	peers := make([]tablePeer, 0, len(c.alive)+len(c.gone))
 	for i := range c.alive {
 		m := &c.alive[i]
-		if !c.isNeighbour(m.ID) { // known, so that what it sends is refused for lack of a share, not as forged
-			peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr())})
+		known := &c.known[i]
+		if !known.neighbour { // known, so that what it sends is refused for lack of a share, not as forged
+			peers = append(peers, tablePeer{id: m.ID, source: known.source})
 			continue
 		}
 		token, err := c.o.Tokens.Token(now, m.ID)
 		if err != nil {
 			c.log(Error, "no token: nothing is forwarded to this peer", Field{"peer", m.ID}, Field{"error", err})
 		}
-		peers = append(peers, tablePeer{id: m.ID, source: c.sourceOf(m.HTTP.Addr()), token: token, usable: c.usable(m.ID)})
+		peers = append(peers, tablePeer{id: m.ID, source: known.source, token: token, usable: known.usable})
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(c.gone), peerid.ID.Compare) {
-		peers = append(peers, tablePeer{id: id, source: c.sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
+		peers = append(peers, tablePeer{id: id, source: sourceOf(c.gone[id].server.Address.Addr()), lingering: c.gone[id].inbound})
 	}
 	return peers
-}
-
-// sourceOf is sourceOf, of which what it said is kept: it is asked for every peer at
-// every plan.
-func (c *Core) sourceOf(a netip.Addr) string {
-	source, known := c.sources[a]
-	if !known {
-		if len(c.sources) > 2*c.o.Limits.Peers {
-			clear(c.sources)
-		}
-		source = sourceOf(a)
-		c.sources[a] = source
-	}
-	return source
 }
 
 // applyServers says which servers HAProxy should have.
 func (c *Core) applyServers() {
 	wanted := make([]Peer, 0, len(c.alive)+len(c.gone)) // nil would ask for nothing
 	for i := range c.alive {
-		if m := &c.alive[i]; c.isNeighbour(m.ID) {
+		if m := &c.alive[i]; c.known[i].neighbour {
 			wanted = append(wanted, Peer{m.ID, m.HTTP})
 		}
 	}

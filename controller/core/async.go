@@ -40,7 +40,7 @@ func (c *Core) takers() map[funcname.Name][]peerid.ID {
 	}
 	var members []*membership.Member
 	for i := range c.alive {
-		if m := &c.alive[i]; m.Async && c.usable(m.ID) && c.isNeighbour(m.ID) {
+		if m := &c.alive[i]; m.Async && c.known[i].usable && c.known[i].neighbour {
 			members = append(members, m)
 		}
 	}

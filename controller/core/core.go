@@ -143,6 +143,7 @@ type Core struct {
 	calls      map[string]estimate.Calls   // at this node's gateway, as HAProxy said last
 	health     map[string]*estimate.Health // of functions deployed here
 	alive      []membership.Member
+	known      []known              // of these
 	leaving    map[peerid.ID]leaver // of these, those that have said that they stop
 	gone       map[peerid.ID]departed
 	strategies map[peerid.ID]string // of peers, to warn once of another than ours
@@ -165,8 +166,8 @@ type Core struct {
 	unannounced []string // functions that not all members are told of
 	newcomers   bool     // somebody joined who has not heard of this node
 	maker       tableMaker
-	sources     map[netip.Addr]string
 	tables      tables
+	serversNew  bool   // somebody came, left or moved, since applyServers
 	wanted      []Peer // servers, as asked for last
 	clockWrong  time.Duration
 	clocksLied  time.Duration
@@ -181,9 +182,9 @@ func New(o Options, now time.Time) *Core {
 		spoa: newComponent("spoa", now), haproxy: newComponent("haproxy", now),
 		gatewayUp: newComponent("gateway", now), overlay: newComponent("overlay", now),
 		rates: estimate.NewRates(o.Period, o.Strategy.Demand() == strategy.DemandChanging), clocks: estimate.NewClocks(now, o.Wall), trust: estimate.NewTrust(now, o.Limits.Claims),
-		planner: strategy.NewPlanner(o.Strategy),
+		planner: strategy.NewPlanner(o.Strategy), serversNew: true,
 		leaving: make(map[peerid.ID]leaver), gone: make(map[peerid.ID]departed), strategies: make(map[peerid.ID]string),
-		health: make(map[string]*estimate.Health), sources: make(map[netip.Addr]string), demands: make(map[string]demand),
+		health: make(map[string]*estimate.Health), demands: make(map[string]demand),
 		urgent: make(map[funcname.Name]bool),
 	}
 	c.announcer = newAnnouncer(o.Period, o.Strategy.Demand() == strategy.DemandChanging, c.clocks.Wall(now), rand.NewPCG(o.Seed, uint64(now.UnixNano())), c.measuredOver)

@@ -148,7 +148,7 @@ func (c *Core) endLeaving(now time.Time) bool {
 
 // followMembers takes in who is there now and says who came and who went.
 func (c *Core) followMembers(now time.Time) {
-	c.membersNew, c.offersNew = false, c.offersNew[:0]
+	c.membersNew, c.serversNew, c.offersNew = false, true, c.offersNew[:0]
 	before := c.alive
 	c.alive = c.o.Members.Alive()
 	for _, m := range c.alive {
@@ -178,6 +178,7 @@ func (c *Core) followMembers(now time.Time) {
 			c.log(Info, "peer is gone", Field{"peer", m.ID})
 		}
 	}
+	c.know()
 	// Whoever came and went between two plans has no say either.
 	alive := make(map[string]bool, len(c.alive))
 	for _, m := range c.alive {
@@ -208,6 +209,24 @@ func (c *Core) keepLeaving(now time.Time, before []membership.Member) {
 		c.alive = append(c.alive, c.leaving[id].Member)
 	}
 	slices.SortFunc(c.alive, func(a, b membership.Member) int { return a.ID.Compare(b.ID) })
+}
+
+// known is what goes for a member until somebody comes or goes, or HAProxy says otherwise.
+type known struct {
+	source    string // see table.Peer
+	neighbour bool
+	// usable is that HAProxy could and may send it requests: its server is there and is
+	// not down, nor drained by the operator.
+	usable bool
+}
+
+// know notes what goes for the members that are alive.
+func (c *Core) know() {
+	c.known = make([]known, len(c.alive))
+	for i := range c.alive {
+		m := &c.alive[i]
+		c.known[i] = known{sourceOf(m.HTTP.Addr()), c.isNeighbour(m.ID), c.servers[m.ID.String()].Up}
+	}
 }
 
 // isNeighbour reports whether calls are exchanged with the member.
@@ -256,6 +275,7 @@ func (c *Core) onHAProxy(now time.Time, e HAProxy) {
 	c.answers = c.ofFunctions(e.Answers)
 	before := c.servers
 	c.servers = e.Servers
+	c.know()
 	if before == nil || !maps.EqualFunc(before, e.Servers, func(a, b Server) bool { return a.Up == b.Up }) {
 		c.soon(now)
 	}
@@ -272,10 +292,6 @@ func (c *Core) ofFunctions(counted map[estimate.Offered]estimate.Answers) map[es
 	}
 	return answers
 }
-
-// usable reports whether HAProxy could and may send requests to the peer: not if
-// its server is missing or down, nor if the operator drains it.
-func (c *Core) usable(id peerid.ID) bool { return c.servers[id.String()].Up }
 
 // checkOverlay notes whether announcements go out, and whether anybody can be
 // reached when members are named.

@@ -197,10 +197,10 @@ func (c *Core) peers() []strategy.Peer {
 	peers := make([]strategy.Peer, 0, len(c.alive))
 	for i := range c.alive {
 		m := &c.alive[i]
-		if !c.isNeighbour(m.ID) {
+		if !c.known[i].neighbour {
 			continue
 		}
-		usable := c.usable(m.ID)
+		usable := c.known[i].usable
 		p := strategy.Peer{ID: m.ID.String(), Offers: offersOf(m, usable), Down: !usable, Distrust: c.trust.Distrust(m.ID.String())}
 		if c.trust.AnyUnserved() {
 			p.Unserved = byFunction(&p, func(name string) float64 { return c.trust.Unserved(estimate.Offered{Peer: p.ID, Function: name}) })

@@ -46,7 +46,7 @@ func (t *Table) validate(before Valid, pause func()) (Valid, error) {
 		return Valid{}, err
 	}
 	rows := before.Functions
-	if t.DefaultNamespace != before.DefaultNamespace || slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
+	if t.DefaultNamespace != before.DefaultNamespace || !sameIDs(t.Peers, before.Peers) && slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
 		rows = nil // what was right may be wrong now
 	}
 	if err := v.validateFunctions(rows, pause); err != nil {
@@ -82,7 +82,7 @@ func (t *Table) validateHead(functions, peers int, limits Limits) error {
 // validatePeers keeps the ids of all peers. Those of a valid table are taken over if they
 // are the same.
 func (t *Valid) validatePeers(before *Valid) error {
-	if before.ids != nil && t.NodeID == before.NodeID && slices.EqualFunc(t.Peers, before.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
+	if before.ids != nil && t.NodeID == before.NodeID && sameIDs(t.Peers, before.Peers) {
 		t.ids = before.ids
 		for i := range t.Peers {
 			if p := &t.Peers[i]; *p != before.Peers[i] {
@@ -111,6 +111,10 @@ func (t *Valid) validatePeers(before *Valid) error {
 		}
 	}
 	return nil
+}
+
+func sameIDs(a, b []Peer) bool {
+	return slices.EqualFunc(a, b, func(a, b Peer) bool { return a.ID == b.ID })
 }
 
 func (p *Peer) validate() error {
