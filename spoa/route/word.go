@@ -24,13 +24,24 @@ type word struct {
 	until  int64 // ns since the epoch of the snapshots
 }
 
-// keepWord has the admission hold the word that was given by the one before it.
+// left is how many calls the word still stands for, 0 if it is no greater than the rate
+// that there is now.
+func (w *word) left(at int64, now *bucket) float64 {
+	if at >= w.until || !w.quicker(now) {
+		return 0
+	}
+	return float64(w.until-at) / float64(max(1, w.interval))
+}
+
+// keepWord has the admission hold the word that was given by the one before it, or the rate
+// that that one had, whichever stands for more calls.
 func (a *admission) keepWord(before *admission, at int64) {
-	switch {
-	case at < before.word.until && before.word.quicker(&a.bucket):
-		a.word = before.word
-	case before.quicker(&a.bucket):
-		a.word = word{before.bucket, at + int64(wordTime)}
+	older, newer := before.word, word{before.bucket, at + int64(wordTime)}
+	switch left := newer.left(at, &a.bucket); {
+	case older.left(at, &a.bucket) > left:
+		a.word = older
+	case left > 0:
+		a.word = newer
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dfaas/dfaas/internal/testtable"
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // TestRateHolds: what a peer was admitted by one table it is for a while after the next
@@ -32,6 +33,29 @@ func TestRateHolds(t *testing.T) {
 	full(late)
 	if d := from(t, s, late, 1); d.Action != Deny {
 		t.Errorf("the word holds for ever: %+v", d)
+	}
+}
+
+// TestLesserWordHolds: a lesser rate that a peer had for long is not forgotten over a greater
+// one that it had before, and of which little is left.
+func TestLesserWordHolds(t *testing.T) {
+	after := elastic(1, 100)
+	at := func(rate float64) *table.Table {
+		tab := elastic(1, 100)
+		testtable.Admit(tab, "f0", testtable.ID(1), rate)
+		return tab
+	}
+	s := compile(t, at(60), nil, t0)
+	s = compile(t, at(50), s, t0.Add(time.Millisecond))
+	s = compile(t, after, s, t0.Add(wordTime-50*time.Millisecond))
+	now := t0.Add(wordTime + 100*time.Millisecond)
+	s.function("f0").capacity.debitMany(s.sinceEpoch(now), 60)
+	admitted := 0
+	for from(t, s, now, 1).Action == Local {
+		admitted++
+	}
+	if admitted != 25 {
+		t.Errorf("%d calls on the word for half a second of 50/s", admitted)
 	}
 }
 
