@@ -242,7 +242,7 @@ func (f *fill) in(v *view, alive []Peer) []Flow {
 			if counts = f.counted(f.claim(&o.Offer)); counts > 0 {
 				measured := min(counts, o.UserRate.PerSecond()-o.Capacity.PerSecond())
 				flow.Weight = f.countedSpare(f.ownSpare) * measured / max(f.claimed, f.trusted)
-				if v.sparse { // it prefers those of which others claim less
+				if f.elastic && v.sparse { // it prefers those of which others claim less
 					flow.Weight *= measured / max(f.claimed, f.trusted)
 				}
 			}
