@@ -327,7 +327,7 @@ func (b *builder) room() bool {
 
 // row makes a plan's row, but for what is admitted.
 func (b *builder) row(p *strategy.FunctionPlan) table.Function {
-	f := table.Function{Name: p.Name, Elastic: p.Elastic}
+	f := table.Function{Name: p.Name, Elastic: p.Elastic, Unmet: p.Unmet}
 	if p.Local != nil {
 		f.Local = &table.Local{
 			Rate: p.Local.Rate.Rounded(), Soft: p.Local.Soft, Share: p.Local.Share, TimeoutMillis: p.Local.TimeoutMillis,

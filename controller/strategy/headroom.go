@@ -1,6 +1,7 @@
 package strategy
 
 import (
+	"math"
 	"slices"
 
 	"github.com/dfaas/dfaas/internal/limit"
@@ -66,6 +67,8 @@ const (
 	// leastSpare is what a peer that says to have nothing left is thought to have, as a
 	// fraction of its capacity: how promising it is to try.
 	leastSpare = 0.02
+	// unmetSteps is how finely it is told what nobody has room for.
+	unmetSteps = 20
 )
 
 func (headroom) Name() string { return "headroom" }
@@ -81,10 +84,13 @@ func fillRule(alive []Peer, elastic bool) rule {
 	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
 		f.elastic = elastic
-		fp, offer := FunctionPlan{Local: v.local(1), Elastic: elastic}, v.offer()
+		fp, offer := FunctionPlan{Local: v.local(1)}, v.offer()
+		if elastic {
+			fp.Elastic, fp.Unmet = true, unmet(f.claimed, f.trusted)
+		}
 		sparse := elastic && v.sparse
 		if sparse {
-			fp.Out = v.flows(sparseFill{&f}.outTo)
+			fp.Out, fp.Unmet = v.flows(sparseFill{&f}.outTo), sparseFill{&f}.unmet(v)
 		} else {
 			fp.Out = f.out(v)
 		}
@@ -172,6 +178,14 @@ func (f *fill) counted(claim float64) float64 {
 // together.
 func (f *fill) countedSpare(spare float64) float64 {
 	return max(0, min(spare, f.surplus+f.spare-spare))
+}
+
+// unmet is FunctionPlan.Unmet, where there is so much room for what is claimed.
+func unmet(claimed, room float64) float64 {
+	if claimed <= room {
+		return 0
+	}
+	return math.Round(unmetSteps*(1-room/claimed)) / unmetSteps
 }
 
 // part is what a node may have of a spare of 1: of the fraction that the fill

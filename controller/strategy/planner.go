@@ -201,7 +201,7 @@ func planOf(parts []part) Plan {
 // Same reports whether the plan of a function was taken over from an earlier plan of
 // the same planner's as it was. It is quick, and may be false for plans that are equal.
 func (p *FunctionPlan) Same(other *FunctionPlan) bool {
-	return p.Name == other.Name && p.Local == other.Local && p.Elastic == other.Elastic &&
+	return p.Name == other.Name && p.Local == other.Local && p.Elastic == other.Elastic && p.Unmet == other.Unmet &&
 		sameSlice(p.Out, other.Out) && sameSlice(p.In, other.In)
 }
 

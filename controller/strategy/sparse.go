@@ -38,15 +38,18 @@ func (f sparseFill) counted(p *peerOffer) float64 {
 	return max(0, min(p.room(), f.surplus+f.spare-p.spare()))
 }
 
-// share is the part of the peer's room that is for this node's need, above 0. Peers that
-// are disbelieved make their part no larger by what they say that they count.
-func (f sparseFill) share(p *peerOffer) float64 {
+// demand is the sum of surplus that is claimed of the peer. Those that are disbelieved make
+// it no smaller by what they say that they count.
+func (f sparseFill) demand(p *peerOffer) float64 {
 	demand := p.Demand.PerSecond()
 	if demand == 0 || p.distrust > 0 {
 		demand = max(demand, f.claimed)
 	}
-	return f.need / max(f.need, demand)
+	return demand
 }
+
+// share is the part of the peer's room that is for this node's need, above 0.
+func (f sparseFill) share(p *peerOffer) float64 { return f.need / max(f.need, f.demand(p)) }
 
 func (f sparseFill) outTo(p *peerOffer) Flow {
 	if f.need == 0 && p.Demand.PerSecond() == 0 {
@@ -67,6 +70,19 @@ func (f sparseFill) outTo(p *peerOffer) Flow {
 		flow.Weight, flow.Rate = max(lastWeight, trust*weight), limit.NearestRate(rate).Bound()
 	}
 	return flow
+}
+
+// unmet is FunctionPlan.Unmet: k has S_k + R_k for D_k. Those who claim that claim it of
+// others, too, and take what they need where they get it, so half of what is reckoned by
+// that counts.
+func (f sparseFill) unmet(v *view) float64 {
+	met := 0.0
+	for i := range v.peers {
+		if p := &v.peers[i]; p.room() > 0 {
+			met += p.room() * (1 - p.distrust) / max(noDemand, f.need, f.demand(p))
+		}
+	}
+	return unmet(2, 1+met)
 }
 
 // relief is R: how much room this node could make by sending its own users elsewhere,

@@ -154,6 +154,9 @@ type FunctionPlan struct {
 	// Elastic makes the rates of flows what is reserved rather than the most: more
 	// is admitted while there is room, and sent where peers' answers say so.
 	Elastic bool
+	// Unmet is the part of all nodes' surplus for which nobody has room, 0 to 1: how
+	// little there is to be found beyond the rates.
+	Unmet float64
 }
 
 // Plan is a strategy's whole answer.

@@ -252,6 +252,9 @@ func checkPlan(t *testing.T, o Observation, p Plan) {
 			t.Fatalf("functions not sorted or twice: %q after %q", f.Name, last)
 		}
 		last = f.Name.String()
+		if !(f.Unmet >= 0 && f.Unmet <= 1) {
+			t.Fatalf("%s: %v of the surplus has no room", f.Name, f.Unmet)
+		}
 		for kind, flows := range map[string][]Flow{"out": f.Out, "in": f.In} {
 			peer := ""
 			for _, fl := range flows {
@@ -379,6 +382,22 @@ func TestLent(t *testing.T) {
 	}
 	if none, much := sent(25, 0), sent(25, 1000); none != much {
 		t.Errorf("a node with a surplus sends %g/s, and %g/s where the peer says that it lends much", none, much)
+	}
+}
+
+// TestUnmet: all are told how much of the surplus has no room, whether they have any or not;
+// and one node alone, which may lie, cannot say that there is none.
+func TestUnmet(t *testing.T) {
+	for _, test := range []struct{ first, second, want float64 }{
+		{10, 10, 0}, {24, 24, 0}, {48, 48, 0.55}, {1000, 1000, 0.65}, {48, 10, 0.05}, {1e6, 10, 0.05},
+	} {
+		sites := []site{{10, test.first}, {10, test.second}, {20, 2}, {20, 2}} // 36/s are left
+		for i := range sites {
+			got := function(headroom{}.Plan(observe(sites, i, make([]float64, len(sites))))).Unmet
+			if got < test.want-0.001 || got > test.want+0.001 {
+				t.Errorf("%v and %v/s asked of 10/s each: %s is told that %v has no room, want %v", test.first, test.second, id(i), got, test.want)
+			}
+		}
 	}
 }
 

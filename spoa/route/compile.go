@@ -243,7 +243,8 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		f.planned = plannedBucket(f.forwards, &f.thrift.used)
 		f.planned.settle(before, c.at, f.planned.mostDebt())
 	}
-	f.owed = owedFor(f.forwards)
+	f.overcommit = overcommit - tf.Unmet
+	f.perCall, f.owed = perCallFor(tf.Unmet), owedFor(f.forwards, tf.Unmet)
 	f.dryUntil.Store(0)
 	f.takers = c.s.takers(tf)
 	// What users get whom neither this node nor a peer serves.

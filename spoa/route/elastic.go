@@ -10,33 +10,21 @@ import (
 // has room, and its answers say how much room that is. A sender goes by these
 // answers, each for half a second, as a sender goes by the credits of its server in
 // I. Cho et al., Overload Control for us-scale RPCs with Breakwater, 2020. Where it
-// has no answers, it tries: now and then, so that what is refused in vain stays a
-// small part of all calls, whatever the peers do.
+// has no answers, it tries: see trials.go.
 const (
 	// plannedPart is how much of its rate a sender uses without asking what the peer's
 	// answers say: what is refused in vain is mostly sent by a plan that is too old.
 	plannedPart = 0.85
 	// echoTime is how long an answer's room is believed.
 	echoTime = 500 * time.Millisecond
-	// overcommit is how many times the room that it is told of a sender uses: the peer's
-	// bucket fills while the answer is under way, and what is too much is decided on
-	// once more.
+	// overcommit is how many times the room that it is told of a sender uses, less by the
+	// part of all surplus that nobody has room for: the peer's bucket fills while the
+	// answer is under way, and what is too much is decided on once more, which is worth
+	// it as long as there is room elsewhere.
 	overcommit = 1.5
 	// shutTime is how long a peer that has refused is left alone at first, maxShut
 	// at last, twice as long after each refusal in a row.
 	shutTime, maxShut = 150 * time.Millisecond, time.Second
-	// A trial costs one until the peer is heard to have served it; each call that is not
-	// served here at once earns perCall, and no more than maxTrials are kept. A refusal of
-	// what was no trial costs one for good, down to minTrials.
-	trial, perCall       = 1000, 45
-	maxTrials, minTrials = 10 * trial, -20 * trial
-	// Users who come all at once find peers of which nothing was heard lately, and no
-	// credit, since nothing was to be earned. So who has not had to try for calmTime may
-	// owe owedByPeer for each peer but one, owedTrials at most, during the surgeTime that
-	// follows; what is owed is earned as ever. As many peers count as would have the same
-	// spare each: where one has nearly all of it, there is nothing to try.
-	calmTime, surgeTime    = time.Second, 500 * time.Millisecond
-	owedByPeer, owedTrials = 2 * trial, 12 * trial
 	// maxRoom bounds the room that is told and believed, calls.
 	maxRoom = 9999
 )
@@ -55,61 +43,15 @@ type echo struct {
 // shut reports whether the peer is left alone since it has refused.
 func (e *echo) shut(at int64) bool { return at < e.shutUntil.Load() }
 
-// left is how many calls the peer could take as far as is known, of which those
-// under way are taken off, and to which is added what it gains of the planned rate
-// while they are: else a long way would keep the rate low.
-func (f *forward) left(at int64) float64 {
+// left is how many calls the peer could take as far as is known, overcommit times what
+// it has told of, of which those under way are taken off, and to which is added what it
+// gains of the planned rate while they are: else a long way would keep the rate low.
+func (f *forward) left(at int64, overcommit float64) float64 {
 	e := f.state
 	if heardAt := e.heardAt.Load(); heardAt == 0 || at-heardAt > int64(echoTime) {
 		return 0
 	}
 	return overcommit*float64(e.room.Load()) + f.rate*float64(e.trip.Load()) - float64(e.sent.Load()-e.heard.Load())
-}
-
-// trials is what a function's senders may still try.
-type trials struct {
-	credit atomic.Int64
-	// roomUntil is a time after which no peer's answer says that it has room.
-	roomUntil atomic.Int64
-	// wantedAt is when a trial was wanted last, surgeUntil when trials have to be paid
-	// for again.
-	wantedAt, surgeUntil atomic.Int64
-}
-
-// earn adds to the credit, lose takes from it; neither beyond its bound. Two at a
-// time may exceed the bound by what one of them adds.
-func (t *trials) earn(credit int64) {
-	if t.credit.Load() < maxTrials {
-		t.credit.Add(credit)
-	}
-}
-
-func (t *trials) lose(credit int64) {
-	if t.credit.Load() > minTrials {
-		t.credit.Add(-credit)
-	}
-}
-
-// owedFor is how many trials may be owed, as credit.
-func owedFor(forwards []forward) int64 {
-	sum, squares := 0.0, 0.0
-	for i := range forwards {
-		sum += forwards[i].spare
-		squares += forwards[i].spare * forwards[i].spare
-	}
-	if squares == 0 {
-		return 0
-	}
-	return int64(min(owedTrials, owedByPeer*(sum*sum/squares-1)))
-}
-
-// want reports whether there may be a trial now; so much may be owed.
-func (t *trials) want(at, owed int64) bool {
-	if at-t.wantedAt.Swap(at) > int64(calmTime) {
-		t.surgeUntil.Store(at + int64(surgeTime))
-	}
-	credit := t.credit.Load()
-	return credit >= trial || credit >= trial-owed && at < t.surgeUntil.Load()
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
@@ -156,7 +98,7 @@ func (f *function) roomiest(at int64) (best *forward) {
 		if !fw.tryable(at) {
 			continue
 		}
-		if left := fw.left(at); left >= most {
+		if left := fw.left(at, f.overcommit); left >= most {
 			best, most = fw, left
 		}
 	}
@@ -171,7 +113,8 @@ type sender struct {
 }
 
 // room is how many calls a peer could send beyond its rate, now, if each of those
-// who send takes an equal part.
+// who send takes an equal part. Where that is less than a call, one call is told to as
+// many as there is room for: else none of many who send would hear of any.
 func (f *function) room(at int64, p *sender) int32 {
 	if f.capacity.unlimited() {
 		return maxRoom
@@ -182,9 +125,13 @@ func (f *function) room(at int64, p *sender) int32 {
 	left := at - f.capacity.opensAt() // ns of rate
 	if may := left - f.leaves(at, p); may >= 0 {
 		interval := f.capacity.interval
-		if room := min(maxRoom, (left/interval+1)/f.senders.active(), may/interval+1); room > 0 {
+		all, among := min(left, f.capacity.burst)/interval+1, f.senders.active()
+		if room := min(maxRoom, all/among, may/interval+1); room > 0 {
 			p.told.tell(at, room)
 			return int32(room)
+		}
+		if f.sequences.told.next()*float64(among) < float64(all) {
+			return 1 // no promise: it may go to whoever asks first
 		}
 	}
 	return f.roomToMake(at, p)
@@ -228,10 +175,10 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) (why why) {
 		f.thrift.note(refused)
 	}
 	switch {
-	case refused && call.why != onTrial:
+	case refused:
 		f.lose(trial)
-	case !refused && call.why == onTrial:
-		f.earn(trial)
+	case call.why == onTrial:
+		f.earn(served)
 	}
 	switch {
 	case refused && fw.shut(at):

@@ -306,7 +306,7 @@ func (s *Snapshot) fromUser(at int64, source uint64, name string, f *function, c
 		return
 	}
 	if f.elastic && !c.returned() {
-		f.earn(perCall)
+		f.earn(f.perCall)
 	}
 	if fw := f.draw(at); fw != nil {
 		s.send(at, f, fw, c, asPlanned, d)

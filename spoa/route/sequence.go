@@ -26,6 +26,7 @@ type sequences struct {
 	peer [5]sequence
 	open sequence // which peer among those that have rate left
 	turn sequence // which peer's queue first
+	told sequence // who is told of room for fewer calls than there are senders
 }
 
 // start lets each node and each function begin elsewhere, so that not everybody
@@ -36,7 +37,7 @@ func (s *sequences) start(node, function string) {
 	for try := range s.peer {
 		all = append(all, &s.peer[try])
 	}
-	all = append(all, &s.turn)
+	all = append(all, &s.turn, &s.told)
 	for _, q := range all {
 		_, _ = h.Write([]byte(node + " " + function + ";")) // never fails; goes on where the last one ended
 		q.n.Store(h.Sum64())

@@ -59,14 +59,15 @@ type function struct {
 	capacity bucket // all requests served here
 
 	// forwards are all peers that have it, those of the greatest weight first.
-	forwards []forward
-	upTo     []float64   // of each: the sum of the weights up to and including its own
-	takers   []int32     // whose queues take its asynchronous calls, see async.go
-	weight   float64     // sum over all
-	planned  bucket      // what may be sent by plan to all together, see thrift.go; unlimited if not elastic
-	owed     int64       // trials that may be owed, as credit
-	refusal  int32       // status for users whom nobody serves
-	admits   []admission // by place of the peer
+	forwards      []forward
+	upTo          []float64   // of each: the sum of the weights up to and including its own
+	takers        []int32     // whose queues take its asynchronous calls, see async.go
+	weight        float64     // sum over all
+	planned       bucket      // what may be sent by plan to all together, see thrift.go; unlimited if not elastic
+	overcommit    float64     // how many times the room that it is told of is used
+	perCall, owed int64       // credit that a call earns, and that may be owed, see trials.go
+	refusal       int32       // status for users whom nobody serves
+	admits        []admission // by place of the peer
 	// fair is how much of the capacity bucket, in ns, a peer that has had more than the
 	// others leaves untouched at most, with what is beyond its rate; userFair is the
 	// same of the users' bucket.

@@ -287,7 +287,7 @@ func (m ids) row(f *documentFunction) (Function, error) {
 	if err != nil {
 		return Function{}, fmt.Errorf("name: %w", err)
 	}
-	row := Function{Name: name, Elastic: f.Elastic}
+	row := Function{Name: name, Elastic: f.Elastic, Unmet: f.Unmet}
 	if l := f.Local; l != nil {
 		rate, err := limit.NewBound(l.Rate)
 		if err != nil {

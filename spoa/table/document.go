@@ -52,6 +52,7 @@ type documentFunction struct {
 	Local   *documentLocal    `json:"local,omitempty"`
 	Forward []documentForward `json:"forward,omitempty"`
 	Elastic bool              `json:"elastic,omitempty"`
+	Unmet   float64           `json:"unmet,omitempty"`
 	Async   []string          `json:"async,omitempty"`
 }
 
@@ -104,7 +105,7 @@ func (t *Table) document() wholeDocument {
 }
 
 func (f *Function) document() documentFunction {
-	d := documentFunction{Name: f.Name.String(), Elastic: f.Elastic}
+	d := documentFunction{Name: f.Name.String(), Elastic: f.Elastic, Unmet: f.Unmet}
 	if f.Local != nil {
 		l := f.Local
 		d.Local = &documentLocal{Rate: l.Rate.PerSecond(), Soft: l.Soft, Share: l.Share, TimeoutMillis: l.TimeoutMillis}

@@ -69,6 +69,7 @@ func next(r *rand.Rand, t *table.Table) *table.Table {
 				}
 			}
 			f.Local = &table.Local{Rate: testvalue.Bound(float64(r.IntN(5))), Share: 1}
+			f.Unmet = float64(r.IntN(5)) / 4
 		}
 	}
 	return inOrder(n)

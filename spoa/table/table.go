@@ -101,6 +101,9 @@ type Function struct {
 	// beyond theirs while this node has room, and sent more than theirs while their
 	// answers say that they have room, or now and then to find out.
 	Elastic bool
+	// Unmet is the part of what nodes ask of each other for which nobody has room, 0 to 1:
+	// how little there is to be found beyond the rates, with Elastic.
+	Unmet float64
 	// Async lists peers that take asynchronous calls of the function, MaxAsync at most,
 	// in any order and each once. They are asked only if this node has no queue, and
 	// need not be in Forward.
@@ -114,13 +117,13 @@ type Function struct {
 // Same reports whether both are one row, handed on from one table to the next. It is
 // quick, and may be false for rows that are equal.
 func (f *Function) Same(other *Function) bool {
-	return f.Name == other.Name && f.Local == other.Local && f.Elastic == other.Elastic &&
+	return f.Name == other.Name && f.Local == other.Local && f.Elastic == other.Elastic && f.Unmet == other.Unmet &&
 		sameSlice(f.Forward, other.Forward) && sameSlice(f.Admit, other.Admit) && sameSlice(f.Async, other.Async)
 }
 
 // Equal reports whether both say the same.
 func (f *Function) Equal(other *Function) bool {
-	return f.Name == other.Name && f.Elastic == other.Elastic &&
+	return f.Name == other.Name && f.Elastic == other.Elastic && f.Unmet == other.Unmet &&
 		(f.Local == nil) == (other.Local == nil) && (f.Local == nil || *f.Local == *other.Local) &&
 		slices.Equal(f.Forward, other.Forward) && slices.Equal(f.Admit, other.Admit) && slices.Equal(f.Async, other.Async)
 }

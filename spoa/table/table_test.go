@@ -33,6 +33,7 @@ func TestDecode(t *testing.T) {
 	want.Functions[0].Name = testvalue.Name("f0.other")
 	want.Functions[1].Local = &table.Local{Rate: limit.Unlimited(), Soft: true, Share: 0.25, TimeoutMillis: 3_600_000}
 	want.Functions[2].Forward[1].TimeoutMillis = 3_600_000
+	want.Functions[2].Elastic, want.Functions[2].Unmet = true, 0.25
 	got, unknown, err := table.Decode(encode(t, want))
 	if err != nil || unknown != "" {
 		t.Fatal(unknown, err)
@@ -119,6 +120,8 @@ func TestValidateNamesTheCulprit(t *testing.T) {
 		"function f1: local: share: NaN":                             func(t *tab) { t.Functions[1].Local.Share = math.NaN() },
 		"function f1: local: timeout_ms: -1":                         func(t *tab) { t.Functions[1].Local.TimeoutMillis = -1 },
 		"function f1: local: timeout_ms: 3600001":                    func(t *tab) { t.Functions[1].Local.TimeoutMillis = 3_600_001 },
+		"function f1: unmet: 1.05":                                   func(t *tab) { t.Functions[1].Unmet = 1.05 },
+		"function f1: unmet: NaN":                                    func(t *tab) { t.Functions[1].Unmet = math.NaN() },
 		"function f0: forward: peer":                                 func(t *tab) { t.Functions[0].Forward[1].Peer = id(3) },
 		"function f0: forward: " + id(1).String() + ": peer: listed": func(t *tab) { t.Functions[0].Forward[1].Peer = id(1) },
 		"function f0: forward: " + id(2).String() + ": weight: -1":   func(t *tab) { t.Functions[0].Forward[1].Weight = -1 },

@@ -206,6 +206,9 @@ func (f *Function) validate(peers map[peerid.ID]bool, before *Function) error {
 			return fmt.Errorf("admit: %w", err)
 		}
 	}
+	if !(f.Unmet >= 0 && f.Unmet <= 1) {
+		return fmt.Errorf("unmet: %v is not within 0 and 1", f.Unmet)
+	}
 	listed := listed(f.Forward, func(fw *Forward) peerid.ID { return fw.Peer })
 	for i := range f.Forward {
 		fw := &f.Forward[i]
