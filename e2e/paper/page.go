@@ -138,7 +138,7 @@ func (g Grid) aimsBlock(t table, verdicts []verdict) string {
 }
 
 // missedBlock lists the cells in which one of the first two aims is missed, beside what
-// late news would do.
+// late news would do; nothing if there are none.
 func missedBlock(b *strings.Builder, verdicts []verdict) {
 	var missed []verdict
 	beyond := 0
@@ -150,11 +150,11 @@ func missedBlock(b *strings.Builder, verdicts []verdict) {
 			beyond++
 		}
 	}
-	fmt.Fprintf(b, "\nIn %d cells one of the first two aims is missed. `%s`, which knows all that can be known of peers by then, misses one of them in %d of these.\n",
-		len(missed), lateNews, beyond)
 	if len(missed) == 0 {
 		return
 	}
+	fmt.Fprintf(b, "\nIn %d cells one of the first two aims is missed. `%s`, which knows all that can be known of peers by then, misses one of them in %d of these.\n",
+		len(missed), lateNews, beyond)
 	b.WriteString("\n")
 	header(b, "nodes", "demand", "load", "delay", "loss", "`"+Judged+"`", "`"+lateNews+"`")
 	for _, v := range missed {
