@@ -1,8 +1,10 @@
 package haproxy
 
 import (
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -87,12 +89,12 @@ func parseServers(answer string) ([]Server, error) {
 	if !ok {
 		return nil, fmt.Errorf("statistics expected, got %.80q", answer)
 	}
-	rows := csvRows{rest: head}
-	names, err := rows.next()
+	rows := csv.NewReader(strings.NewReader(head))
+	rows.ReuseRecord = true
+	names, err := rows.Read()
 	if err != nil {
 		return nil, fmt.Errorf("reading the statistics' column names: %w", err)
 	}
-	width := len(names)
 	var at [columns]int // one more than the place in a row; 0: none
 	for i, name := range names {
 		if c := slices.Index(columnNames[:], name); c >= 0 {
@@ -105,13 +107,13 @@ func parseServers(answer string) ([]Server, error) {
 		}
 	}
 	var servers []Server
-	for rows.rest != "" {
-		row, err := rows.next()
+	for {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			return servers, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the statistics: %w", err)
-		}
-		if len(row) != width {
-			return nil, fmt.Errorf("statistics with %d columns, but %d in one row", width, len(row))
 		}
 		if len(servers) == maxServers {
 			return nil, fmt.Errorf("more than %d servers in one backend", maxServers)
@@ -126,62 +128,6 @@ func parseServers(answer string) ([]Server, error) {
 			return nil, err
 		}
 		servers = append(servers, server)
-	}
-	return servers, nil
-}
-
-// csvRows reads HAProxy's CSV, in which what has a comma, a quote or the end of a line in it
-// is in quotes. It copies nothing that need not be: the statistics of all peers are read
-// some times a second, and of each hundred cells few are looked at.
-type csvRows struct {
-	rest  string
-	cells []string
-}
-
-// next returns the cells of the next row. They are there until it is called again.
-func (r *csvRows) next() ([]string, error) {
-	r.cells = r.cells[:0]
-	for {
-		if err := r.cell(); err != nil {
-			return nil, err
-		}
-		if r.rest == "" {
-			return r.cells, nil
-		}
-		separator := r.rest[0]
-		r.rest = r.rest[1:]
-		switch separator {
-		case ',':
-		case '\n':
-			return r.cells, nil
-		default:
-			return nil, fmt.Errorf("%.40q after a quoted cell", r.rest)
-		}
-	}
-}
-
-// cell reads one cell.
-func (r *csvRows) cell() error {
-	if !strings.HasPrefix(r.rest, `"`) {
-		end := 0
-		for end < len(r.rest) && r.rest[end] != ',' && r.rest[end] != '\n' {
-			end++
-		}
-		r.cells, r.rest = append(r.cells, r.rest[:end]), r.rest[end:]
-		return nil
-	}
-	var text string
-	for {
-		part, rest, closed := strings.Cut(r.rest[1:], `"`)
-		if !closed {
-			return errors.New("a quote without its end")
-		}
-		text, r.rest = text+part, rest
-		if !strings.HasPrefix(rest, `"`) {
-			r.cells = append(r.cells, text)
-			return nil
-		}
-		text += `"` // which was doubled
 	}
 }
 

@@ -1,12 +1,10 @@
 package haproxy
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,31 +90,6 @@ func FuzzParseServers(f *testing.F) {
 			if !ValidPeerID(step.Peer.ID) {
 				t.Errorf("touches %q", step.Peer.ID)
 			}
-		}
-	})
-}
-
-// What encoding/csv reads is read alike.
-func FuzzCSVRows(f *testing.F) {
-	f.Add("a,b,c\n1,,3\n")
-	f.Add("\"a,\"\"b\"\"\nc\",,\"\"\n,\n\"x\"")
-	f.Fuzz(func(t *testing.T, text string) {
-		r := csv.NewReader(strings.NewReader(text))
-		r.FieldsPerRecord = -1
-		want, err := r.ReadAll()
-		if err != nil || text == "" || text[0] == '\n' || strings.Contains(text, "\r") || strings.Contains(text, "\n\n") {
-			t.Skip() // quotes where there should be none, and what HAProxy does not send
-		}
-		var got [][]string
-		for rows := (csvRows{rest: text}); rows.rest != ""; {
-			row, err := rows.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, slices.Clone(row))
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("rows (-want +got):\n%s", diff)
 		}
 	})
 }

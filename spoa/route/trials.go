@@ -16,7 +16,8 @@ const (
 	// for; served is what a trial earns that is served.
 	trial, served = 1000, 2 * trial
 	// perCall is what a call earns that is not served here at once.
-	perCall              = 50
+	perCall = 50
+	// maxTrials is the most credit that is kept, minTrials the most that can be owed.
 	maxTrials, minTrials = 10 * trial, -50 * trial
 	// Users who come all at once find peers of which nothing was heard lately, and no
 	// credit, since nothing was to be earned. So who has not had to try for calmTime may
