@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,9 @@ func runGoBenchmarks(ctx context.Context, root, pkg string, count int, each time
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem",
 		"-count", strconv.Itoa(count), "-benchtime", each.String(), pkg)
 	cmd.Dir = root
+	// Interrupted, all of it ends: what go test has started is not ended by it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("go test -bench . %s: %w\n%s", pkg, err, output)
