@@ -51,64 +51,30 @@ type Server struct {
 	Answers map[Function]Answers
 }
 
-// column is one of the statistics that is read, of some hundred.
-type column int
-
-const (
-	columnName column = iota
-	columnStatus
-	columnWeight
-	columnAddress
-	columnCheck
-	columnCheckMillis
-	columnChanged
-	columnSessions
-	columnTotal
-	columnRefusedConns
-	columnBroken
-	columnRedispatched
-	column1xx
-	column2xx
-	column3xx
-	column4xx
-	column5xx
-	columnOther
-	columns int = iota
-)
-
-var columnNames = [columns]string{
-	columnName: "svname", columnStatus: "status", columnWeight: "weight", columnAddress: "addr",
-	columnCheck: "check_status", columnCheckMillis: "check_duration", columnChanged: "lastchg",
-	columnSessions: "scur", columnTotal: "stot", columnRefusedConns: "econ", columnBroken: "eresp", columnRedispatched: "wredis",
-	column1xx: "hrsp_1xx", column2xx: "hrsp_2xx", column3xx: "hrsp_3xx", column4xx: "hrsp_4xx", column5xx: "hrsp_5xx", columnOther: "hrsp_other",
-}
-
 // parseServers reads the answer to `show stat BACKEND 4 -1`.
 func parseServers(answer string) ([]Server, error) {
 	head, ok := strings.CutPrefix(answer, "# ")
 	if !ok {
 		return nil, fmt.Errorf("statistics expected, got %.80q", answer)
 	}
-	rows := csv.NewReader(strings.NewReader(head))
-	rows.ReuseRecord = true
-	names, err := rows.Read()
+	r := csv.NewReader(strings.NewReader(head))
+	r.ReuseRecord = true
+	names, err := r.Read()
 	if err != nil {
 		return nil, fmt.Errorf("reading the statistics' column names: %w", err)
 	}
-	var at [columns]int // one more than the place in a row; 0: none
+	columns := make(map[string]int, len(names))
 	for i, name := range names {
-		if c := slices.Index(columnNames[:], name); c >= 0 {
-			at[c] = i + 1
-		}
+		columns[name] = i
 	}
-	for c := columnName; c <= columnAddress; c++ {
-		if at[c] == 0 {
-			return nil, fmt.Errorf("the statistics have no column %q", columnNames[c])
+	for _, name := range []string{"svname", "status", "weight", "addr"} {
+		if _, ok := columns[name]; !ok {
+			return nil, fmt.Errorf("the statistics have no column %q", name)
 		}
 	}
 	var servers []Server
 	for {
-		row, err := rows.Read()
+		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return servers, nil
 		}
@@ -118,11 +84,11 @@ func parseServers(answer string) ([]Server, error) {
 		if len(servers) == maxServers {
 			return nil, fmt.Errorf("more than %d servers in one backend", maxServers)
 		}
-		server, err := parseServer(func(c column) string {
-			if at[c] == 0 {
-				return ""
+		server, err := parseServer(func(column string) string {
+			if i, ok := columns[column]; ok {
+				return row[i]
 			}
-			return row[at[c]-1]
+			return ""
 		})
 		if err != nil {
 			return nil, err
@@ -150,38 +116,38 @@ func parseTLS(answer string) (map[string]bool, error) {
 	return speaks, nil
 }
 
-func parseServer(field func(column) string) (Server, error) {
-	s := Server{Name: strings.Clone(field(columnName))}
+func parseServer(field func(column string) string) (Server, error) {
+	s := Server{Name: strings.Clone(field("svname"))}
 	if s.Name == "" {
 		return Server{}, errors.New("a server without a name in the statistics")
 	}
 	// Not an address for servers behind unix sockets, which is fine.
-	s.Address, _ = netip.ParseAddrPort(field(columnAddress))
-	s.State, s.Checked = parseStatus(field(columnStatus))
+	s.Address, _ = netip.ParseAddrPort(field("addr"))
+	s.State, s.Checked = parseStatus(field("status"))
 	// "INI" is a check that has not run yet, a leading "* " one that runs now.
-	if check := strings.TrimPrefix(field(columnCheck), "* "); check != "" && check != "INI" {
-		s.Check = check + " in " + field(columnCheckMillis) + "ms"
+	if check := strings.TrimPrefix(field("check_status"), "* "); check != "" && check != "INI" {
+		s.Check = check + " in " + field("check_duration") + "ms"
 	}
 	var errs []error
-	number := func(c column) int64 {
-		text := field(c)
+	number := func(column string) int64 {
+		text := field(column)
 		if text == "" {
 			return 0
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("server %.80q: %s is %.40q, not a number", s.Name, columnNames[c], text))
+			errs = append(errs, fmt.Errorf("server %.80q: %s is %.40q, not a number", s.Name, column, text))
 		}
 		return n
 	}
-	s.Weight = int(number(columnWeight))
-	s.Since = time.Duration(number(columnChanged)) * time.Second
-	s.Sessions, s.Total = number(columnSessions), number(columnTotal)
-	s.Errors = number(columnRefusedConns) + number(columnBroken)
-	s.Good = number(column1xx) + number(column2xx) + number(column3xx)
+	s.Weight = int(number("weight"))
+	s.Since = time.Duration(number("lastchg")) * time.Second
+	s.Sessions, s.Total = number("scur"), number("stot")
+	s.Errors = number("econ") + number("eresp")
+	s.Good = number("hrsp_1xx") + number("hrsp_2xx") + number("hrsp_3xx")
 	// No connection is why a call goes to another server, so what else is in econ has
 	// waited in vain for one to end: users can bring that about.
-	s.Lost = number(column4xx) + number(column5xx) + number(columnOther) + number(columnBroken) + number(columnRedispatched)
+	s.Lost = number("hrsp_4xx") + number("hrsp_5xx") + number("hrsp_other") + number("eresp") + number("wredis")
 	return s, errors.Join(errs...)
 }
 
