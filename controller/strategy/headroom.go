@@ -84,14 +84,14 @@ func fillRule(alive []Peer, elastic bool) rule {
 	return func(v *view) (FunctionPlan, Offer) {
 		f := newFill(v)
 		f.elastic = elastic
-		fp, offer := FunctionPlan{Local: v.local(1)}, v.offer()
-		if elastic {
-			fp.Elastic, fp.Unmet = true, unmet(f.claimed, f.trusted)
-		}
+		fp, offer := FunctionPlan{Local: v.local(1), Elastic: elastic}, v.offer()
 		sparse := elastic && v.sparse
-		if sparse {
+		switch {
+		case sparse:
 			fp.Out, fp.Unmet = v.flows(sparseFill{&f}.outTo), sparseFill{&f}.unmet(v)
-		} else {
+		case elastic:
+			fp.Out, fp.Unmet = f.out(v), unmet(f.claimed, f.trusted)
+		default:
 			fp.Out = f.out(v)
 		}
 		if v.bounded() {
@@ -284,8 +284,6 @@ func (f *fill) admitted(surplus float64) float64 {
 	}
 	return max(part, equal)
 }
-
-func (p *peerOffer) spare() float64 { return max(0, p.Capacity.PerSecond()-p.UserRate.PerSecond()) }
 
 func surplus(userRate, capacity float64) float64 {
 	if userRate <= capacity {

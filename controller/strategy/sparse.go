@@ -78,9 +78,8 @@ func (f sparseFill) outTo(p *peerOffer) Flow {
 func (f sparseFill) unmet(v *view) float64 {
 	met := 0.0
 	for i := range v.peers {
-		if p := &v.peers[i]; p.room() > 0 {
-			met += p.room() * (1 - p.distrust) / max(noDemand, f.need, f.demand(p))
-		}
+		p := &v.peers[i]
+		met += p.room() * (1 - p.distrust) / max(noDemand, f.need, f.demand(p))
 	}
 	return unmet(2, 1+met)
 }

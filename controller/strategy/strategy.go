@@ -117,9 +117,9 @@ type Offer struct {
 func (o *Offer) Overloaded() bool { return o.UserRate.Exceeds(o.Capacity.Bound()) }
 
 // Full reports whether more surplus is counted there than the node has room for.
-func (o *Offer) Full() bool {
-	return o.Demand.PerSecond() > max(0, o.Capacity.PerSecond()-o.UserRate.PerSecond())
-}
+func (o *Offer) Full() bool { return o.Demand.PerSecond() > o.spare() }
+
+func (o *Offer) spare() float64 { return max(0, o.Capacity.PerSecond()-o.UserRate.PerSecond()) }
 
 // Local is how a function is served on this node.
 type Local struct {
