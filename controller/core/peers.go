@@ -275,8 +275,8 @@ func (c *Core) onHAProxy(now time.Time, e HAProxy) {
 	c.answers = c.ofFunctions(e.Answers)
 	before := c.servers
 	c.servers = e.Servers
-	c.know()
 	if before == nil || !maps.EqualFunc(before, e.Servers, func(a, b Server) bool { return a.Up == b.Up }) {
+		c.know()
 		c.soon(now)
 	}
 }
