@@ -42,11 +42,12 @@ func (t *Table) validate(before Valid, pause func()) (Valid, error) {
 	if t.NodeID.IsZero() {
 		return Valid{}, errors.New("table: node_id: is missing")
 	}
-	if err := v.validatePeers(&before); err != nil {
+	same, err := v.validatePeers(&before)
+	if err != nil {
 		return Valid{}, err
 	}
 	rows := before.Functions
-	if t.DefaultNamespace != before.DefaultNamespace || !sameIDs(t.Peers, before.Peers) && slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
+	if t.DefaultNamespace != before.DefaultNamespace || !same && slices.ContainsFunc(before.Peers, func(p Peer) bool { return !v.ids[p.ID] }) {
 		rows = nil // what was right may be wrong now
 	}
 	if err := v.validateFunctions(rows, pause); err != nil {
@@ -80,41 +81,37 @@ func (t *Table) validateHead(functions, peers int, limits Limits) error {
 }
 
 // validatePeers keeps the ids of all peers. Those of a valid table are taken over if they
-// are the same.
-func (t *Valid) validatePeers(before *Valid) error {
-	if before.ids != nil && t.NodeID == before.NodeID && sameIDs(t.Peers, before.Peers) {
+// are the same, which it reports.
+func (t *Valid) validatePeers(before *Valid) (same bool, err error) {
+	if before.ids != nil && t.NodeID == before.NodeID && slices.EqualFunc(t.Peers, before.Peers, func(a, b Peer) bool { return a.ID == b.ID }) {
 		t.ids = before.ids
 		for i := range t.Peers {
 			if p := &t.Peers[i]; *p != before.Peers[i] {
 				if err := p.validate(); err != nil {
-					return fmt.Errorf("peer %s: %w", p.ID, err)
+					return false, fmt.Errorf("peer %s: %w", p.ID, err)
 				}
 			}
 		}
-		return nil
+		return true, nil
 	}
 	t.ids = make(map[peerid.ID]bool, len(t.Peers))
 	for i := range t.Peers {
 		p := &t.Peers[i]
 		if p.ID.IsZero() {
-			return fmt.Errorf("peer number %d: id: is missing", i+1)
+			return false, fmt.Errorf("peer number %d: id: is missing", i+1)
 		}
 		if t.ids[p.ID] {
-			return fmt.Errorf("peer %s: id: listed twice", p.ID)
+			return false, fmt.Errorf("peer %s: id: listed twice", p.ID)
 		}
 		if p.ID == t.NodeID {
-			return fmt.Errorf("peer %s: id: is this node itself", p.ID)
+			return false, fmt.Errorf("peer %s: id: is this node itself", p.ID)
 		}
 		t.ids[p.ID] = true
 		if err := p.validate(); err != nil {
-			return fmt.Errorf("peer %s: %w", p.ID, err)
+			return false, fmt.Errorf("peer %s: %w", p.ID, err)
 		}
 	}
-	return nil
-}
-
-func sameIDs(a, b []Peer) bool {
-	return slices.EqualFunc(a, b, func(a, b Peer) bool { return a.ID == b.ID })
+	return false, nil
 }
 
 func (p *Peer) validate() error {
