@@ -103,7 +103,7 @@ func said(f *function) (all []string) {
 	for _, a := range f.admits {
 		all = append(all, fmt.Sprint("from ", a.peer, bucket(a.bucket), a.sender == &a.state.sender, slices.Sorted(maps.Keys(f.bySource))))
 	}
-	return append(all, fmt.Sprint(f.owed, f.weight, f.refusal))
+	return append(all, fmt.Sprint(f.overcommit, f.perCall, f.owed, f.weight, f.refusal))
 }
 
 // clone is a table that shares nothing with the other.
@@ -155,7 +155,7 @@ func changeTable(r *rand.Rand, t *table.Table) *table.Table {
 				next.Peers = append(next.Peers, table.Peer{ID: testtable.ID(len(next.Peers) + 1), Token: "g.h.i"})
 			}
 		case kind == 4:
-			f.Elastic = !f.Elastic
+			f.Elastic, f.Unmet = !f.Elastic, float64(r.IntN(5))/4
 		case kind <= 6:
 			f.Local = nil
 			if r.IntN(3) > 0 {
