@@ -177,23 +177,26 @@ func TestDamagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Where in the file what is depends on the library's maps and on the time of day: there
+	// are as many rounds as it takes until each kind of damage has been seen.
 	random := rand.New(rand.NewPCG(1, 2))
-	refused, unread, unwritten := 0, 0, 0
+	refused, unread, unwritten, rounds := 0, 0, 0, 0
+	seen := func() bool { return refused > 0 && refused < rounds && unread > 0 && unwritten > 0 }
 	dir := t.TempDir()
-	for round := range 40 {
+	for ; rounds < 40 || !seen() && rounds < 1000; rounds++ {
 		damaged := slices.Clone(whole)
 		from := 0
-		if round%2 == 0 { // the first two pages have sums, the others not
+		if rounds%2 == 0 { // the first two pages have sums, the others not
 			from = 2 * os.Getpagesize()
 		}
 		for range 1 + random.IntN(200) {
 			damaged[from+random.IntN(len(damaged)-from)] = byte(random.Uint32())
 		}
-		if round%10 == 0 {
+		if rounds%10 == 0 {
 			damaged = damaged[:random.IntN(len(damaged))]
 		}
 		o := q.o
-		o.Path = filepath.Join(dir, fmt.Sprint(round)) // a file that is damaged may stay locked
+		o.Path = filepath.Join(dir, fmt.Sprint(rounds)) // a file that is damaged may stay locked
 		if err := os.WriteFile(o.Path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -225,8 +228,8 @@ func TestDamagedFile(t *testing.T) {
 		}
 		_ = again.Close()
 	}
-	if refused == 0 || refused == 40 || unread == 0 || unwritten == 0 {
-		t.Errorf("%d of 40 refused, %d calls not read, %d files not written", refused, unread, unwritten)
+	if !seen() {
+		t.Errorf("%d of %d refused, %d calls not read, %d files not written", refused, rounds, unread, unwritten)
 	}
 }
 
