@@ -89,11 +89,7 @@ func TestCallersThatLeave(t *testing.T) {
 		toPeer := "Test-Action: peer\r\nTest-Target: " + idC + "\r\nTest-Token: " + tokenOf(idA) + "\r\nTest-Timeout: 3600000\r\n"
 		for _, headers := range []string{toPeer, ""} {
 			for range 150 {
-				conn, err := net.DialTimeout("tcp", n.decided, time.Second)
-				if err != nil {
-					t.Fatal(err)
-				}
-				fmt.Fprintf(conn, "POST /function/hang HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%s\r\nx", headers)
+				conn := sent(t, n.decided, "POST /function/hang HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"+headers+"\r\nx")
 				time.Sleep(2 * time.Millisecond) // for HAProxy to pass it on
 				conn.Close()
 			}
@@ -111,11 +107,7 @@ func TestCallersThatLeave(t *testing.T) {
 // underWay counts the calls to the servers of a backend.
 func (n *node) underWay(t *testing.T, backend string) (calls int64) {
 	t.Helper()
-	servers, err := n.Client.Servers(t.Context(), backend)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range servers {
+	for _, s := range n.servers(t, backend) {
 		calls += s.Sessions
 	}
 	return calls
@@ -130,15 +122,19 @@ func TestCallersThatStay(t *testing.T) {
 		if err := n.Client.Bound(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		full := func() bool { return n.underWay(t, haproxy.BackendLocal) == 30 }
 		for range 150 {
 			conn, err := net.DialTimeout("tcp", n.Addr, 100*time.Millisecond)
 			if err != nil {
-				break // as many again wait to be accepted
+				if full() {
+					break // as many again wait to be accepted
+				}
+				continue // a busy machine was late
 			}
 			defer conn.Close()
 			fmt.Fprintf(conn, "GET /function/hang HTTP/1.1\r\nHost: h\r\n\r\n")
 		}
-		eventually(t, "the calls are under way", func() bool { return n.underWay(t, haproxy.BackendLocal) == 30 })
+		eventually(t, "the calls are under way", full)
 		for range 10 {
 			if got := call(t, "GET", "http://"+site+"/", nil); got.body != "the site\n" {
 				t.Errorf("the site: %d %q", got.status, got.body)
@@ -187,10 +183,9 @@ func TestFullPeer(t *testing.T) {
 		}
 		done.Wait()
 		// One at a time waits for 100 ms, or one of each of two threads that look at the same time.
-		took := time.Since(began)
-		waited := 2 * (1 + int64(took/(100*time.Millisecond)))
-		if refused.value() > waited || served.value()+refused.value() != 30 || took > 10*time.Second {
-			t.Errorf("%d served here, %d refused, within %v", served.value(), refused.value(), took)
+		waited := 2 * (1 + int64(time.Since(began)/(100*time.Millisecond)))
+		if refused.value() > waited || served.value()+refused.value() != 30 {
+			t.Errorf("%d served here, %d refused, of which %d may have waited", served.value(), refused.value(), waited)
 		}
 		if n := underWay(); n != 20 {
 			t.Errorf("%d calls are under way to the peer", n)
@@ -214,7 +209,7 @@ func TestFullPeer(t *testing.T) {
 func TestWhoNeverAnswers(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
-		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		a, b := startPatient(t, binary, idA), startPatient(t, binary, idB)
 		silent, underWay := silentPeer(t)
 		a.addPeers(t, peerAt(t, idB, b.decided), silent)
 		a.waitState(t, idB, haproxy.Up)
@@ -235,26 +230,33 @@ func TestWhoNeverAnswers(t *testing.T) {
 			return err == nil && look.Calls["hang"] == haproxy.Calls{Begun: 1, Failed: 1}
 		})
 
-		// giveUp has a call given up by its caller after a while, and returns when the peer has noticed.
-		giveUp := func(request string, after time.Duration) {
+		// giveUp has a call given up by its caller after a while, and returns when the peer has noticed,
+		// and whether it was a second before that.
+		giveUp := func(request string, after time.Duration) (late bool) {
+			began := time.Now()
 			conn := sent(t, a.decided, request+"Test-Action: peer\r\nTest-Target: "+idC+"\r\nTest-Token: "+tokenOf(idA)+"\r\n\r\n")
 			eventually(t, "it is under way", func() bool { return a.underWay(t, haproxy.BackendPeers) > 0 })
 			time.Sleep(after)
 			conn.Close()
 			eventually(t, "it is given up", func() bool { return underWay() == 0 && a.underWay(t, haproxy.BackendPeers) == 0 })
+			return time.Since(began) >= time.Second
 		}
+		left := int64(0)
 		for range 5 {
-			giveUp("GET /function/f HTTP/1.1\r\nHost: h\r\n", 0)
+			if giveUp("GET /function/f HTTP/1.1\r\nHost: h\r\n", 0) {
+				left++ // a busy machine may have given it up late
+			}
 		}
 		giveUp("POST /function/f HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n", 1100*time.Millisecond)
-		if got := a.answers(t, idC); got != (haproxy.Answers{}) {
-			t.Errorf("calls that were given up at once, or not wholly there, are counted as %+v", got)
+		early := a.answers(t, idC)
+		if early.Left > left || early != (haproxy.Answers{Left: early.Left}) {
+			t.Errorf("calls that were given up at once, but for %d, or not wholly there, are counted as %+v", left, early)
 		}
 		giveUp("GET /function/f HTTP/1.1\r\nHost: h\r\n", 1100*time.Millisecond)
 		for range 5 {
 			wantReply(t, call(t, "GET", "http://"+a.decided+"/function/f", nil, forward(idC, "50")...), 504, a.decided, idA)
 		}
-		if got := a.answers(t, idC); got != (haproxy.Answers{Lost: 5, Left: 1}) {
+		if got := a.answers(t, idC); got != (haproxy.Answers{Lost: 5, Left: early.Left + 1}) {
 			t.Errorf("calls that were never answered are counted as %+v", got)
 		}
 	})
@@ -264,7 +266,7 @@ func TestWhoNeverAnswers(t *testing.T) {
 func TestPeersAnswersAreCounted(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
-		a, b := startNode(t, binary, idA), startNode(t, binary, idB)
+		a, b := startPatient(t, binary, idA), startPatient(t, binary, idB)
 		breaks := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/healthz" {
 				panic(http.ErrAbortHandler)
@@ -293,15 +295,22 @@ func TestPeersAnswersAreCounted(t *testing.T) {
 		// A peer that refuses connections is not to blame once it is known to be down.
 		b.Stop()
 		get(idB, "/function/gone")
+		gone := haproxy.Function{Name: "gone"}
+		first, _ := a.server(t, idB)
+		lost, counted := first.Answers[gone]
 		a.waitState(t, idB, haproxy.Down)
 		get(idB, "/function/gone")
-		for id, want := range map[string]map[haproxy.Function]haproxy.Answers{
+		all := map[string]map[haproxy.Function]haproxy.Answers{
 			idB: {
 				{Name: "good"}: {Served: 2}, {Name: "good", Async: true}: {Served: 1}, {Name: "status"}: {Served: 2}, {Name: "break"}: {Served: 1},
-				{Name: "refused"}: {Lost: 1}, {Name: "gone"}: {Lost: 1},
+				{Name: "refused"}: {Lost: 1}, gone: {Lost: 1},
 			},
 			idC: {{Name: "good"}: {Lost: 2}},
-		} {
+		}
+		if first.State == haproxy.Down && (!counted || lost == haproxy.Answers{}) { // a busy machine was late with the first call, too
+			delete(all[idB], gone)
+		}
+		for id, want := range all {
 			if s, _ := a.server(t, id); !cmp.Equal(want, s.Answers) {
 				t.Errorf("%s", cmp.Diff(want, s.Answers))
 			}
@@ -314,7 +323,7 @@ func TestPeersAnswersAreCounted(t *testing.T) {
 func TestStalledUploads(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
-		settings := map[string]string{haproxy.EnvBodyWait: "1s"}
+		settings := map[string]string{haproxy.EnvBodyWait: "1s", haproxy.EnvPeerConnect: "10s"}
 		a := startWith(t, haproxytest.Options{Binary: binary, NodeID: idA, Settings: settings})
 		b := startWith(t, haproxytest.Options{Binary: binary, NodeID: idB, Settings: settings})
 		a.addPeers(t, peerAt(t, idB, b.Addr))

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,13 +55,14 @@ func TestLostGatewayCostsNoPause(t *testing.T) {
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
 		all := startAsked(t, binary, 2)
 		a, b := all[0], all[1]
-		a.swap(t, hasRoom, b)
-		b.swap(t, hasRoom, a)
 		addr := a.gateway.addr()
 		a.gateway.Close()
-		const pause = 190 * time.Millisecond // it would be 200 ms
-		end := time.Now().Add(time.Minute)   // a busy machine has more tries
+		const pause = 195 * time.Millisecond   // it would be 200 ms
+		end := time.Now().Add(2 * time.Minute) // a busy machine has more tries
+		least := [4]time.Duration{time.Hour, time.Hour, time.Hour, time.Hour}
 		for {
+			a.swap(t, hasRoom, b) // anew, since tokens expire
+			b.swap(t, hasRoom, a)
 			var l net.Listener
 			// A process that is being started may hold what was closed for a moment.
 			eventually(t, "the gateway's address is free", func() bool {
@@ -75,17 +77,16 @@ func TestLostGatewayCostsNoPause(t *testing.T) {
 			server.Close()
 			<-done
 			awaitRefused(t, addr)
-			longest := time.Duration(0)
-			for range 4 {
+			for i := range least {
 				began := time.Now()
 				wantReply(t, a.get(t, "f"), 200, b.Addr, b.id)
-				longest = max(longest, time.Since(began))
+				least[i] = min(least[i], time.Since(began))
 			}
-			if longest < pause {
+			if slices.Max(least[:]) < pause {
 				return
 			}
 			if time.Now().After(end) {
-				t.Fatalf("each time, one of the first four calls took %v or so", longest)
+				t.Fatalf("the first four calls took %v at least", least)
 			}
 		}
 	})

@@ -18,7 +18,7 @@ import (
 func TestMovedPeer(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
-		n := startNode(t, binary, idA)
+		n := startPatient(t, binary, idA)
 		var calls counter
 		release := make(chan struct{})
 		serve := func(text string) *httptest.Server {

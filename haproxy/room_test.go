@@ -14,7 +14,7 @@ import (
 func TestRoom(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary haproxytest.Binary) {
-		here, there := startNode(t, binary, idA), startNode(t, binary, idB)
+		here, there := startPatient(t, binary, idA), startPatient(t, binary, idB)
 		refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/healthz" {
 				w.WriteHeader(http.StatusTooManyRequests)

@@ -75,14 +75,21 @@ func TestSilence(t *testing.T) {
 					if test.limit != "" {
 						limit = "Test-Timeout: " + test.limit + "\r\n"
 					}
-					conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\n"+limit+target+test.kind+"\r\n")
-					defer conn.Close()
-					_ = conn.SetReadDeadline(time.Now().Add(10 * silence)) // HAProxy closes it long before
-					text, err := io.ReadAll(bufio.NewReader(conn))
-					if err != nil {
-						t.Fatal(err)
+					events := func() (n int, text []byte) {
+						conn := sent(t, decided, "GET /function/f HTTP/1.1\r\nHost: h\r\n"+limit+target+test.kind+"\r\n")
+						defer conn.Close()
+						_ = conn.SetReadDeadline(time.Now().Add(10 * silence)) // HAProxy closes it long before
+						text, err := io.ReadAll(bufio.NewReader(conn))
+						if err != nil {
+							t.Fatal(err)
+						}
+						return strings.Count(string(text), "event") - strings.Count(string(text), "event-stream"), text
 					}
-					if n := strings.Count(string(text), "event") - strings.Count(string(text), "event-stream"); n != test.events {
+					n, text := events()
+					for again := 2; n != test.events && again > 0; again-- { // a busy machine's HAProxy may stand still for longer than the limit
+						n, text = events()
+					}
+					if n != test.events {
 						t.Errorf("limit %s ms, %.20q: %d events, want %d: %q", test.limit, test.kind, n, test.events, text)
 					}
 				})
