@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dfaas/dfaas/controller/config"
 	"github.com/dfaas/dfaas/haproxy"
@@ -47,9 +48,11 @@ const (
 	pathForged = "/function/dfaas-doctor"
 	// forgedToken looks like a token: HAProxy itself refuses what does not.
 	forgedToken = "dfaas.doctor.forged"
-	// forgeries is how often a forged peer tries: an agent that is busy may miss
-	// the time for its answer once.
-	forgeries = 3
+	// forgeries is how often a forged peer tries, forgeryPause how long it waits before it
+	// tries again: an agent that is busy may miss the time for its answer, and one that has
+	// done so often is asked that often only.
+	forgeries    = 20
+	forgeryPause = 100 * time.Millisecond
 )
 
 func gatherHTTP(ctx context.Context, c *config.Config) httpFacts {
@@ -93,7 +96,14 @@ func forge(ctx context.Context, transport http.RoundTripper, address, peer, sock
 	client := control.New(path)
 	defer client.Close()
 	var f forgedFacts
-	for range forgeries {
+	for i := range forgeries {
+		if i > 0 {
+			select {
+			case <-ctx.Done():
+				return f, nil
+			case <-time.After(forgeryPause):
+			}
+		}
 		before, errBefore := client.Meter(ctx)
 		answer, err := ask(ctx, transport, address, peer)
 		if err != nil {
