@@ -53,7 +53,7 @@ func (n *node) waitTold(author *node, want wire.Announcement) {
 // raw opens a feed over which the test sends what it likes.
 func (n *node) raw(to *node) network.Stream {
 	n.t.Helper()
-	s, err := n.host.NewStream(n.t.Context(), to.host.ID(), n.feeds.protocol)
+	s, err := n.host.NewStream(n.t.Context(), to.host.ID(), to.feeds.protocol)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -230,7 +230,8 @@ func TestBadFeeds(t *testing.T) {
 func TestNewerFeedsAreNotPunished(t *testing.T) {
 	testvalue.SkipPrevious(t, "it has no feeds")
 	t.Parallel()
-	nodes := runEach(t, 2, func(int, *Config) {})
+	// The newer one has only the feed that the test makes: one of its own would take its place.
+	nodes := runEach(t, 2, func(i int, c *Config) { c.noFeeds = i == 1 })
 	here, newer := nodes[0], nodes[1]
 	newer.join(here)
 	s := newer.raw(here)
