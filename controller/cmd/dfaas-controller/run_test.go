@@ -296,12 +296,20 @@ func TestSystemd(t *testing.T) {
 				notifytest.Want(t, said, "READY=1")
 			}
 			notifytest.Want(t, said, "WATCHDOG=1")
-			start, signs := time.Now(), 10
-			for range signs {
-				notifytest.Want(t, said, "WATCHDOG=1")
-			}
-			if took := time.Since(start); took > time.Duration(signs)*watchdog {
-				t.Errorf("%d signs of life in %s: systemd would have ended it", signs, took)
+			const signs, tries = 10, 5 // a busy machine has more tries
+			for try := 1; ; try++ {
+				start := time.Now()
+				for range signs {
+					notifytest.Want(t, said, "WATCHDOG=1")
+				}
+				took := time.Since(start)
+				if took <= signs*watchdog {
+					break
+				}
+				if try == tries {
+					t.Errorf("%d signs of life in %s, and no sooner before: systemd would have ended it", signs, took)
+					break
+				}
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- e.stop() }()
