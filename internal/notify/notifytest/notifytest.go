@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -63,13 +64,18 @@ func Silent(t testing.TB, said <-chan string, d time.Duration) {
 	}
 }
 
-// Drain forgets what the service has said so far.
-func Drain(said <-chan string) {
-	for {
-		select {
-		case <-said:
-		default:
-			return
-		}
+// Drain forgets what the service has said so far: all that comes before a word of its own.
+func Drain(t testing.TB, environ []string, said <-chan string) {
+	t.Helper()
+	const own = "what was said so far"
+	path, _ := strings.CutPrefix(environ[0], "NOTIFY_SOCKET=")
+	conn, err := net.Dial("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(own)); err != nil {
+		t.Fatal(err)
+	}
+	Want(t, said, own)
 }

@@ -144,8 +144,11 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 	signal(syscall.SIGSTOP)
-	time.Sleep(50 * time.Millisecond) // what was said before
-	notifytest.Drain(said)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("it has not stopped: %#x, %v", status, err)
+	}
+	notifytest.Drain(t, environ, said)
 	notifytest.Silent(t, said, 2*watchdog)
 	signal(syscall.SIGCONT)
 	notifytest.Want(t, said, "WATCHDOG=1")
