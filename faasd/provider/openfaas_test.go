@@ -101,17 +101,14 @@ func TestGoneCallerEndsTheProcess(t *testing.T) {
 		"streaming-partly": {"streaming", "POST /function/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"},
 	} {
 		pidFile := t.TempDir() + "/pid"
-		p.deploy(name, script(t, "echo $$ >"+pidFile+"; exec sleep 60"), map[string]string{"mode": test.mode})
+		// Of its own, or by its time limit, it would end long after gone has given up.
+		p.deploy(name, script(t, "echo $$ >"+pidFile+"; exec sleep 60"), map[string]string{"mode": test.mode, "exec_timeout": "60s"})
 		conn := p.dial()
 		if _, err := conn.Write([]byte(strings.Replace(test.request, "%s", name, 1))); err != nil {
 			t.Fatal(err)
 		}
 		pid := pidIn(t, pidFile)
-		began := time.Now()
 		conn.Close()
 		gone(t, pid)
-		if took := time.Since(began); took > 2*time.Second { // some ms, on a machine with nothing else to do
-			t.Errorf("%s: the process lived for %s", name, took)
-		}
 	}
 }

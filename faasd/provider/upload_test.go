@@ -113,10 +113,14 @@ func TestUploadsAreBounded(t *testing.T) {
 	o.MaxUploads = 2
 	p := start(t, o)
 	p.deploy("cat", "cat", nil)
+	began := time.Now()
 	stalled := p.stallRead(2, "cat")
-	refused := false
+	refused, asked := false, time.Duration(0)
 	eventually(t, "a body gets its turn", func() bool {
 		status, text, header := p.exchange("POST", "/function/cat", "x", nil)
+		if asked == 0 {
+			asked = time.Since(began)
+		}
 		if status == http.StatusServiceUnavailable {
 			refused = true
 			if header.Get("Retry-After") == "" || !strings.Contains(text, "--max-uploads") {
@@ -125,7 +129,7 @@ func TestUploadsAreBounded(t *testing.T) {
 		}
 		return status == 200
 	})
-	if !refused {
+	if !refused && asked < cutAfter { // a busy machine may have sent it later
 		t.Error("no call was refused at the bound")
 	}
 	got := []int{statusOn(t, stalled[0]), statusOn(t, stalled[1])}

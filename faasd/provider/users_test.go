@@ -111,7 +111,7 @@ func TestFunctionUsers(t *testing.T) {
 	// The provider ends what runs for too long.
 	slow := script(t, "echo $$ >"+pidFile+"2; exec sleep 60")
 	readable(t, slow)
-	p.want(202, "", "POST", "/system/functions", object{"service": "slow", "image": "local", "envProcess": slow, "envVars": object{"exec_timeout": "300ms"}})
+	p.want(202, "", "POST", "/system/functions", object{"service": "slow", "image": "local", "envProcess": slow, "envVars": object{"exec_timeout": "3s"}}) // of which it needs some to begin
 	p.want(504, "", "GET", "/function/slow", nil)
 	gone(t, pidIn(t, pidFile+"2"))
 	if err := syscall.Kill(other, syscall.SIGKILL); err != nil {
