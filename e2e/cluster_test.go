@@ -241,7 +241,8 @@ func call(t *testing.T, n *federation.Node, r request) reply {
 // agent's.
 func (r reply) undecided(took time.Duration) bool {
 	return strings.HasPrefix(string(r.body), "not at this node, and where else is not known now") ||
-		strings.HasPrefix(string(r.body), "nobody can serve this function now") && took >= agentPatience
+		took >= agentPatience && (strings.HasPrefix(string(r.body), "nobody can serve this function now") ||
+			strings.HasPrefix(string(r.body), "every node that has it is full or gone")) // the latter of a call that has come back
 }
 
 // get calls a path of a node.

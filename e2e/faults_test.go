@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ type stream struct {
 	inRow atomic.Int64
 	sent  load.Sent // to be read after done
 	err   error
+	// late ends to measure for which part of the time a timer was late.
+	late func() float64
 }
 
 // stream sends rate requests/s of the function to the node. It ends with the
@@ -35,7 +38,7 @@ type stream struct {
 func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate float64) *stream {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &stream{cancel: cancel, done: make(chan struct{}), start: time.Now()}
+	s := &stream{cancel: cancel, done: make(chan struct{}), start: time.Now(), late: sync.OnceValue(meterLate())}
 	go func() {
 		defer close(s.done)
 		s.sent, s.err = load.Send(ctx, load.Attack{
@@ -49,6 +52,7 @@ func (c *cluster) stream(t *testing.T, n *federation.Node, name string, rate flo
 	t.Cleanup(func() {
 		cancel()
 		<-s.done
+		s.late()
 	})
 	return s
 }
@@ -80,11 +84,14 @@ func (s *stream) stop(t *testing.T) []summary.Sample {
 	if s.err != nil {
 		t.Fatal(s.err)
 	}
-	if s.sent.Delay > load.Late {
-		t.Logf("requests were sent up to %v late: this machine was busy", s.sent.Delay)
+	if s.busy() {
+		t.Logf("requests were sent up to %v late, and a timer was late for %.0f %% of the time: this machine was busy", s.sent.Delay, 100*s.late())
 	}
 	return s.sent.Samples
 }
+
+// busy reports whether the machine was, to be asked when the load has been stopped.
+func (s *stream) busy() bool { return s.sent.Delay > load.Late || s.late() > lateShare }
 
 // flawless asserts that every one of a load's requests was answered 200, and returns how
 // many each node served.
@@ -96,7 +103,7 @@ func flawless(t *testing.T, s *stream, samples []summary.Sample) map[string]int 
 // flawlessBut is flawless with so many excused that a busy machine was late with.
 func flawlessBut(t *testing.T, s *stream, samples []summary.Sample, most int) map[string]int {
 	t.Helper()
-	late := s.sent.Delay > load.Late
+	late := s.busy()
 	if late {
 		most = len(samples) / 10 // what is so busy may be late with everything
 	}
