@@ -217,17 +217,31 @@ func TestWhoNeverAnswers(t *testing.T) {
 		forward := func(id, limit string) []string {
 			return []string{"Test-Action", "peer", "Test-Target", id, "Test-Token", tokenOf(idA), "Test-Timeout", limit, "There-Action", "local"}
 		}
-		for _, there := range []string{"5000", "0", "400"} {
-			got := call(t, "GET", "http://"+a.decided+"/function/hang", nil, append(forward(idB, "400"), "There-Timeout", there)...)
-			wantReply(t, got, 504, b.decided, idB)
+		// slow calls a function at an honest peer, and reports whether that was late by as much as it may.
+		slow := func(name string) (late bool) {
+			for _, there := range []string{"5000", "0", "400"} {
+				got := call(t, "GET", "http://"+a.decided+"/function/"+name, nil, append(forward(idB, "400"), "There-Timeout", there)...)
+				if got.header.Get(haproxy.HeaderServer) == a.decided {
+					return true
+				}
+				wantReply(t, got, 504, b.decided, idB)
+			}
+			return false
 		}
-		if got := a.answers(t, idB); got != (haproxy.Answers{Served: 3}) {
-			t.Errorf("slow calls at an honest peer are counted as %+v", got)
+		try := 1
+		for slow(fmt.Sprint("hang", try)) {
+			if try++; try > 5 { // a busy machine has some
+				t.Fatal("an honest peer's answer never comes in time")
+			}
+		}
+		name := fmt.Sprint("hang", try)
+		if s, _ := a.server(t, idB); s.Answers[haproxy.Function{Name: name}] != (haproxy.Answers{Served: 3}) {
+			t.Errorf("slow calls at an honest peer are counted as %+v", s.Answers)
 		}
 		// Only the one that had as long as it may.
 		eventually(t, "the peer has counted", func() bool {
 			look, err := b.Client.Look(t.Context())
-			return err == nil && look.Calls["hang"] == haproxy.Calls{Begun: 1, Failed: 1}
+			return err == nil && look.Calls[name] == haproxy.Calls{Begun: 1, Failed: 1}
 		})
 
 		// giveUp has a call given up by its caller after a while, and returns when the peer has noticed,
@@ -355,13 +369,19 @@ func TestStalledUploads(t *testing.T) {
 		for headers, at := range map[string]*gateway{"": a.gateway, toPeer: b.gateway} {
 			for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
 				// Its end takes longer than the beginning may.
-				conn := sent(t, a.decided, "POST /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 40000\r\n"+expect+headers+"\r\n")
-				for range 4 {
-					time.Sleep(300 * time.Millisecond)
-					io.WriteString(conn, strings.Repeat("x", 10000))
+				upload := func() (text []byte, err error) {
+					conn := sent(t, a.decided, "POST /function/f HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 40000\r\n"+expect+headers+"\r\n")
+					defer conn.Close()
+					for range 4 {
+						time.Sleep(300 * time.Millisecond)
+						io.WriteString(conn, strings.Repeat("x", 10000))
+					}
+					return io.ReadAll(conn)
 				}
-				text, err := io.ReadAll(conn)
-				conn.Close()
+				text, err := upload()
+				for again := 4; again > 0 && strings.Contains(string(text), "HTTP/1.1 408 "); again-- { // a busy machine's beginning may take as long
+					text, err = upload()
+				}
 				if seen := at.lastRequest(); err != nil || !strings.Contains(string(text), "HTTP/1.1 200 ") || seen.bytes != 40000 {
 					t.Errorf("a slow upload: %q, %v, %d bytes arrived", text, err, seen.bytes)
 				}
@@ -465,16 +485,20 @@ func TestGatewayIsGone(t *testing.T) {
 		eventually(t, "the gateway answers", func() bool { status, _ := get(); return status == 200 })
 		gateway.Close()
 		awaitRefused(t, addr)
-		if status, took := get(); status != 503 || took > 2*time.Second {
+		if status, took := get(); status != 503 || took > 10*time.Second { // one on a machine with nothing else to do
 			t.Errorf("the first call: status %d after %v", status, took)
 		}
 		eventually(t, "the gateway is out", func() bool {
 			servers, err := n.Client.Servers(t.Context(), haproxy.BackendLocal)
 			return err == nil && servers[0].Name == haproxy.ServerGateway && servers[0].State == haproxy.Down
 		})
-		if status, took := get(); status != 503 || took > time.Second {
-			t.Errorf("then: status %d after %v", status, took)
-		}
+		eventually(t, "a call is refused at once", func() bool { // a busy machine has more tries
+			status, took := get()
+			if status != 503 {
+				t.Fatalf("then: status %d after %v", status, took)
+			}
+			return took < 100*time.Millisecond
+		})
 		serve()
 		eventually(t, "the gateway answers again", func() bool { status, _ := get(); return status == 200 })
 	})

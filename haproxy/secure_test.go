@@ -98,9 +98,7 @@ func anchors(members ...*member) []string {
 
 func (n *node) secure(t *testing.T, own *member, others ...*member) {
 	t.Helper()
-	if err := n.Client.Secure(t.Context(), own.own, anchors(append(others, own)...)); err != nil {
-		t.Fatal(err)
-	}
+	patiently(t, func() error { return n.Client.Secure(t.Context(), own.own, anchors(append(others, own)...)) })
 }
 
 func startTLS(t *testing.T, binary haproxytest.Binary, m *member) *node {
