@@ -127,7 +127,7 @@ func TestHealthAndMeter(t *testing.T) {
 // request makes a request by hand and returns status and body.
 func request(t *testing.T, socket, method, path string, body io.Reader) (int, string) {
 	t.Helper()
-	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
