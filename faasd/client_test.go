@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/openfaas/faas-provider/types"
 
+	"github.com/dfaas/dfaas/internal/port"
 	"github.com/dfaas/dfaas/internal/testvalue"
 )
 
@@ -137,6 +139,11 @@ func TestUnreachableGateways(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
+	release, err := port.Keep(netip.MustParseAddrPort(closed.Addr().String())) // or another program might listen there
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
 	if err := client(t, closed.Addr().String()).Healthy(context.Background()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("closed port: %v", err)
 	}

@@ -73,7 +73,7 @@ func at(t *testing.T, h *network.Host, f func() error) {
 }
 
 // patience is how long an answer may take on a busy machine.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // reaches reports whether to answers what from asks it: that it does may take some time,
 // since the kernel asks for hardware addresses once a second, and on a busy machine that
