@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,6 +131,10 @@ func line(t *testing.T, r io.Reader, want string) {
 
 // TestSignals: the first signal asks, the second one ends what does not listen.
 func TestSignals(t *testing.T) {
+	// A shell has what it starts in the background ignore SIGINT, and all that this starts in
+	// turn; unless it handles it.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	defer signal.Reset(os.Interrupt)
 	cmd, out := start(t, nil, nil, "wait")
 	line(t, out, "waiting")
 	_ = cmd.Process.Signal(syscall.SIGTERM)
