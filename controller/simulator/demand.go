@@ -100,6 +100,33 @@ func (d Demand) check() error {
 	return nil
 }
 
+// checkCourse reports what makes no sense together with how long a run counts and goes on,
+// and with its users: of each function at each node.
+func (d Demand) checkCourse(users int, counts, lasts time.Duration) error {
+	mean := func(steps []shape.Step) float64 { return shape.Shape{Kind: shape.Steps, Steps: steps}.Mean(counts) }
+	changes := float64(users)
+	switch d.Pattern {
+	case Moving:
+		changes *= math.Ceil(seconds(lasts) / seconds(d.Move))
+	case OnOff:
+		changes *= 1 + 2*seconds(lasts)/seconds(d.On+d.Off)
+	case Traced:
+		asked := mean(d.Trace)
+		changes *= float64(len(d.Trace))
+		for _, s := range d.Series {
+			asked += mean(s.Steps)
+			changes += float64(len(s.Steps))
+		}
+		if asked == 0 {
+			return fmt.Errorf("demand: the trace asks for nothing in its first %v", counts)
+		}
+	}
+	if changes > maxChanges {
+		return fmt.Errorf("demand: it would change about %.3g times, which may be %d: let it change less often, or make the run shorter", changes, maxChanges)
+	}
+	return nil
+}
+
 // change is a new rate, requests/s, of one function's users at one node.
 type change struct {
 	at       time.Duration

@@ -2,13 +2,17 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
+	"strings"
+	"unicode"
 
+	"github.com/dfaas/dfaas/internal/clip"
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
 )
@@ -19,7 +23,36 @@ type Instance struct {
 	Nodes []Node `json:"nodes"`
 	// Edges are pairs of nodes, by index, that exchange announcements and calls.
 	// Absent: everybody reaches everybody.
-	Edges [][2]int `json:"edges,omitempty"`
+	Edges Edges `json:"edges,omitempty"`
+}
+
+// Edges are pairs of nodes, by index.
+type Edges [][2]int
+
+// UnmarshalJSON takes pairs only: by itself, JSON makes one of any list.
+func (e *Edges) UnmarshalJSON(data []byte) error {
+	var lists [][]int
+	if err := json.Unmarshal(data, &lists); err != nil {
+		return fmt.Errorf("edges: pairs of indexes of nodes are expected: %v", err)
+	}
+	if lists != nil {
+		*e = make(Edges, len(lists))
+	}
+	for i, pair := range lists {
+		if len(pair) != 2 {
+			return fmt.Errorf("edges[%d]: the indexes of two nodes are expected, and not %v", i, pair)
+		}
+		(*e)[i] = [2]int(pair)
+	}
+	return nil
+}
+
+// ways is how many nodes there are for all nodes together to reach.
+func (i *Instance) ways() int {
+	if i.Edges == nil {
+		return len(i.Nodes) * (len(i.Nodes) - 1)
+	}
+	return 2 * len(i.Edges)
 }
 
 // Node is one node of an instance.
@@ -51,18 +84,12 @@ const (
 	defaultServiceMillis = 20
 	maxInstance          = 64 << 20 // bytes of a file
 	maxFunctions         = 1000     // of all nodes together
+	maxName              = 80       // bytes of a node's
 )
 
 // ReadInstance reads an instance from a JSON file.
 func ReadInstance(path string) (*Instance, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the instance: %w", err)
-	}
-	if info.Size() > maxInstance {
-		return nil, fmt.Errorf("%s: %d bytes: an instance has at most %d", path, info.Size(), maxInstance)
-	}
-	data, err := os.ReadFile(path)
+	data, err := readBounded(path, maxInstance)
 	if err != nil {
 		return nil, fmt.Errorf("reading the instance: %w", err)
 	}
@@ -75,16 +102,37 @@ func ReadInstance(path string) (*Instance, error) {
 
 func parseInstance(data []byte) (*Instance, error) {
 	var i Instance
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields() // a file of the user's: a misspelt key must not go unnoticed
 	if err := d.Decode(&i); err != nil {
-		line := 1 + bytes.Count(data[:min(int(d.InputOffset()), len(data))], []byte("\n"))
-		return nil, fmt.Errorf("line %d: %w", line, err)
+		return nil, placed(data, err)
 	}
 	if d.More() {
 		return nil, errors.New("something follows the instance")
 	}
 	return &i, i.normalize()
+}
+
+// placed adds the line to an error of JSON's, if it says where it is.
+func placed(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	offset := int64(len(data))
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return errors.New("the file is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("it ends within a value")
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+		err = fmt.Errorf("%s: a JSON %s is not expected here", cmp.Or(kind.Field, "the whole file"), kind.Value)
+	default:
+		return err
+	}
+	return fmt.Errorf("line %d: %w", 1+bytes.Count(data[:min(int(offset), len(data))], []byte("\n")), err)
 }
 
 // normalize checks the instance and fills in what it leaves out.
@@ -97,6 +145,9 @@ func (i *Instance) normalize() error {
 		node := &i.Nodes[n]
 		if node.Name == "" {
 			node.Name = fmt.Sprintf("node-%d", n+1)
+		}
+		if len(node.Name) > maxName || strings.ContainsFunc(node.Name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return fmt.Errorf("nodes[%d]: the name %q: at most %d bytes, and all to be seen, are expected", n, clip.Text(node.Name), maxName)
 		}
 		if names[node.Name] {
 			return fmt.Errorf("nodes[%d]: there are two nodes named %q", n, node.Name)
@@ -122,7 +173,12 @@ func (n *Node) normalize() error {
 		n.CPUs = 1
 	}
 	if !(n.CPUs > 0 && n.CPUs <= 1e6) {
-		return fmt.Errorf("cpus %v: it must be above 0", n.CPUs)
+		return fmt.Errorf("cpus %v: it must be above 0 and at most 1e6", n.CPUs)
+	}
+	if n.Strategy != "" {
+		if err := CheckStrategy(n.Strategy); err != nil {
+			return err
+		}
 	}
 	seen := make(map[string]bool)
 	for f := range n.Functions {
@@ -187,6 +243,11 @@ func (g Generate) Instance() (*Instance, error) {
 		return nil, fmt.Errorf("edge probability %v: it is above 0 and at most 1", g.EdgeProb)
 	case !(g.Capacity[0] > 0 && g.Capacity[0] <= g.Capacity[1] && limit.ValidRate(g.Capacity[1])):
 		return nil, fmt.Errorf("capacity %v to %v requests/s: it must be a range above 0", g.Capacity[0], g.Capacity[1])
+	}
+	if g.Profiles == nil {
+		if err := checkSize(g.Nodes, int(g.EdgeProb*float64(g.Nodes)*float64(g.Nodes-1)), g.Functions); err != nil {
+			return nil, err
+		}
 	}
 	r := rand.New(rand.NewPCG(g.Seed, streamInstance))
 	i := &Instance{Name: fmt.Sprintf("generated-%d", g.Seed)}

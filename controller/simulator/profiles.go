@@ -123,16 +123,9 @@ func readBounded(path string, limit int) ([]byte, error) {
 
 func parseProfile(data []byte) (profile, error) {
 	var e experiment
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if err := json.Unmarshal(data, &e); err != nil {
-		offset := int64(0)
-		var syntax *json.SyntaxError
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &syntax) {
-			offset = syntax.Offset
-		} else if errors.As(err, &kind) {
-			offset = kind.Offset
-		}
-		return profile{}, fmt.Errorf("line %d: %w", 1+bytes.Count(data[:min(int(offset), len(data))], []byte("\n")), err)
+		return profile{}, placed(data, err)
 	}
 	switch {
 	case e.Input.Node == "" || len(e.Output) == 0:

@@ -43,7 +43,7 @@ func TestProfilesThatMakeNoSense(t *testing.T) {
 		{`"max_rate": 12`, `"max_rate": -1`, "x.json: output[0].functions[0].max_rate: -1 requests/s of resize"},
 		{`"afet": 0.04`, `"afet": -0.04`, "x.json: output[1].functions[0].afet: -0.04 s"},
 		{`"resize"`, `"../x"`, `x.json: output[0].functions[0].name: "../x"`},
-		{`"max_rate": 12`, `"max_rate": "12"`, "x.json: line 19: json"},
+		{`"max_rate": 12`, `"max_rate": "12"`, "x.json: line 19: output.functions.max_rate: a JSON string is not expected here"},
 		{`"cpus": 1`, `"cpus": -1`, "x.json: input.cpus: -1"},
 		{`"node": "small"`, `"nod": "small"`, "x.json: no profile"},
 		{`{`, `[`, "x.json: line 2: "},

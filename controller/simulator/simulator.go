@@ -77,6 +77,7 @@ const (
 	maxLoad     = 100
 	maxDuration = 24 * time.Hour
 	maxDelay    = 10 * time.Second
+	maxChanges  = 10_000_000 // of rates, which are drawn before the run begins: some 800 MB
 	minPeriod   = 50 * time.Millisecond
 	maxPeriod   = 10 * time.Minute
 )
@@ -103,8 +104,16 @@ func (c *Config) Check() error {
 	case c.Warmup < 0 || c.Warmup > maxDuration:
 		return fmt.Errorf("warm-up %v: it may be 0 to %v", c.Warmup, maxDuration)
 	}
-	if err := c.Demand.check(); err != nil {
+	if err := checkSize(len(c.Instance.Nodes), c.Instance.ways(), len(c.Instance.functions())); err != nil {
 		return err
+	}
+	if c.Loads == nil {
+		if err := c.Demand.check(); err != nil {
+			return err
+		}
+		if err := c.Demand.checkCourse(len(c.Instance.Nodes)*len(c.Instance.functions()), c.Duration, c.Warmup+c.Duration); err != nil {
+			return err
+		}
 	}
 	if err := c.Churn.check(); err != nil {
 		return err
@@ -121,6 +130,23 @@ func (c *Config) Check() error {
 		return fmt.Errorf("a topology of %d nodes for an instance of %d", t.Nodes, len(c.Instance.Nodes))
 	}
 	return c.Machine.check()
+}
+
+// What a run keeps in memory grows with who hears whom, and with the functions that they
+// tell each other of: about this much for each way from a node to another and function.
+const (
+	wayBytes = 620
+	maxWays  = 16_000_000 // some 10 GB
+)
+
+// checkSize refuses federations that no machine has the memory for, before it is asked
+// for. Without neighbours, and without functions, a node is something, too.
+func checkSize(nodes, ways, functions int) error {
+	if all := (float64(ways) + 8*float64(nodes)) * float64(functions+4); all > maxWays {
+		return fmt.Errorf("%d nodes with %d ways between them and %d functions would take about %.0f GB, 10 are the most: make less of one of them, of ways by fewer edges",
+			nodes, ways, functions, all*wayBytes/1e9)
+	}
+	return nil
 }
 
 // Run simulates one configuration. progress, unless nil, is told now and then

@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dfaas/dfaas/controller/wire"
+	"github.com/dfaas/dfaas/internal/experiment/load/shape"
 )
 
 // federation is ten nodes of 10 to 50 requests/s.
@@ -260,6 +263,20 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"machine \"steam\"":      func(c *Config) { c.Machine.Kind = "steam" },
 		"unknown strategy \"x\"": func(c *Config) { c.Strategy = "x" },
 		"no instance":            func(c *Config) { c.Instance = nil },
+		"10000 nodes with 99990000 ways between them and 1 functions": func(c *Config) {
+			c.Instance = &Instance{Nodes: make([]Node, maxNodes)}
+			c.Instance.Nodes[0].Functions = []Function{{Name: "f", Maxrate: 1}}
+		},
+		"it would change about 8.64e+08 times": func(c *Config) {
+			c.Demand.Pattern, c.Demand.Move, c.Duration, c.Instance = Moving, 100*time.Millisecond, maxDuration, federation(t, 1000)
+			c.Instance.Edges = Edges{}
+		},
+		"times, which may be 10000000": func(c *Config) {
+			c.Demand.Pattern, c.Demand.On, c.Demand.Off, c.Duration = OnOff, 10*time.Millisecond, 10*time.Millisecond, maxDuration
+		},
+		"the trace asks for nothing in its first 1m0s": func(c *Config) {
+			c.Demand.Pattern, c.Demand.Trace = Traced, []shape.Step{{}, {At: time.Hour, Rate: 5}}
+		},
 	} {
 		c := Defaults()
 		c.Instance = federation(t, 2)
@@ -276,8 +293,23 @@ func TestParseInstance(t *testing.T) {
 	if err != nil || i.Nodes[0].Name != "node-1" || i.Nodes[0].Functions[0].ServiceMillis != defaultServiceMillis {
 		t.Errorf("%+v, %v", i, err)
 	}
+	one := `{"functions": [{"name": "cat", "maxrate": 1}]`
+	if i, err := parseInstance([]byte("\ufeff" + good)); err != nil || len(i.Edges) != 1 {
+		t.Errorf("with a byte order mark: %+v, %v", i, err)
+	}
 	for text, want := range map[string]string{
-		`{`:               "line 1",
+		`{`:      "line 1: it ends within a value",
+		" \n":    "the file is empty",
+		"\ufeff": "the file is empty",
+		"[]":     "line 1: the whole file: a JSON array is not expected here",
+		"{\"nodes\":\n[{\"functions\":\n[{\"name\": \"cat\", \"maxrate\": \"10\"}]}]\n\n}": "line 3: nodes.functions.maxrate: a JSON string is not expected here",
+		"{\"nodes\":\n[{\"functions\":\n[{\"name\": \"cat\", \"maxrate\": NaN}]}]\n\n}":    "line 3: invalid character 'N'",
+		`{"nodes": [` + one + `}, ` + one + `}], "edges": [[0, 1], [0, 1, 1]]}`:            "edges[1]: the indexes of two nodes are expected, and not [0 1 1]",
+		`{"nodes": [` + one + `}, ` + one + `}], "edges": [[1]]}`:                          "edges[0]: the indexes of two nodes are expected, and not [1]",
+		`{"nodes": [` + one + `}, ` + one + `}], "edges": 1}`:                              "edges: pairs of indexes",
+		`{"nodes": [` + one + `, "strategy": "x"}]}`:                                       `nodes[0] (node-1): unknown strategy "x"`,
+		`{"nodes": [` + one + `, "name": "a\u001b[31m"}]}`:                                 `nodes[0]: the name "a\x1b[31m"`,
+		`{"nodes": [` + one + `, "cpus": 1e308}]}`:                                         "above 0 and at most 1e6",
 		"{\n\"nods\":1}":  `unknown field "nods"`,
 		`{"nodes": []}`:   "0 nodes",
 		`{"nodes": [{}]}`: "0 functions",
@@ -335,6 +367,27 @@ func TestSweep(t *testing.T) {
 			t.Errorf("row %d is of %s, load %v, repeat %d, seed %d", i, row.Strategy, row.Load, row.Repeat, row.Seed)
 		}
 	}
+	for want, change := range map[string]func(*Sweep){
+		"there must be 1 to":          func(s *Sweep) { s.Repeats = math.MaxInt/4 - 1 }, // which times four is negative, or none
+		"4 times: there must":         func(s *Sweep) { s.Strategies, s.Repeats = nil, 4 },
+		"-1 times: there must":        func(s *Sweep) { s.Repeats = -1 },
+		"strategy random is named":    func(s *Sweep) { s.Strategies = []string{"random", "random"} },
+		"load 0.8 is named twice":     func(s *Sweep) { s.Loads = []float64{0.8, 1, 0.8} },
+		"4611686018427387904 times: ": func(s *Sweep) { s.Repeats = 1 << 62 },
+	} {
+		other := s
+		change(&other)
+		if _, err := other.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	// Runs that are too short to look at the context end with it nevertheless.
+	ended, end := context.WithCancel(t.Context())
+	s.Repeats = 1000
+	if got, err := s.Run(ended, func(string, float64) { end() }); !errors.Is(err, context.Canceled) || len(got) > 100 {
+		t.Errorf("%d runs after the end, %v", len(got), err)
+	}
+	s.Repeats = 3
 	s.Strategies[1] = "nobody's"
 	if got, err := s.Run(t.Context(), func(string, float64) {}); err == nil || len(got) != 1 || !cmp.Equal(got[0], rows[0]) {
 		t.Errorf("%d rows before an error, %v", len(got), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -27,16 +28,36 @@ type Row struct {
 
 const maxRuns = 100_000
 
+// Check reports whether the sweep has no runs, too many, or the same one twice. What is
+// simulated in each is the configuration's to check.
+func (s Sweep) Check() error {
+	each := len(s.Strategies) * len(s.Loads)
+	if each == 0 || s.Repeats < 1 || s.Repeats > maxRuns/each {
+		return fmt.Errorf("%d strategies at %d loads, %d times: there must be 1 to %d runs", len(s.Strategies), len(s.Loads), s.Repeats, maxRuns)
+	}
+	for i, name := range s.Strategies {
+		if slices.Contains(s.Strategies[:i], name) {
+			return fmt.Errorf("strategy %s is named twice", name)
+		}
+	}
+	for i, load := range s.Loads {
+		if slices.Contains(s.Loads[:i], load) {
+			return fmt.Errorf("load %v is named twice", load)
+		}
+	}
+	return nil
+}
+
 // Run runs the sweep, as many runs at a time as there are processors for
 // (GOMAXPROCS). Neither the rows nor their order depend on how many that are.
 // progress is told which run is under way and how far all have come, 0 to 1, by one
 // goroutine at a time. It ends early with the context or an error, and then with the
 // rows of all runs before the first that failed.
 func (s Sweep) Run(ctx context.Context, progress func(what string, done float64)) ([]Row, error) {
-	total := len(s.Strategies) * len(s.Loads) * s.Repeats
-	if total == 0 || total > maxRuns {
-		return nil, fmt.Errorf("%d runs: name a strategy and a load, and at most %d runs in all", total, maxRuns)
+	if err := s.Check(); err != nil {
+		return nil, err
 	}
+	total := len(s.Strategies) * len(s.Loads) * s.Repeats
 	r := sweeping{Sweep: s, progress: progress, rows: make([]Row, total), total: total, failed: total}
 	var workers sync.WaitGroup
 	for range min(total, runtime.GOMAXPROCS(0)) {
@@ -65,7 +86,7 @@ type sweeping struct {
 // one has failed: so all before that one are done in the end.
 func (s *sweeping) work(ctx context.Context) {
 	for {
-		i, c, ok := s.begin()
+		i, c, ok := s.begin(ctx)
 		if !ok {
 			return
 		}
@@ -86,11 +107,16 @@ func (s *sweeping) work(ctx context.Context) {
 func (s *sweeping) repeatOf(i int) int { return i / (len(s.Strategies) * len(s.Loads)) }
 
 // begin returns the next run and its number, or false when there is none.
-func (s *sweeping) begin() (i int, c Config, ok bool) {
+func (s *sweeping) begin(ctx context.Context) (i int, c Config, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i = s.next
 	if i >= s.failed {
+		return 0, c, false
+	}
+	// A run may be too short to look at the context itself.
+	if err := ctx.Err(); err != nil {
+		s.failed, s.err = i, fmt.Errorf("simulating: %w", err)
 		return 0, c, false
 	}
 	s.next++

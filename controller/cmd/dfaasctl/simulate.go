@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -134,6 +135,9 @@ func (a *app) simulate(c *cobra.Command, s *simulation, args []string) error {
 			return err
 		}
 	}
+	if err := s.unheard(c.Flags()); err != nil {
+		return cli.Usage(err)
+	}
 	sweep, err := s.sweep(c.Flags().Changed("move"))
 	if err != nil {
 		return cli.Usage(err)
@@ -176,6 +180,33 @@ func (a *app) simulate(c *cobra.Command, s *simulation, args []string) error {
 	return errors.Join(err, s.expect(rows))
 }
 
+// unheard refuses flags that would change nothing beside others.
+func (s *simulation) unheard(f *pflag.FlagSet) error {
+	refuse := func(why string, names ...string) error {
+		for _, name := range names {
+			if f.Changed(name) {
+				return fmt.Errorf("--%s: %s: leave it out", name, why)
+			}
+		}
+		return nil
+	}
+	var errs []error
+	if s.instance != "" {
+		errs = append(errs, refuse("--instance has the nodes and their functions", "profiles", "nodes", "functions", "edge-prob", "capacity"))
+	}
+	if s.profiles != "" {
+		errs = append(errs, refuse("--profiles has the functions and what they serve", "functions", "capacity"))
+	}
+	if s.trace == "" {
+		errs = append(errs, refuse("there is no --trace for it", "columns", "trace-speed", "trace-from"))
+	} else if s.pattern != "" && s.pattern != string(simulator.Traced) {
+		errs = append(errs, refuse("--trace says what users ask for", "pattern"))
+	} else if !(s.traced.Speed > 0) {
+		errs = append(errs, fmt.Errorf("--trace-speed %v: it must be above 0", s.traced.Speed))
+	}
+	return errors.Join(errs...)
+}
+
 // sweep makes of the flags what is to be run.
 func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	if slices.Contains(s.strategies, "all") {
@@ -183,14 +214,11 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	}
 	for _, name := range s.strategies {
 		if err := simulator.CheckStrategy(name); err != nil {
-			return simulator.Sweep{}, fmt.Errorf("--strategy: %w, or all", err)
+			return simulator.Sweep{}, fmt.Errorf("--strategy: %w", err)
 		}
 	}
 	if len(s.capacity) != 2 {
 		return simulator.Sweep{}, errors.New("--capacity: give the least and the greatest, such as 10,50")
-	}
-	if s.repeat < 1 {
-		return simulator.Sweep{}, errors.New("--repeat: at least 1")
 	}
 	switch {
 	case s.pattern != "":
@@ -206,6 +234,9 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 	}
 	s.base.Arrivals, s.base.Machine.Kind = simulator.Arrivals(s.arrivals), simulator.MachineKind(s.machine)
 	sweep := simulator.Sweep{Base: s.base, Strategies: s.strategies, Loads: s.loads, Repeats: s.repeat}
+	if err := sweep.Check(); err != nil {
+		return sweep, fmt.Errorf("--strategy, --load, --repeat: %w", err)
+	}
 	switch {
 	case s.scenario != nil:
 		instance := s.base.Instance
@@ -261,9 +292,6 @@ func (s *simulation) sweep(moves bool) (simulator.Sweep, error) {
 // readTrace reads the demand: that of all together, or of each function at each node.
 func (s *simulation) readTrace() (*trace.Trace, error) {
 	if s.trace == "" {
-		if s.columns != "" {
-			return nil, errors.New("--columns: of which --trace?")
-		}
 		return nil, nil
 	}
 	var err error
@@ -291,6 +319,9 @@ func (s *simulation) readTrace() (*trace.Trace, error) {
 
 // write puts all results below the directory.
 func (s *simulation) write(d report.Document, sweep simulator.Sweep) error {
+	if err := s.forget(); err != nil {
+		return err
+	}
 	for name, write := range map[string]func(io.Writer, report.Document) error{
 		"results.csv": report.CSV, "results.json": report.JSON, "summary.txt": report.Text,
 	} {
@@ -318,6 +349,30 @@ func (s *simulation) write(d report.Document, sweep simulator.Sweep) error {
 	}
 	return nil
 }
+
+// forget removes the figures of an earlier run, so that none stays beside the results of
+// this one: of which loads there were pictures, and whether there was a comparison, differs.
+func (s *simulation) forget() error {
+	if _, err := os.Stat(filepath.Join(s.out, "results.json")); err != nil {
+		return nil // nothing here is a run's
+	}
+	entries, err := os.ReadDir(s.out)
+	if err != nil {
+		return fmt.Errorf("directory for the results: %w", err)
+	}
+	for _, entry := range entries {
+		if !earlier.MatchString(entry.Name()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.out, entry.Name())); err != nil {
+			return fmt.Errorf("removing what an earlier run left: %w", err)
+		}
+	}
+	return nil
+}
+
+// earlier are the files that not each run writes.
+var earlier = regexp.MustCompile(`^(course-[0-9.e+-]+\.(svg|png)|comparison(-seconds)?\.(csv|txt|svg|png))$`)
 
 func writeTo(path string, write func(io.Writer) error) error {
 	file, err := os.Create(path)

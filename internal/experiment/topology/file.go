@@ -116,7 +116,7 @@ func (f *file) add(line int, from, to string, properties map[string]string) erro
 // csv reads two nodes a line, and the properties that the first line names behind
 // source and target.
 func (f *file) csv(data []byte) error {
-	r := csv.NewReader(bytes.NewReader(data))
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff")))) // as some spreadsheets begin a file
 	r.FieldsPerRecord, r.TrimLeadingSpace, r.Comment, r.ReuseRecord = -1, true, '#', true
 	header := []string{"source", "target"}
 	for first := true; ; first = false {

@@ -40,7 +40,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	plain, err := Parse("x.csv", []byte("node-1,node-2\nnode-3,node-1"), names(), like)
+	plain, err := Parse("x.csv", []byte("\ufeffnode-1,node-2\nnode-3,node-1"), names(), like)
 	if err != nil || pairs(plain) != "0-1 0-2" || plain.Edges[0].Link != like {
 		t.Errorf("%+v, %v", plain, err)
 	}

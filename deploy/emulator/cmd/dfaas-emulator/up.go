@@ -64,7 +64,7 @@ of an address of their own besides: see "exec" and "link".`,
   curl -d hello http://127.0.0.1:8081/function/figlet
   dfaasctl --socket .run/node-1/admin.sock peers
   dfaas-emulator down
-  sudo dfaas-emulator up deploy/emulator/scenarios/ring.yaml`,
+  sudo dfaas-emulator up deploy/emulator/scenarios/topology-ring.yaml`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: scenarioFiles,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -136,7 +136,7 @@ func TestPoisson(t *testing.T) {
 }
 
 func TestParseTrace(t *testing.T) {
-	got, err := ParseTrace("x.csv", []byte("second,rate\n# night\n0, 5\n60,0\n90.5,7.25\n"))
+	got, err := ParseTrace("x.csv", []byte("\ufeffsecond,rate\n# night\n0, 5\n60,0\n90.5,7.25\n"))
 	want := []Step{{0, 5}, {time.Minute, 0}, {90*time.Second + 500*time.Millisecond, 7.25}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)

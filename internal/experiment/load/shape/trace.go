@@ -46,7 +46,7 @@ func ParseTrace(name string, data []byte) ([]Step, error) {
 	if len(data) > MaxTrace {
 		return refuse(1, "the trace is larger than %d bytes", MaxTrace)
 	}
-	r := csv.NewReader(bytes.NewReader(data))
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff")))) // as some spreadsheets begin a file
 	r.FieldsPerRecord, r.TrimLeadingSpace, r.Comment, r.ReuseRecord = 2, true, '#', true
 	var steps []Step
 	for first := true; ; first = false {

@@ -4,6 +4,7 @@
 package trace
 
 import (
+	"bufio"
 	"cmp"
 	"encoding/csv"
 	"errors"
@@ -33,6 +34,9 @@ const (
 	maxCount   = 1e12 // requests in a step
 	maxTime    = 10 * 366 * 86_400.0
 )
+
+// byteOrderMark is what some spreadsheets begin a file with.
+const byteOrderMark = "\ufeff"
 
 // Trace is the load that was measured.
 type Trace struct {
@@ -92,7 +96,11 @@ func Read(name string, text io.Reader, o Options) (*Trace, error) {
 	o.Speed, o.Scale, o.Top = cmp.Or(o.Speed, 1), cmp.Or(o.Scale, 1), cmp.Or(o.Top, MaxSeries)
 	r := &reader{name: name, options: o, series: make(map[key]*points)}
 	bounded := &bound{r: text, left: MaxFile, line: MaxLine}
-	r.csv = csv.NewReader(bounded)
+	buffered := bufio.NewReader(bounded)
+	if mark, _ := buffered.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = buffered.Discard(len(mark)) // it was peeked at
+	}
+	r.csv = csv.NewReader(buffered)
 	r.csv.TrimLeadingSpace, r.csv.Comment, r.csv.ReuseRecord = true, '#', true
 	head, err := r.record()
 	if errors.Is(err, io.EOF) {

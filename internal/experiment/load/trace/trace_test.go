@@ -52,7 +52,7 @@ func TestForms(t *testing.T) {
 		}},
 		{"huawei-2023", "day,time,0,7\n3,120,60,\n3,180,0,30\n3,240,,30\n", Options{}, []string{"/0 0:1 60:0", "/7 0:0 60:0.5 180:0"}},
 		{"dfaas", "0,1,time,trace_type\n4,2,0,a\n6,2,1,a\n9,9,0,b\n", Options{}, []string{"0/ 0:4 1:6 2:0", "1/ 0:2 2:0"}},
-		{"rates", "second,rate\n5,1\n7,4\n15,2\n", Options{}, []string{"/ 0:1 2:4 10:2 12:0"}},
+		{"rates", "\ufeffsecond,rate\n5,1\n7,4\n15,2\n", Options{}, []string{"/ 0:1 2:4 10:2 12:0"}},
 		{"rates", "second,node,function,rate\n0,n1,f,1\n0,n2,f,3\n10,n1,f,2\n20,n2,f,0\n", Options{From: 5 * time.Second}, []string{"n2/f 0:3 15:0", "n1/f 0:1 5:2 15:0"}},
 		{"columns", "step,kind,x,y\n1,a,9,9\n2,b,1,2\n3,b,0,4\n", Options{Columns: columns, Speed: 300}, []string{"edge-2/f 0:2 1:4 2:0", "edge-1/ 0:1 1:0"}},
 	} {
