@@ -139,7 +139,7 @@ func (c *Client) explain(err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		hint = "no such socket: is dfaas-controller running? If its admin_socket is elsewhere, name it"
+		hint = "no such socket: is dfaas-controller running? If its admin_socket is elsewhere, name it (dfaasctl --socket)"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = "nobody listens: dfaas-controller has stopped. Start it: systemctl start dfaas-controller"
 	case errors.Is(err, fs.ErrPermission):

@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/rs/zerolog"
-
 	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/summary"
 )
@@ -41,7 +40,7 @@ func Compare(ctx context.Context, o Options, binaries federation.Binaries) error
 		if err := experiment.PrepareOut(out, text); err != nil {
 			return err
 		}
-		world := &emulate.World{Binaries: binaries, Log: zerolog.New(zerolog.ConsoleWriter{Out: o.Progress}).Level(zerolog.WarnLevel)}
+		world := &emulate.World{Binaries: binaries, Log: cli.NewLogger(o.Progress, "warn", "console")}
 		real, err := experiment.Run(ctx, world, s, out)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)

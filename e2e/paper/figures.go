@@ -14,6 +14,7 @@ import (
 
 	"github.com/dfaas/dfaas/deploy/emulator/emulate"
 	"github.com/dfaas/dfaas/deploy/emulator/federation"
+	"github.com/dfaas/dfaas/internal/cli"
 	"github.com/dfaas/dfaas/internal/experiment"
 	"github.com/dfaas/dfaas/internal/experiment/compare"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
@@ -208,7 +209,7 @@ func (f figuring) both(ctx context.Context, r replica) (compare.Comparison, erro
 				return c, err
 			}
 			world := &emulate.World{
-				Binaries: f.binaries, Version: f.Commit, Log: zerolog.New(zerolog.ConsoleWriter{Out: f.Progress}).Level(zerolog.WarnLevel).Hook(f.late),
+				Binaries: f.binaries, Version: f.Commit, Log: cli.NewLogger(f.Progress, "warn", "console").Hook(f.late),
 			}
 			real, err := experiment.Run(ctx, world, s, out)
 			if err != nil {

@@ -126,7 +126,7 @@ func (f *Federation) Do(ctx context.Context, fault scenario.Fault) error {
 	return n.Do(ctx, fault.Do, fault.Part)
 }
 
-var errOneInterface = errors.New("nodes that share the loopback interface cannot be parted: start them with Namespaces")
+var errOneInterface = errors.New("nodes that share the loopback interface cannot be parted: start them from a scenario with network: namespaces (from Go: with Namespaces)")
 
 // Partition cuts the nodes off from all others. They still reach one another,
 // and each its own users.
@@ -161,7 +161,7 @@ func (f *Federation) Links() []network.Link {
 	return f.network.Links()
 }
 
-var errNoLinks = errors.New("nodes that share the loopback interface have no links: start them with Namespaces and a Topology")
+var errNoLinks = errors.New("nodes that share the loopback interface have no links: start them from a scenario with network: namespaces and a topology (from Go: with Namespaces and a Topology)")
 
 // Heal ends the partition of these nodes, of all nodes if none is named.
 func (f *Federation) Heal(nodes ...string) error {

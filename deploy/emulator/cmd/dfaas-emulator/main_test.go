@@ -94,6 +94,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"check", good, idle}, 0, "good.yaml: ok", ""},
 		{[]string{"check", good, bad}, 2, "good.yaml: ok", "bad.yaml:3: "},
 		{[]string{"up", bad}, 2, "", "bad.yaml:3: "},
+		{[]string{"up", good, "--base-port", "8400", "--base-stats", "8400"}, 2, "", "--base-port 8400 and --base-stats 8400: of 1 nodes"},
 		{[]string{"up", good, "--base-port", "65535"}, 2, "", "not all between 1 and 65535"},
 		{[]string{"fault", "partition", "node-1", "all"}, 2, "", "partition is done to whole nodes"},
 		{[]string{"fault", "kill", "node-1", "brain"}, 2, "", "unknown part"},

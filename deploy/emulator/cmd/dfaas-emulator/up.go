@@ -36,6 +36,9 @@ func (b *bases) ports(n int) ([]federation.Ports, error) {
 	if b.http < 1 || b.stats < 1 || max(b.http, b.stats)+n > 65535 {
 		return nil, cli.Usage(fmt.Errorf("the ports of %d nodes from %d and %d on are not all between 1 and 65535", n, b.http, b.stats))
 	}
+	if apart := b.http - b.stats; apart > -n && apart < n {
+		return nil, cli.Usage(fmt.Errorf("--base-port %d and --base-stats %d: of %d nodes, these are some of the same ports: let %d lie between them at least", b.http, b.stats, n, n))
+	}
 	ports := make([]federation.Ports, n)
 	for i := range ports {
 		ports[i] = federation.Ports{HTTP: b.http + i + 1, Stats: b.stats + i + 1}
