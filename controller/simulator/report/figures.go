@@ -7,15 +7,18 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	_ "gonum.org/v1/plot/vg/vgimg" // png
 	_ "gonum.org/v1/plot/vg/vgsvg" // svg
 
 	"github.com/dfaas/dfaas/controller/simulator"
+	experiment "github.com/dfaas/dfaas/internal/experiment/plot"
 )
 
 // Figures fit one column of a paper.
@@ -24,27 +27,51 @@ const (
 	height = 9 * vg.Centimeter
 )
 
-// palette is one that people with any colour vision can tell apart (Okabe and Ito).
+// oracle is the number of the oracle's line; those of strategies are from 0 on.
+const oracle = -1
+
+// palette is one that people with any colour vision can tell apart (Okabe and Ito), with
+// black for the oracle only.
 func palette(i int) color.Color {
-	colors := []color.Color{
-		color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
-		color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x80, 0x80, 0x80, 0xff}, color.Black,
+	if i == oracle {
+		return color.Black
 	}
 	return colors[i%len(colors)]
 }
 
-// oracleColor is that of the oracle; strategies have those before it.
-const oracleColor = 7
+var colors = []color.Color{
+	color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x80, 0x80, 0x80, 0xff},
+}
 
-// dashes tells lines apart where there is no colour.
+// dashes tells lines apart where there is no colour, and those of the same colour always.
 func dashes(i int) []vg.Length {
-	return [][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}}[i%4]
+	kinds := [][]vg.Length{nil, {6, 2}, {2, 2}, {8, 2, 2, 2}}
+	if i == oracle {
+		return kinds[3]
+	}
+	return kinds[(i%len(colors)+i/len(colors))%len(kinds)]
+}
+
+// numbers gives each strategy of the document the same line in all figures of it.
+func numbers(d Document) map[string]int {
+	var names []string
+	for _, r := range d.Rows {
+		names = append(names, r.Strategy)
+	}
+	slices.Sort(names)
+	of := make(map[string]int)
+	for i, name := range slices.Compact(names) {
+		of[name] = i
+	}
+	return of
 }
 
 func newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.TextStyle.Font.Size, p.Title.Padding = 12, 6
+	p.X.Tick.Marker, p.Y.Tick.Marker = experiment.Ticks{}, experiment.Ticks{}
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -148,32 +175,36 @@ func Goodput(d Document) Figure {
 		p := newPlot("Goodput", "load (fraction of the federation's capacity)", "served (fraction of calls)")
 		var names []string
 		lines := make(map[string]plotter.XYs)
-		oracle := make(map[float64]float64)
+		best := make(map[float64]float64)
 		var loads []float64
 		for _, m := range Means(d.Rows) {
 			if lines[m.Strategy] == nil {
 				names = append(names, m.Strategy)
 			}
 			lines[m.Strategy] = append(lines[m.Strategy], plotter.XY{X: m.Load, Y: m.Served})
-			if _, known := oracle[m.Load]; !known {
+			if _, known := best[m.Load]; !known {
 				loads = append(loads, m.Load)
 			}
-			oracle[m.Load] = m.Oracle
+			best[m.Load] = m.Oracle
 		}
-		p.Y.Min, p.Y.Max = 1, 1
-		for i, name := range names {
+		if len(loads) == 1 { // or the axis would go below 0
+			p.X.Min, p.X.Max = 0, 2*loads[0]
+		}
+		p.Y.Min, p.Y.Max = 0.95, 1
+		number := numbers(d)
+		for _, name := range names {
 			for _, point := range lines[name] {
 				p.Y.Min = min(p.Y.Min, math.Floor(point.Y*20)/20)
 			}
-			if err := line(p, name, i, lines[name], true); err != nil {
+			if err := line(p, name, number[name], lines[name], true); err != nil {
 				return nil, err
 			}
 		}
 		var top plotter.XYs
 		for _, l := range loads {
-			top = append(top, plotter.XY{X: l, Y: oracle[l]})
+			top = append(top, plotter.XY{X: l, Y: best[l]})
 		}
-		if err := line(p, "oracle", oracleColor, top, false); err != nil {
+		if err := line(p, "oracle", oracle, top, false); err != nil {
 			return nil, err
 		}
 		return withLegend(p, format, d.made())
@@ -186,7 +217,7 @@ func Course(d Document, load float64) Figure {
 	return Figure{fmt.Sprintf("course-%g", load), func(format string) (io.WriterTo, error) {
 		p := newPlot(fmt.Sprintf("Success at load %g", load), "time (s)", "served (fraction of calls)")
 		p.Y.Min, p.Y.Max = 0, 1
-		i := 0
+		number := numbers(d)
 		for _, r := range d.Rows {
 			if r.Load != load || r.Repeat != 1 {
 				continue
@@ -200,10 +231,9 @@ func Course(d Document, load float64) Figure {
 			if len(points) == 0 {
 				continue
 			}
-			if err := line(p, r.Strategy, i, points, false); err != nil {
+			if err := line(p, r.Strategy, number[r.Strategy], points, false); err != nil {
 				return nil, err
 			}
-			i++
 		}
 		return withLegend(p, format, d.made())
 	}}
@@ -265,7 +295,7 @@ func Topology(d Document, i *simulator.Instance) Figure {
 			labels := plotter.XYLabels{}
 			for n := range nodes {
 				xy := at(n)
-				labels.XYs = append(labels.XYs, plotter.XY{X: xy.X * 1.17, Y: xy.Y * 1.17})
+				labels.XYs = append(labels.XYs, plotter.XY{X: xy.X * 1.13, Y: xy.Y * 1.13})
 				labels.Labels = append(labels.Labels, nodes[n].Name)
 			}
 			l, err := plotter.NewLabels(labels)
@@ -273,11 +303,13 @@ func Topology(d Document, i *simulator.Instance) Figure {
 				return nil, err
 			}
 			for k := range l.TextStyle {
-				l.TextStyle[k].XAlign, l.TextStyle[k].YAlign, l.TextStyle[k].Font.Size = -0.5, -0.5, 7
+				// Names lead away from their node: on its left they end there.
+				xy := at(k)
+				l.TextStyle[k].XAlign, l.TextStyle[k].YAlign, l.TextStyle[k].Font.Size = text.XAlignment(xy.X-1)/2, text.YAlignment(xy.Y-1)/2, 7
 			}
 			p.Add(l)
 		}
-		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = -1.25, 1.25, -1.25, 1.25
+		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = -1.4, 1.4, -1.25, 1.25
 		canvas, c, err := signed(height, height, format, d.made())
 		if err != nil {
 			return nil, err

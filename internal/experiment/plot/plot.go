@@ -206,7 +206,7 @@ func drawPanel(number int, l summary.Load, nodes []string) (*plot.Plot, error) {
 	p.Legend.Top = true
 	p.Legend.XOffs = legendWidth - 0.3*vg.Centimeter
 	p.Legend.Padding = 2
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = Ticks{}, Ticks{}
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
 	grid.Horizontal.Color = color.Gray{0xdc}
@@ -247,11 +247,11 @@ func steps(n int, span func(i int) (from, to float64), base []float64, value fun
 	return append(top, bottom...)
 }
 
-// ticks marks multiples of 1, 2 or 5 times a power of ten, ten at most.
-type ticks struct{}
+// Ticks marks multiples of 1, 2 or 5 times a power of ten, ten at most.
+type Ticks struct{}
 
 // Ticks implements plot.Ticker.
-func (ticks) Ticks(low, high float64) []plot.Tick {
+func (Ticks) Ticks(low, high float64) []plot.Tick {
 	step := math.Pow(10, math.Floor(math.Log10((high-low)/10)))
 	for _, factor := range []float64{1, 2, 5, 10} {
 		if (high-low)/(step*factor) <= 10 {
@@ -260,8 +260,9 @@ func (ticks) Ticks(low, high float64) []plot.Tick {
 		}
 	}
 	var marks []plot.Tick
-	for i := math.Ceil(low / step); i*step <= high; i++ {
-		marks = append(marks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
+	// 3*0.4 is a little more than 1.2, and nothing is -0.
+	for i := math.Ceil(low/step-1e-9) + 0; i*step <= high+step*1e-9; i++ {
+		marks = append(marks, plot.Tick{Value: max(low, min(i*step, high)), Label: strconv.FormatFloat(i*step, 'g', 4, 64)})
 	}
 	return marks
 }

@@ -126,11 +126,12 @@ func TestTicks(t *testing.T) {
 	}{
 		{0, 50, "0 5 10 15 20 25 30 35 40 45 50"},
 		{0, 52.5, "0 10 20 30 40 50"},
+		{0.9, 1.2, "0.9 0.95 1 1.05 1.1 1.15 1.2"},
 		{0, 1.05, "0 0.2 0.4 0.6 0.8 1"},
 		{0, 315, "0 50 100 150 200 250 300"},
 	} {
 		var labels []string
-		for _, tick := range (ticks{}).Ticks(test.low, test.high) {
+		for _, tick := range (Ticks{}).Ticks(test.low, test.high) {
 			labels = append(labels, tick.Label)
 		}
 		if got := strings.Join(labels, " "); got != test.want {

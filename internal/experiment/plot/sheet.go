@@ -63,7 +63,7 @@ func (r *row) explain(name string, thumbnail plot.Thumbnailer) {
 func (r *row) panel(y string) *plot.Plot {
 	p := plot.New()
 	p.X.Min, p.X.Max, p.Y.Min = 0, 1, 0
-	p.X.Tick.Marker, p.Y.Tick.Marker = ticks{}, ticks{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = Ticks{}, Ticks{}
 	if len(r.panels) == 0 {
 		p.Y.Label.Text = y
 	}
