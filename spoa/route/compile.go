@@ -230,9 +230,13 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 	}
 	anyOpen := false
 	f.forwards, anyOpen = c.forwards(f, old)
-	f.upTo = make([]float64, len(f.forwards))
-	for i := range f.forwards {
-		f.weight += f.forwards[i].weight
+	n := 0
+	for n < len(f.forwards) && f.forwards[n].weight > 0 {
+		n++
+	}
+	f.drawn, f.upTo = f.forwards[:n], make([]float64, n)
+	for i := range f.drawn {
+		f.weight += f.drawn[i].weight
 		f.upTo[i] = f.weight
 	}
 	if f.elastic {
@@ -240,7 +244,7 @@ func (c *compiler) compile(tf *table.Function, old *function) *function {
 		if old != nil {
 			before = &old.planned
 		}
-		f.planned = plannedBucket(f.forwards, &f.thrift.used)
+		f.planned = plannedBucket(f.drawn, &f.thrift.used)
 		f.planned.settle(before, c.at, f.planned.mostDebt())
 	}
 	f.overcommit = overcommit - tf.Unmet

@@ -97,13 +97,13 @@ func TestTakenOverRowsSayTheSame(t *testing.T) {
 // said is what a row says of peers, but for what they have used up.
 func said(f *function) (all []string) {
 	bucket := func(b bucket) string { return fmt.Sprint(b.usedUntil != nil, b.interval, b.burst) }
-	for i, fw := range f.forwards {
-		all = append(all, fmt.Sprint("to ", fw.peer, fw.weight, f.upTo[i], fw.spare, fw.rate, fw.timeout, bucket(fw.bucket), fw.usedUntil == nil || fw.usedUntil == &fw.state.used))
+	for _, fw := range f.forwards {
+		all = append(all, fmt.Sprint("to ", fw.peer, fw.weight, fw.spare, fw.rate, fw.timeout, bucket(fw.bucket), fw.usedUntil == nil || fw.usedUntil == &fw.state.used))
 	}
 	for _, a := range f.admits {
 		all = append(all, fmt.Sprint("from ", a.peer, bucket(a.bucket), a.sender == &a.state.sender, slices.Sorted(maps.Keys(f.bySource))))
 	}
-	return append(all, fmt.Sprint(f.overcommit, f.perCall, f.owed, f.weight, f.refusal))
+	return append(all, fmt.Sprint(f.overcommit, f.perCall, f.owed, f.weight, f.upTo, f.refusal))
 }
 
 // clone is a table that shares nothing with the other.

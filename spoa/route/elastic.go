@@ -43,15 +43,23 @@ type echo struct {
 // shut reports whether the peer is left alone since it has refused.
 func (e *echo) shut(at int64) bool { return at < e.shutUntil.Load() }
 
-// left is how many calls the peer could take as far as is known, overcommit times what
-// it has told of, of which those under way are taken off, and to which is added what it
-// gains of the planned rate while they are: else a long way would keep the rate low.
-func (f *forward) left(at int64, overcommit float64) float64 {
-	e := f.state
+// leaveAlone notes that the peer has refused; chance is 0 to 1: peers that have refused
+// together do not come back together.
+func (e *echo) leaveAlone(at int64, chance float64) {
+	shutFor := min(max(int64(shutTime), 2*e.shutFor.Load()), int64(maxShut))
+	e.shutFor.Store(shutFor)
+	e.shutUntil.Store(at + shutFor/2 + int64(chance*float64(shutFor)))
+}
+
+// left is how many calls the peer could take as far as is known: so many times what it has
+// told of, of which those under way are taken off, and to which is added what it gains of
+// the planned rate while they are: else a long way would keep the rate low.
+func (fw *forward) left(at int64, times float64) float64 {
+	e := fw.state
 	if heardAt := e.heardAt.Load(); heardAt == 0 || at-heardAt > int64(echoTime) {
 		return 0
 	}
-	return overcommit*float64(e.room.Load()) + f.rate*float64(e.trip.Load()) - float64(e.sent.Load()-e.heard.Load())
+	return times*float64(e.room.Load()) + fw.rate*float64(e.trip.Load()) - float64(e.sent.Load()-e.heard.Load())
 }
 
 // reach picks a peer beyond all rates, or none: the one that has the most room by
@@ -64,8 +72,7 @@ func (f *function) reach(at int64, free bool) (best *forward, why why) {
 	if !f.want(at, f.owed) && !free {
 		return nil, onTrial
 	}
-	best = f.mostPromising(func(fw *forward) bool { return fw.tryable(at) })
-	if best != nil {
+	if best = f.mostPromising(at, f.forwards, (*forward).tryable); best != nil {
 		f.lose(trial)
 	}
 	return best, onTrial
@@ -75,10 +82,10 @@ func (f *function) reach(at int64, free bool) (best *forward, why why) {
 func (fw *forward) tryable(at int64) bool { return fw.spare > 0 && !fw.state.shut(at) }
 
 // mostPromising draws one of the eligible peers, rather one that has much to spare, or none.
-func (f *function) mostPromising(eligible func(*forward) bool) (best *forward) {
+func (f *function) mostPromising(at int64, among []forward, eligible func(fw *forward, at int64) bool) (best *forward) {
 	most := 0.0
-	for i := range f.forwards {
-		if fw := &f.forwards[i]; eligible(fw) {
+	for i := range among {
+		if fw := &among[i]; eligible(fw, at) {
 			if promise := fw.spare * (0.5 + f.sequences.open.next()); promise > most {
 				best, most = fw, promise
 			}
@@ -174,25 +181,21 @@ func (s *Snapshot) heard(at int64, mark, room int32, refused bool) (why why) {
 	if call.why == asPlanned {
 		f.thrift.note(refused)
 	}
-	switch {
-	case refused:
-		f.lose(trial)
-	case call.why == onTrial:
-		f.earn(served)
-	}
-	switch {
-	case refused && fw.shut(at):
-		room = 0 // it was under way when the first one was refused
-	case refused:
+	if refused {
 		room = 0
-		shutFor := min(max(int64(shutTime), 2*fw.shutFor.Load()), int64(maxShut))
-		fw.shutFor.Store(shutFor)
-		// Peers that were refused together do not come back together.
-		fw.shutUntil.Store(at + shutFor/2 + int64(f.sequences.open.next()*float64(shutFor)))
-	case fw.shutFor.Load() != 0:
-		fw.shutFor.Store(0)
-		fw.shutUntil.Store(0)
-		f.dryUntil.Store(0)
+		f.lose(trial)
+		if !fw.shut(at) { // else it was under way when an earlier one was refused
+			fw.leaveAlone(at, f.sequences.open.next())
+		}
+	} else {
+		if call.why == onTrial {
+			f.earn(served)
+		}
+		if fw.shutFor.Load() != 0 {
+			fw.shutFor.Store(0)
+			fw.shutUntil.Store(0)
+			f.dryUntil.Store(0)
+		}
 	}
 	if call.number < fw.heard.Load() {
 		return call.why // a later call was answered before

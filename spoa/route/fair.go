@@ -23,7 +23,8 @@ const (
 	fairSlope = 2
 	// usersSlots is for how many addresses of users, times functions, it is known what
 	// they have had. Those that fall into one slot share a part.
-	usersSlots = 1 << 12
+	usersSlots = 1 << usersBits
+	usersBits  = 12
 )
 
 // lately counts events of about the last fairTime: all of the turn under way, and
@@ -104,5 +105,5 @@ type users [usersSlots]sharer
 
 // of returns the slot of an address, and of all others that fall into it.
 func (u *users) of(source uint64, f *function) *sharer {
-	return &u[(source^f.salt)*0x9e3779b97f4a7c15>>(64-12)]
+	return &u[(source^f.salt)*0x9e3779b97f4a7c15>>(64-usersBits)]
 }

@@ -20,10 +20,10 @@ const mostUnheard = 8
 
 // relief is the room that was made and not yet paid for.
 type relief struct {
-	owed  atomic.Int64 // calls of users that have to leave
-	since atomic.Int64 // when the latest of them was promised, ns since the epoch of the snapshots
-	not   atomic.Int64 // until when no room is made
-	users lately       // calls of users that could be served here
+	owed      atomic.Int64 // calls of users that have to leave
+	since     atomic.Int64 // when the latest of them was promised, ns since the epoch of the snapshots
+	noneUntil atomic.Int64 // when room may be made again
+	users     lately       // calls of users that could be served here
 }
 
 // mostOwed is how many calls of users may have to leave at a time: those that come
@@ -38,7 +38,7 @@ func (f *function) overdue(at int64) bool {
 		return false
 	}
 	if owed := r.owed.Swap(0); owed > 0 {
-		r.not.Store(at + int64(leaveTime))
+		r.noneUntil.Store(at + int64(leaveTime))
 		f.capacity.debitMany(at, uint32(owed))
 	}
 	return true
@@ -47,7 +47,7 @@ func (f *function) overdue(at int64) bool {
 // relievable is how many calls of a peer room could be made for now. Who has had more
 // than the others lately is left a smaller part.
 func (f *function) relievable(at int64, p *sender) int64 {
-	if f.overdue(at) || at < f.relief.not.Load() {
+	if f.overdue(at) || at < f.relief.noneUntil.Load() {
 		return 0
 	}
 	most := f.mostOwed(at)
@@ -86,7 +86,7 @@ func (f *function) leave(at int64) *forward {
 	}
 	f.relief.owed.Add(-1)
 	f.capacity.debit(at)
-	best := f.mostPromising(func(fw *forward) bool { return fw.promises(at) })
+	best := f.mostPromising(at, f.drawn, (*forward).promises)
 	if best != nil && best.take(at) {
 		return best
 	}
@@ -95,24 +95,20 @@ func (f *function) leave(at int64) *forward {
 
 // elsewhere reports whether a peer is known to have room.
 func (f *function) elsewhere(at int64) bool {
-	for i := range f.forwards {
-		fw := &f.forwards[i]
-		if fw.weight == 0 {
-			break // and so have all after it
-		}
-		if fw.promises(at) {
+	for i := range f.drawn {
+		if f.drawn[i].promises(at) {
 			return true
 		}
 	}
 	return f.roomiest(at) != nil
 }
 
-// promises reports whether the peer has room by the plan, and has answered nearly all calls.
-// So one that takes calls and never answers gets few of those that could have been served
-// here.
+// promises reports whether a peer that is drawn has room by the plan, and has answered
+// nearly all calls. So one that takes calls and never answers gets few of those that could
+// have been served here.
 func (fw *forward) promises(at int64) bool {
 	e := fw.state
-	return fw.weight > 0 && fw.opensAt() <= at && fw.tryable(at) && e.sent.Load()-e.heard.Load() < mostUnheard
+	return fw.spare > 0 && fw.usableAt() <= at && e.sent.Load()-e.heard.Load() < mostUnheard
 }
 
 // roomToMake is how many calls a peer could send that room would be made for, if each of

@@ -425,7 +425,7 @@ func (s *Snapshot) otherName(name string) bool {
 // draw picks a peer by weight among those with rate left and takes from its
 // rate, or returns nil.
 func (f *function) draw(at int64) *forward {
-	if f.weight == 0 || at < f.dryUntil.Load() || f.planned.opensAt() > at {
+	if len(f.drawn) == 0 || at < f.dryUntil.Load() || f.planned.opensAt() > at {
 		return nil
 	}
 	fw := f.drawByWeight(at)
@@ -439,8 +439,7 @@ func (f *function) draw(at int64) *forward {
 func (f *function) drawByWeight(at int64) *forward {
 	for try := range f.sequences.peer {
 		mark := f.sequences.peer[try].next() * f.weight
-		i := firstAbove(f.upTo, mark)
-		if fw := &f.forwards[i]; fw.weight > 0 && !fw.state.shut(at) && fw.take(at) {
+		if fw := &f.drawn[firstAbove(f.upTo, mark)]; fw.use(at) {
 			return fw
 		}
 	}
@@ -466,26 +465,24 @@ func firstAbove(sums []float64, mark float64) int {
 // drawOpen looks at all peers and draws among those that are open.
 func (f *function) drawOpen(at int64) *forward {
 	left, dryUntil := 0.0, int64(math.MaxInt64)
-	for i := range f.forwards {
-		fw := &f.forwards[i]
-		if fw.weight == 0 {
-			break // and so have all after it
-		}
-		opensAt := max(fw.opensAt(), fw.state.shutUntil.Load())
-		if opensAt <= at {
+	for i := range f.drawn {
+		fw := &f.drawn[i]
+		usableAt := fw.usableAt()
+		if usableAt <= at {
 			left += fw.weight
 		}
-		dryUntil = min(dryUntil, opensAt)
+		dryUntil = min(dryUntil, usableAt)
 	}
 	if left == 0 {
-		// Buckets only ever open later than they say, so this holds.
+		// Buckets only ever open later than they say, so this holds until a peer that has
+		// refused serves again.
 		f.dryUntil.Store(dryUntil)
 		return nil
 	}
 	mark := f.sequences.open.next() * left
-	for i := range f.forwards {
-		fw := &f.forwards[i]
-		if fw.weight == 0 || fw.opensAt() > at || fw.state.shut(at) {
+	for i := range f.drawn {
+		fw := &f.drawn[i]
+		if fw.usableAt() > at {
 			continue
 		}
 		if mark -= fw.weight; mark < 0 && fw.take(at) {
@@ -493,10 +490,16 @@ func (f *function) drawOpen(at int64) *forward {
 		}
 	}
 	// Another request was quicker, or the sums were rounded: whoever is open.
-	for i := range f.forwards {
-		if fw := &f.forwards[i]; fw.weight > 0 && !fw.state.shut(at) && fw.take(at) {
+	for i := range f.drawn {
+		if fw := &f.drawn[i]; fw.use(at) {
 			return fw
 		}
 	}
 	return nil
 }
+
+// use takes from the peer's rate, unless the peer is left alone.
+func (fw *forward) use(at int64) bool { return !fw.state.shut(at) && fw.take(at) }
+
+// usableAt is the first time at which use takes.
+func (fw *forward) usableAt() int64 { return max(fw.opensAt(), fw.state.shutUntil.Load()) }

@@ -58,9 +58,11 @@ type function struct {
 	user     bucket // users' requests served here
 	capacity bucket // all requests served here
 
-	// forwards are all peers that have it, those of the greatest weight first.
+	// forwards are all peers that have it, those of the greatest weight first; drawn are
+	// the first of them, which have any.
 	forwards      []forward
-	upTo          []float64   // of each: the sum of the weights up to and including its own
+	drawn         []forward
+	upTo          []float64   // of each drawn: the sum of the weights up to and including its own
 	takers        []int32     // whose queues take its asynchronous calls, see async.go
 	weight        float64     // sum over all
 	planned       bucket      // what may be sent by plan to all together, see thrift.go; unlimited if not elastic
@@ -84,6 +86,8 @@ type functionState struct {
 	// dryUntil is a time before which no peer has rate left, known from the last
 	// time that all were looked at.
 	dryUntil atomic.Int64
+	// roomUntil is a time after which no peer's answer says that it has room.
+	roomUntil atomic.Int64
 	sequences
 	trials
 	thrift          thrift

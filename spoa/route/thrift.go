@@ -45,16 +45,13 @@ func (t *thrift) spend(at int64, planned *bucket) {
 }
 
 // plannedBucket is what may be sent by plan to all peers together.
-func plannedBucket(forwards []forward, state *atomic.Int64) bucket {
+func plannedBucket(drawn []forward, state *atomic.Int64) bucket {
 	sum := 0.0
-	for i := range forwards {
-		switch fw := &forwards[i]; {
-		case fw.weight == 0:
-		case fw.unlimited():
+	for i := range drawn {
+		if drawn[i].unlimited() {
 			return bucket{}
-		default:
-			sum += fw.rate * plannedPart * float64(time.Second)
 		}
+		sum += drawn[i].rate * plannedPart * float64(time.Second)
 	}
 	return bucketAt(sum, state)
 }

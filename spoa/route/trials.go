@@ -31,8 +31,6 @@ const (
 // trials is what a function's senders may still try.
 type trials struct {
 	credit atomic.Int64
-	// roomUntil is a time after which no peer's answer says that it has room.
-	roomUntil atomic.Int64
 	// wantedAt is when a trial was wanted last, surgeUntil when trials have to be paid
 	// for again.
 	wantedAt, surgeUntil atomic.Int64
