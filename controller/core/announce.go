@@ -49,12 +49,17 @@ const (
 	// gossipsub puts around it; offerCost, with the name, what each function does.
 	headCost, offerCost = 256, 16
 	// changeCost is what a change takes on a feed, with what libp2p, TCP and IP put around
-	// it, and that it has come; numberCost is what each function that is other does.
-	changeCost, numberCost = 140, 5
+	// it, and that it has come; numberCost, what each function that is other does. That is 5
+	// bytes, and counts twice: what is known of many functions at once comes in steps, a
+	// few at a time, and is told in fewer of them for it.
+	changeCost, numberCost = 135, 10
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1
 	changedRate     = 0.5
+	// keptFraction is by how much a limit may differ from the one that was announced for
+	// that to stand, where changes are followed: it changes with what others announce.
+	keptFraction = 0.25
 )
 
 // announcer decides when to announce, and to whom: by feeds, to those whom they reach, or
@@ -195,7 +200,7 @@ func (a *announcer) gossipDue(now time.Time, offers []strategy.Offer, urgent boo
 func (a *announcer) dueBy(w way, s *spoken, now time.Time, offers []strategy.Offer, urgent bool) time.Time {
 	wait := s.beat
 	if urgent || a.significant(s.offers, offers) {
-		short := w.cost(s.offers, offers) - s.left.any
+		short := w.cost(s.offers, a.kept(s.offers, offers)) - s.left.any
 		missing := max(0, short) / a.rate(w)
 		if a.changing && a.moves(s.offers, offers) {
 			missing = min(missing, max(0, short-s.left.moves)/(a.rate(w)+a.moveRate(w)))
@@ -218,6 +223,7 @@ func (a *announcer) reach(members, unfed int, newcomers bool) {
 // next returns the announcement to publish now, wall by the machine's clock, and whether
 // it goes to everybody. Whether it is urgent is as it was for due.
 func (a *announcer) next(now, wall time.Time, offers []strategy.Offer, urgent bool) (announcement wire.Announcement, everybody bool) {
+	offers = a.kept(a.feed.offers, offers)
 	a.seq++
 	everybody = a.gossip.at.IsZero() || !now.Before(a.gossipDue(now, offers, urgent))
 	a.owes = !everybody && (a.owes || urgent)
@@ -242,6 +248,22 @@ func (a *announcer) next(now, wall time.Time, offers []strategy.Offer, urgent bo
 		V: wire.Version, Epoch: a.epoch, Seq: a.seq, SentAtMillis: wall.UnixMilli(),
 		PeriodMillis: interval.Milliseconds(), Offers: rounded,
 	}, everybody
+}
+
+// kept is what there is to announce: limits that are hardly others stay as they were.
+func (a *announcer) kept(before, now []strategy.Offer) []strategy.Offer {
+	if !a.changing || len(before) != len(now) {
+		return now
+	}
+	now = slices.Clone(now)
+	for i := range now {
+		b, n := &before[i], &now[i]
+		was, is := b.Limit.PerSecond(), n.Limit.PerSecond()
+		if b.Name == n.Name && (was == 0) == (is == 0) && math.Abs(is-was) <= keptFraction*was {
+			n.Limit = b.Limit
+		}
+	}
+	return now
 }
 
 // significant reports whether peers should hear of the change before the next
