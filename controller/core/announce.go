@@ -49,10 +49,10 @@ const (
 	// gossipsub puts around it; offerCost, with the name, what each function does.
 	headCost, offerCost = 256, 16
 	// changeCost is what a change takes on a feed, with what libp2p, TCP and IP put around
-	// it, and that it has come; numberCost, what each function that is other does. That is 5
-	// bytes, and counts twice: what is known of many functions at once comes in steps, a
-	// few at a time, and is told in fewer of them for it.
-	changeCost, numberCost = 135, 10
+	// it, and that it has come; numberCost is what each function that is other does. Each
+	// after the first counts joinCost more: where users move, they are seen to in one
+	// function after the other, and are told of in fewer announcements for it.
+	changeCost, numberCost, joinCost = 140, 5, 5
 	// A rate has changed when it differs by more than this fraction, and by
 	// more than that many requests/s.
 	changedFraction = 0.1
@@ -121,7 +121,7 @@ func wholeCosts(_, now []strategy.Offer) float64 { return cost(now) }
 
 // changeCosts is what it takes to tell what is other by now, in bytes.
 func changeCosts(before, now []strategy.Offer) float64 {
-	bytes := changeCost
+	bytes, join := changeCost, 0
 	if len(before) != len(now) {
 		return cost(now)
 	}
@@ -130,7 +130,7 @@ func changeCosts(before, now []strategy.Offer) float64 {
 			return cost(now)
 		}
 		if before[i] != now[i] {
-			bytes += numberCost
+			bytes, join = bytes+join+numberCost, joinCost
 		}
 	}
 	return float64(bytes)

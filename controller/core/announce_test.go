@@ -142,7 +142,7 @@ func TestAnnouncementsKeepToTheBudget(t *testing.T) {
 				t.Errorf("%+v: %.0f bytes/s by %s, the budget is %.0f", size, heard, what, budget)
 			}
 		}
-		all := changeCost + numberCost*float64(size.functions)
+		all := changeCost + (numberCost+joinCost)*float64(size.functions)
 		// What goes to everybody goes by feeds, too.
 		also := gossiped / cost(offers) * all / lasting.Seconds() * float64(size.members)
 		check("feeds", fed, feedBudget, feedMoves+also, cost(offers)+all)
