@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +14,6 @@ import (
 	"github.com/dfaas/dfaas/internal/experiment/report"
 	"github.com/dfaas/dfaas/internal/experiment/scenario"
 )
-
-// faultsLimit bounds the whole matrix.
-const faultsLimit = 20 * time.Minute
 
 func (a *app) faultsCommand() *cobra.Command {
 	var out, jsonOut, keep string
@@ -61,8 +57,6 @@ func (a *app) faults(ctx context.Context, cases []faults.Case, out, jsonOut, kee
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, faultsLimit)
-	defer cancel()
 	where, err := setting(ctx, binaries)
 	if err != nil {
 		return err
