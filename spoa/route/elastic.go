@@ -69,7 +69,7 @@ func (f *function) reach(at int64, free bool) (best *forward, why why) {
 	if best = f.roomiest(at); best != nil {
 		return best, asTold
 	}
-	if !f.want(at, f.owed) && !free {
+	if !f.want(at, f.owed, f.row.Unmet > 0) && !free {
 		return nil, onTrial
 	}
 	if best = f.mostPromising(at, f.forwards, (*forward).tryable); best != nil {

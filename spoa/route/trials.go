@@ -26,6 +26,10 @@ const (
 	// spare each: where one has nearly all of it, there is nothing to try.
 	calmTime, surgeTime    = time.Second, 500 * time.Millisecond
 	owedByPeer, owedTrials = 2 * trial, 40 * trial
+	// What was refused in an overload says nothing of the time after it, and where users
+	// call seldom, it would take them minutes to earn what is owed. So once the plan has had
+	// room for all surplus for anewTime again, there is credit of anewTrials at least.
+	anewTime, anewTrials = time.Second, 3 * trial
 )
 
 // trials is what a function's senders may still try.
@@ -34,6 +38,9 @@ type trials struct {
 	// wantedAt is when a trial was wanted last, surgeUntil when trials have to be paid
 	// for again.
 	wantedAt, surgeUntil atomic.Int64
+	// shortAt is when a trial was wanted last while the plan had no room for some surplus;
+	// 0 if that was before it was begun anew.
+	shortAt atomic.Int64
 }
 
 // earn adds to the credit, lose takes from it; neither beyond its bound. Two at a
@@ -68,8 +75,15 @@ func owedFor(forwards []forward, unmet float64) int64 {
 	return int64(min(owedTrials*math.Pow(1-unmet, 4), owedByPeer*(sum*sum/squares-1)))
 }
 
-// want reports whether there may be a trial now; so much may be owed.
-func (t *trials) want(at, owed int64) bool {
+// want reports whether there may be a trial now; so much may be owed. The plan is short if
+// it has no room for some surplus.
+func (t *trials) want(at, owed int64, short bool) bool {
+	if short {
+		t.shortAt.Store(at)
+	} else if since := t.shortAt.Load(); since != 0 && at-since > int64(anewTime) {
+		t.shortAt.Store(0)
+		t.credit.Store(max(t.credit.Load(), anewTrials))
+	}
 	if at-t.wantedAt.Swap(at) > int64(calmTime) {
 		t.surgeUntil.Store(at + int64(surgeTime))
 	}

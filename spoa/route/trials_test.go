@@ -3,6 +3,8 @@ package route
 import (
 	"testing"
 	"time"
+
+	"github.com/dfaas/dfaas/spoa/table"
 )
 
 // TestVainIsBounded: when all peers refuse everything, hardly any call is tried.
@@ -123,6 +125,47 @@ func TestTrialsPayForThemselves(t *testing.T) {
 		}
 		if tried < test.least || tried > test.most {
 			t.Errorf("of a thousand calls %d are tried where %d of %d are served, want %d to %d", tried, test.served, test.of, test.least, test.most)
+		}
+	}
+}
+
+// TestOverloadIsForgotten: as long as the plan is short, no more is tried than is earned. Once
+// it has had room for all surplus for a while, a node tries at once, whatever it owes; but not
+// again unless the plan was short once more.
+func TestOverloadIsForgotten(t *testing.T) {
+	short, after := elastic(50, 0), elastic(50, 0)
+	short.Functions[0].Unmet = 0.5
+	now := t0
+	var s *Snapshot
+	begin := func(tab *table.Table) {
+		s = compile(t, tab, s, now)
+		s.function("f0").credit.Store(minTrials)
+	}
+	try := func(calls int) (tried int) {
+		for range calls {
+			now = now.Add(20 * time.Millisecond)
+			if d := s.Admit(now, Caller{}, "f0", Call{}); d.Action == Peer {
+				tried++
+				s.Heard(now, d.Mark, 0, true)
+			}
+		}
+		return tried
+	}
+	for range 3 {
+		begin(short)
+		if tried := try(500); tried != 0 {
+			t.Errorf("%d calls tried while the plan is short", tried)
+		}
+		begin(after)
+		if tried := try(int(anewTime / (20 * time.Millisecond))); tried != 0 {
+			t.Errorf("%d calls tried before the plan has had room for %v", tried, anewTime)
+		}
+		if tried := try(50); tried == 0 || tried > anewTrials/trial {
+			t.Errorf("%d calls tried once it has had room for so long, want 1 to %d", tried, anewTrials/trial)
+		}
+		begin(after)
+		if tried := try(500); tried != 0 {
+			t.Errorf("%d calls tried once more", tried)
 		}
 	}
 }
