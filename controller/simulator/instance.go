@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/dfaas/dfaas/internal/clip"
 	"github.com/dfaas/dfaas/internal/funcname"
 	"github.com/dfaas/dfaas/internal/limit"
+	"github.com/dfaas/dfaas/internal/strictjson"
 )
 
 // Instance is a federation: its nodes, what they can serve, and who reaches whom.
@@ -103,13 +103,13 @@ func ReadInstance(path string) (*Instance, error) {
 func parseInstance(data []byte) (*Instance, error) {
 	var i Instance
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields() // a file of the user's: a misspelt key must not go unnoticed
-	if err := d.Decode(&i); err != nil {
+	if err := json.Unmarshal(data, &i); err != nil {
 		return nil, placed(data, err)
 	}
-	if d.More() {
-		return nil, errors.New("something follows the instance")
+	// A file of the user's: a misspelt key, or one that is there twice, must not go unnoticed.
+	i = Instance{}
+	if err := strictjson.Unmarshal(data, &i); err != nil {
+		return nil, err
 	}
 	return &i, i.normalize()
 }
@@ -122,10 +122,11 @@ func placed(data []byte, err error) error {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return errors.New("the file is empty")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("it ends within a value")
 	case errors.As(err, &syntax):
 		offset = syntax.Offset
+		if strings.HasPrefix(syntax.Error(), "unexpected end") {
+			err = errors.New("it ends within a value")
+		}
 	case errors.As(err, &kind):
 		offset = kind.Offset
 		err = fmt.Errorf("%s: a JSON %s is not expected here", cmp.Or(kind.Field, "the whole file"), kind.Value)

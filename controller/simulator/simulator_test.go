@@ -310,15 +310,17 @@ func TestParseInstance(t *testing.T) {
 		`{"nodes": [` + one + `, "strategy": "x"}]}`:                                       `nodes[0] (node-1): unknown strategy "x"`,
 		`{"nodes": [` + one + `, "name": "a\u001b[31m"}]}`:                                 `nodes[0]: the name "a\x1b[31m"`,
 		`{"nodes": [` + one + `, "cpus": 1e308}]}`:                                         "above 0 and at most 1e6",
-		"{\n\"nods\":1}":  `unknown field "nods"`,
-		`{"nodes": []}`:   "0 nodes",
-		`{"nodes": [{}]}`: "0 functions",
+		"{\n\"nods\":1}":             `unknown field "nods"`,
+		`{"nodes": [], "nodes": []}`: `"nodes"`, // twice
+		`{"Nodes": []}`:              `"Nodes"`,
+		`{"nodes": []}`:              "0 nodes",
+		`{"nodes": [{}]}`:            "0 functions",
 		`{"nodes": [{"functions": [{"name": "cat", "maxrate": 0}]}]}`:                             "nodes[0] (node-1): functions[0] (cat): maxrate 0",
 		`{"nodes": [{"functions": [{"name": "../x", "maxrate": 1}]}]}`:                            "no name of a function",
 		`{"nodes": [{"name": "a", "functions": [{"name": "cat", "maxrate": 1}]}, {"name": "a"}]}`: "two nodes",
 		`{"nodes": [{"cpus": -1, "functions": [{"name": "cat", "maxrate": 1}]}]}`:                 "cpus -1",
 		`{"nodes": [{"functions": [{"name": "cat", "maxrate": 1}]}], "edges": [[0, 1]]}`:          "edges[0]",
-		good + `{}`: "something follows",
+		good + `{}`: "line 1: invalid character '{' after top-level value",
 	} {
 		if _, err := parseInstance([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
